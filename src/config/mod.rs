@@ -1,0 +1,193 @@
+//! In: the text of deploy.yml and of the files that it names. Out: a checked [`Config`], or every mistake at once.
+//!
+//! This is the only room that reads those files. It contacts nothing.
+//! What was written ([`raw`]) and what it means (here) are different types: a raw leaf stays loose, so that one mistake
+//! does not hide the next.
+
+use crate::model::{Digest, Platform, Reference, Repository, Secret};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A checked deploy.yml: every reference in it resolves, every file it names is there, every variable has a value.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    /// The path of deploy.yml as it was given.
+    pub(crate) path: PathBuf,
+    /// The folder that relative paths in deploy.yml start from.
+    pub(crate) root: PathBuf,
+    /// The application's name.
+    pub(crate) name: String,
+    /// The namespace of every object that names none; defaults to the name.
+    pub(crate) namespace: String,
+    /// The DOKS cluster by name or id; `None` where the file names none.
+    pub(crate) cluster: Option<String>,
+    /// Where images go; `None` only where the file has no images.
+    pub(crate) registry: Option<Registry>,
+    /// The images by their key, in the order of the file.
+    pub(crate) images: Vec<Image>,
+    /// Every document of every manifest file, in the order of files and documents.
+    pub(crate) manifests: Vec<ManifestDocument>,
+    /// Secrets made from the environment: name, then key to value.
+    pub(crate) secrets: BTreeMap<String, BTreeMap<String, Secret>>,
+    /// Whose address is the application's; `None` lets `desired` find the only candidate.
+    pub(crate) expose: Option<Expose>,
+    /// How long a rollout may take.
+    pub(crate) rollout: Rollout,
+    /// Requests against the address, in order.
+    pub(crate) smoke: Vec<SmokeStep>,
+    /// The overlay that `--env` chose.
+    pub(crate) environment: Option<String>,
+}
+
+/// A registry to push to.
+#[derive(Clone, Debug)]
+pub(crate) enum Registry {
+    /// A DOCR registry by name: images are `registry.digitalocean.com/NAME/IMAGE`.
+    DigitalOcean {
+        /// The registry's name.
+        name: String,
+    },
+    /// Any OCI registry.
+    Other {
+        /// `ghcr.io`, `127.0.0.1:5000`.
+        host: String,
+        /// The path under which images are put, `acme/todo`; may be empty.
+        repository: String,
+        /// User and password; `None` takes them from the Docker configuration.
+        login: Option<(String, Secret)>,
+        /// Whether a pull Secret is applied (`pull_secret: none` turns it off).
+        pull_secret: bool,
+    },
+}
+
+impl Registry {
+    /// The repository of an image with this key.
+    pub(crate) fn repository(&self, image: &str) -> Repository {
+        match self {
+            Self::DigitalOcean { name } => {
+                Repository { registry: "registry.digitalocean.com".to_owned(), path: format!("{name}/{image}") }
+            }
+            Self::Other { host, repository, .. } => {
+                let separator = if repository.is_empty() { "" } else { "/" };
+                Repository { registry: host.clone(), path: format!("{repository}{separator}{image}") }
+            }
+        }
+    }
+}
+
+/// One entry of `images`.
+#[derive(Clone, Debug)]
+pub(crate) struct Image {
+    /// Its key.
+    pub(crate) key: String,
+    /// How it comes to be.
+    pub(crate) source: ImageSource,
+    /// `false` leaves a tag in the manifests instead of the digest.
+    pub(crate) pin: bool,
+}
+
+/// How an image comes to be.
+#[derive(Clone, Debug)]
+pub(crate) enum ImageSource {
+    /// Built from a Dockerfile.
+    Build(Build),
+    /// Copied from another registry.
+    Mirror(Reference),
+}
+
+/// A build context with a Dockerfile.
+#[derive(Clone, Debug)]
+pub(crate) struct Build {
+    /// The context folder, absolute or relative to the working directory.
+    pub(crate) context: PathBuf,
+    /// The Dockerfile, already joined to the context.
+    pub(crate) dockerfile: PathBuf,
+    /// The stage to build; the last one without it.
+    pub(crate) target: Option<String>,
+    /// Build arguments.
+    pub(crate) args: BTreeMap<String, String>,
+    /// Build secrets by id (`RUN --mount=type=secret,id=…`).
+    pub(crate) secrets: BTreeMap<String, Secret>,
+    /// The one platform that is built.
+    pub(crate) platform: Platform,
+}
+
+/// One document of a manifest file.
+#[derive(Clone, Debug)]
+pub(crate) struct ManifestDocument {
+    /// The file, as deploy.yml leads to it.
+    pub(crate) file: PathBuf,
+    /// The line of the file where the document starts, from 1.
+    pub(crate) line: usize,
+    /// The object: it has `apiVersion`, `kind` and `metadata.name`. A `List` is already taken apart.
+    pub(crate) object: serde_json::Value,
+}
+
+/// The Service, Ingress or Gateway whose address is the application's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Expose {
+    /// `Service`, `Ingress` or `Gateway`.
+    pub(crate) kind: String,
+    /// Its namespace.
+    pub(crate) namespace: String,
+    /// Its name.
+    pub(crate) name: String,
+    /// The host name that requests carry, if one is given.
+    pub(crate) host: Option<String>,
+}
+
+/// How the rollout is waited for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Rollout {
+    /// All workloads are ready within this, or the deploy has failed.
+    pub(crate) deadline: Duration,
+    /// How long everything must stay ready where something changed.
+    pub(crate) settle: Duration,
+}
+
+impl Default for Rollout {
+    fn default() -> Self {
+        Self { deadline: Duration::from_mins(10), settle: Duration::from_secs(5) }
+    }
+}
+
+/// A text with `${smoke.NAME}` places in it, which only the run can fill; everything else is already substituted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Template(pub(crate) String);
+
+/// One request of the smoke test.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct SmokeStep {
+    /// `GET`, `HEAD`, `POST`, `PUT`, `PATCH`, `DELETE`.
+    pub(crate) method: String,
+    /// The path, from `/`.
+    pub(crate) path: Template,
+    /// The JSON body; texts in it are templates.
+    pub(crate) json: Option<serde_json::Value>,
+    /// Request headers.
+    pub(crate) headers: BTreeMap<String, Template>,
+    /// What the answer must be.
+    pub(crate) expect: Expectation,
+    /// Values kept from the answer for later steps: name to JSON path.
+    pub(crate) save: BTreeMap<String, String>,
+    /// The line of deploy.yml where the step starts, from 1.
+    pub(crate) line: usize,
+}
+
+/// What the answer to a smoke request must be.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Expectation {
+    /// The status; any 2xx or 3xx where none is given.
+    pub(crate) status: Option<u16>,
+    /// A text that the body contains.
+    pub(crate) body: Option<Template>,
+    /// JSON path to value; a text value is a template.
+    pub(crate) json: BTreeMap<String, serde_json::Value>,
+    /// The answer must come within this.
+    pub(crate) within: Option<Duration>,
+}
+
+/// The digest of deploy.yml's text, recorded with a release.
+#[derive(Clone, Debug)]
+pub(crate) struct Fingerprint(pub(crate) Digest);

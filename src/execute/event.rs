@@ -1,0 +1,225 @@
+//! Where doing and telling meet: whatever happens is an event, and every report is made of events alone.
+
+use crate::error::Failure;
+use crate::model::{Digest, ObjectRef};
+use crate::plan::{OperationId, Plan};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub(crate) struct Event {
+    /// How long after the start of the run.
+    pub(crate) at: Duration,
+    /// What.
+    pub(crate) kind: EventKind,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub(crate) enum EventKind {
+    /// Where the run goes: the first line of every report, and why that cluster (`cluster` of deploy.yml, `--context`).
+    Started(Box<Header>),
+    /// Something is being done before there is a plan: `reading the cluster`, `looking up images`.
+    Preparing {
+        /// What.
+        what: String,
+    },
+    /// The plan is known.
+    Planned(Arc<Plan>),
+    /// An operation has begun.
+    OperationStarted {
+        /// Which.
+        operation: OperationId,
+    },
+    /// An operation goes on: `step 3/7 RUN pip install`, `2/3 ready`, `load balancer is new`.
+    Progress {
+        /// Which.
+        operation: OperationId,
+        /// What is going on, for people.
+        message: String,
+    },
+    /// Bytes moved or a share of the work done; for bars and rates.
+    Transfer {
+        /// Which.
+        operation: OperationId,
+        /// Bytes done so far.
+        done: u64,
+        /// Bytes in all, as far as is known.
+        total: u64,
+    },
+    /// A line of a build's output.
+    BuildLog {
+        /// Which.
+        operation: OperationId,
+        /// The line, without its end.
+        line: String,
+    },
+    /// An image is in the registry.
+    ImageReady {
+        /// Which operation put it there.
+        operation: OperationId,
+        /// What was done.
+        result: ImageResult,
+    },
+    /// A smoke request was answered.
+    SmokeAnswered {
+        /// Which operation.
+        operation: OperationId,
+        /// What was asked and answered.
+        result: SmokeResult,
+    },
+    /// The application has an address.
+    Address {
+        /// `http://203.0.113.10`.
+        url: String,
+        /// How it was found: `load balancer todo-lb, active`.
+        source: String,
+    },
+    /// An operation has ended.
+    OperationFinished {
+        /// Which.
+        operation: OperationId,
+        /// How.
+        outcome: OperationOutcome,
+        /// How long it took.
+        took: Duration,
+    },
+    /// Something went wrong that does not change the result.
+    Warning {
+        /// What, and what to do.
+        message: String,
+    },
+    /// Somebody asked to stop.
+    Stopping,
+    /// The run has ended.
+    Finished(Box<Outcome>),
+}
+
+/// Where a run goes.
+#[derive(Clone, Debug)]
+pub(crate) struct Header {
+    /// The application's name.
+    pub(crate) application: String,
+    /// Its namespace.
+    pub(crate) namespace: String,
+    /// The cluster as people call it: `todo-prod (nyc1)`, `context kind-dev`.
+    pub(crate) cluster: String,
+    /// Why that cluster: `cluster in deploy.yml`, `--context`.
+    pub(crate) cluster_because: String,
+    /// The commit, `1a2b3c4`, if there is one.
+    pub(crate) commit: Option<String>,
+    /// The pull request, if the run is for one.
+    pub(crate) pull_request: Option<u64>,
+}
+
+/// How an image came to lie in the registry.
+#[derive(Clone, Debug)]
+pub(crate) struct ImageResult {
+    /// Its key.
+    pub(crate) key: String,
+    /// Its digest there.
+    pub(crate) digest: Digest,
+    /// `built`, `reused`, `mirrored`.
+    pub(crate) how: &'static str,
+    /// `3 of 7 layers new`, `inputs unchanged`.
+    pub(crate) detail: String,
+    /// Bytes that were sent to the registry.
+    pub(crate) bytes_sent: u64,
+}
+
+/// One smoke request and its answer.
+#[derive(Clone, Debug)]
+pub(crate) struct SmokeResult {
+    /// `GET`.
+    pub(crate) method: String,
+    /// `/api/tasks/9f2`, filled in.
+    pub(crate) path: String,
+    /// The status of the last answer; `None` where none came.
+    pub(crate) status: Option<u16>,
+    /// How long the last answer took.
+    pub(crate) took: Duration,
+    /// What was checked beyond the status, `$.title = "smoke 42-1"`.
+    pub(crate) detail: String,
+    /// Why it failed: expected and got.
+    pub(crate) failure: Option<String>,
+}
+
+/// How an operation ended.
+#[derive(Clone, Debug)]
+pub(crate) enum OperationOutcome {
+    /// It was done; `detail` is what people read (`3/3 ready  revision 7f9c`).
+    Done {
+        /// What came of it.
+        detail: String,
+    },
+    /// It failed.
+    Failed(Box<Diagnosis>),
+    /// It was not started, or stopped half-way.
+    Skipped {
+        /// Why.
+        because: String,
+    },
+}
+
+/// Why an operation failed.
+#[derive(Clone, Debug)]
+pub(crate) struct Diagnosis {
+    /// The failure: one line first, its kind decides the exit code.
+    pub(crate) failure: Failure,
+    /// The chain of objects: `Deployment backend › ReplicaSet backend-7f9c › Pod … › container api`.
+    pub(crate) chain: Vec<String>,
+    /// What shows it: the last lines of a log, events, the answer of a server. Title and lines.
+    pub(crate) evidence: Vec<(String, Vec<String>)>,
+}
+
+impl From<Failure> for Diagnosis {
+    fn from(failure: Failure) -> Self {
+        Self { failure, chain: Vec::new(), evidence: Vec::new() }
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Outcome {
+    /// The failures, in the order in which they happened; none means that the deploy is done.
+    pub(crate) failures: Vec<Diagnosis>,
+    /// Whether it was stopped before the end.
+    pub(crate) cancelled: bool,
+    /// The objects that were written, in order.
+    pub(crate) written: Vec<ObjectRef>,
+    /// The address of the application, if it was learnt.
+    pub(crate) url: Option<String>,
+    /// The digests of all images by key.
+    pub(crate) digests: std::collections::BTreeMap<String, Digest>,
+    /// How long the run took.
+    pub(crate) took: Duration,
+}
+
+/// The sending end of the event channel. Cheap to clone; sending never waits and never fails the sender.
+#[derive(Clone, Debug)]
+pub(crate) struct Events {
+    /// Where events go.
+    sender: mpsc::UnboundedSender<Event>,
+    /// When the run began.
+    start: tokio::time::Instant,
+}
+
+impl Events {
+    /// A channel whose clock starts now.
+    pub(crate) fn channel() -> (Self, mpsc::UnboundedReceiver<Event>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (Self { sender, start: tokio::time::Instant::now() }, receiver)
+    }
+
+    /// Says that something happened now. A report that has gone away changes nothing for the deploy.
+    pub(crate) fn send(&self, kind: EventKind) {
+        let _ = self.sender.send(Event { at: self.start.elapsed(), kind });
+    }
+
+    /// How long the run has taken so far.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+}

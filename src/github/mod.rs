@@ -1,0 +1,1 @@
+//! GitHub: the payload of the event, comments on the pull request, workflow commands.

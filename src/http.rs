@@ -1,0 +1,1 @@
+//! One recipe for HTTP clients: user agent, time-outs, certificates, retry policy, redaction.

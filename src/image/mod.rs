@@ -1,0 +1,1 @@
+//! OCI image values: manifests, indexes, configurations, layers. Pure.

@@ -1,0 +1,1 @@
+//! The API server: client, discovery, server-side apply, watches.

@@ -1,0 +1,51 @@
+//! Seaway takes a repository from one `deploy.yml` to a live URL on DigitalOcean Kubernetes.
+//!
+//! This page is the floor plan: the rooms in the order in which the data visits them.
+//!
+//! ```text
+//! args, env ─> cli ─> Settings, RunContext
+//! deploy.yml ─> config ─> Config ─> desired ─> Desired ─> observe ─> Observed ─> plan ─> Plan ─> execute ─> Outcome ─> exit code
+//!                                  (pure)               (asks doors)          (pure)           (uses doors)
+//!                                                                                             └─> Event ─> report
+//! ```
+//!
+//! - `cli`: arguments and environment to settings; one file a verb, straight lines of calls.
+//! - `config`: the text of deploy.yml to a checked `Config`, every mistake at once.
+//! - `desired`: what should exist. Pure.
+//! - `observe`: asks the doors what exists now.
+//! - `plan`: desired and observed to the operations of a run. Pure.
+//! - `health`: objects, pods and events to a verdict. Pure.
+//! - `execute`: the only room that changes what is deployed.
+//! - `report`: events to a terminal, a log, a job summary, a comment, JSON.
+//!
+//! The doors to the outside, each of which names only `model`, `http` and `error`:
+//!
+//! - `registry`: OCI distribution client.
+//! - `image`: OCI image values. Pure.
+//! - `docker`: the Docker Engine and BuildKit.
+//! - `kubernetes`: the API server.
+//! - `github`: comments, workflow commands, the event's payload.
+//! - `digitalocean`: clusters, registries, load balancers.
+//! - `http`: one client recipe.
+//!
+//! The cellar: `model` (the shared vocabulary) and `error` (hints, kinds, the chain renderer).
+
+#![allow(dead_code, unused_imports, reason = "the rooms are being furnished")]
+
+mod cli;
+mod config;
+mod desired;
+mod digitalocean;
+mod docker;
+mod error;
+mod execute;
+mod github;
+mod health;
+mod http;
+mod image;
+mod kubernetes;
+mod model;
+mod observe;
+mod plan;
+mod registry;
+mod report;

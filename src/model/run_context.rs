@@ -1,0 +1,40 @@
+//! The circumstances of one run: which commit, which pull request, which run.
+
+use std::fmt;
+
+/// The state of the git work tree that holds deploy.yml.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct GitState {
+    /// The commit, 40 hexadecimal digits.
+    pub(crate) sha: String,
+    /// The branch, if one is checked out.
+    pub(crate) branch: Option<String>,
+    /// Whether tracked files differ from the commit.
+    pub(crate) dirty: bool,
+}
+
+impl GitState {
+    /// The tag for people: the first 12 digits of the commit, `-dirty` when the tree is.
+    pub(crate) fn tag(&self) -> String {
+        let short = self.sha.get(..12).unwrap_or(&self.sha);
+        if self.dirty { format!("{short}-dirty") } else { short.to_owned() }
+    }
+}
+
+impl fmt::Display for GitState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let short = self.sha.get(..7).unwrap_or(&self.sha);
+        write!(f, "{short}{}", if self.dirty { " (dirty)" } else { "" })
+    }
+}
+
+/// What `${run.id}`, `${git.sha}`, `${git.branch}` and `${pr.number}` stand for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RunContext {
+    /// Unique to this run: `GITHUB_RUN_ID-ATTEMPT` in a workflow, the start time elsewhere.
+    pub(crate) run_id: String,
+    /// The commit, where deploy.yml lies in a git work tree.
+    pub(crate) git: Option<GitState>,
+    /// The pull request that this run is for.
+    pub(crate) pull_request: Option<u64>,
+}

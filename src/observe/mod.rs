@@ -1,0 +1,1 @@
+//! In: `Desired` and the doors. Out: `Observed`, what exists now. Asks, never writes.
