@@ -1,0 +1,92 @@
+// Package cloudcontroller gives each Service of type LoadBalancer a DigitalOcean load balancer.
+//
+// The controller is Kubernetes' own (k8s.io/cloud-provider), the client is godo; what is written here is the plug-in
+// between them. It behaves as DigitalOcean's cloud-controller-manager does towards both sides: the same names, tags,
+// annotations, requests, events and retries. Only the API's address is another one.
+package cloudcontroller
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/digitalocean/godo"
+	"golang.org/x/oauth2"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/cloud-provider/controllers/service"
+	"k8s.io/component-base/metrics/prometheus/controllers"
+)
+
+// DigitalOceanRetry is how long DigitalOcean's controller waits before it looks again at a load balancer in the making.
+const DigitalOceanRetry = 15 * time.Second
+
+// workers is how many Services are reconciled at once, as in DigitalOcean's controller.
+const workers = 1
+
+// userAgent is how the controller presents itself to both APIs.
+const userAgent = "digitalocean-cloud-controller-manager"
+
+// Config says which cluster and which account belong together.
+type Config struct {
+	Kubeconfig string        // file with the credentials for the cluster
+	APIURL     string        // DigitalOcean API, without /v2
+	Token      string        // of the account
+	ClusterID  string        // DigitalOcean's id of the cluster: becomes the tag k8s:ID
+	Region     string        // slug of the cluster's region
+	VPCID      string        // the cluster's network
+	Retry      time.Duration // 0: DigitalOceanRetry
+	Log        *slog.Logger
+}
+
+// Run reconciles Services until ctx ends. It calls ready once Services and nodes are known.
+func Run(ctx context.Context, config Config, ready func(detail string)) error {
+	kube, err := kubeClient(config.Kubeconfig)
+	if err != nil {
+		return err
+	}
+	balancers, err := newLoadBalancers(config, kube)
+	if err != nil {
+		return err
+	}
+	factory := informers.NewSharedInformerFactory(kube, 0)
+	controller, err := service.New(cloud{balancers}, kube, factory.Core().V1().Services(), factory.Core().V1().Nodes(), config.ClusterID, nil)
+	if err != nil {
+		return fmt.Errorf("make the service controller: %w", err)
+	}
+	factory.Start(ctx.Done())
+	factory.WaitForCacheSync(ctx.Done())
+	ready("service controller of cluster " + config.ClusterID)
+	controller.Run(ctx, workers, controllers.NewControllerManagerMetrics("cloud-controller-manager"))
+	factory.Shutdown()
+	return nil
+}
+
+func kubeClient(file string) (kubernetes.Interface, error) {
+	settings, err := clientcmd.BuildConfigFromFlags("", file)
+	if err != nil {
+		return nil, fmt.Errorf("read the kubeconfig %s: %w", file, err)
+	}
+	settings.UserAgent = userAgent
+	settings.QPS, settings.Burst = 100, 200 // the defaults, 5 and 10, delay a small cluster's events by seconds
+	return kubernetes.NewForConfig(settings)
+}
+
+func newLoadBalancers(config Config, kube kubernetes.Interface) (*loadBalancers, error) {
+	source := oauth2.StaticTokenSource(&oauth2.Token{AccessToken: config.Token})
+	client, err := godo.New(oauth2.NewClient(context.Background(), source),
+		godo.SetBaseURL(config.APIURL), godo.SetUserAgent(userAgent))
+	if err != nil {
+		return nil, fmt.Errorf("make a client for the DigitalOcean API at %s: %w", config.APIURL, err)
+	}
+	retry := config.Retry
+	if retry == 0 {
+		retry = DigitalOceanRetry
+	}
+	return &loadBalancers{
+		api: client, kube: kube, retry: retry, log: config.Log,
+		at: place{region: config.Region, vpc: config.VPCID, cluster: config.ClusterID},
+	}, nil
+}
