@@ -1,5 +1,5 @@
-// Package pki is the sandbox's own certificate authority: one ECDSA key that signs the cluster's certificates and the
-// https certificate of the emulated DigitalOcean API. It is made anew with every sandbox and worth nothing outside.
+// Package pki is the sandbox's own certificate authority: one ECDSA key that signs the cluster's certificates, the https
+// certificate of the emulated DigitalOcean API and registry tokens. It is worth nothing outside of the sandbox.
 package pki
 
 import (
@@ -10,12 +10,17 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"net"
 	"os"
 	"path/filepath"
 	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/seaway-deploy/seaway/sandbox/internal/settings"
 )
 
 // validity is how long every certificate lasts: longer than any sandbox.
@@ -23,25 +28,44 @@ const validity = 365 * 24 * time.Hour
 
 // Authority signs certificates.
 type Authority struct {
-	certificate *x509.Certificate
-	key         *ecdsa.PrivateKey
-	// PEM is the authority's certificate.
-	PEM []byte
+	Certificate *x509.Certificate
+	Key         *ecdsa.PrivateKey
+	PEM         []byte // the certificate
 }
 
-// Leaf says who a certificate is for. Client certificates need only the names of Subject.
+// Leaf says who a certificate is for. It serves and it authenticates a client.
 type Leaf struct {
-	CommonName    string
-	Organizations []string
-	Names         []string // DNS names
-	Addresses     []string // literal IP addresses
+	Name          string   // the common name: for Kubernetes, the user
+	Organizations []string // for Kubernetes, the user's groups
+	Hosts         []string // DNS names and literal IP addresses that it may serve
 }
 
-// Create makes an authority and writes its certificate and key.
-func Create(certificateFile, keyFile string) (*Authority, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+// Load reads the sandbox's authority, and makes it first if there is none. A file lock keeps two callers from making two.
+func Load(s settings.Settings) (*Authority, error) {
+	folder := filepath.Dir(s.CAKey())
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return nil, err
+	}
+	lock, err := os.Open(folder)
 	if err != nil {
 		return nil, err
+	}
+	defer lock.Close() // gives the lock back
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		return nil, fmt.Errorf("lock %s: %w", folder, err)
+	}
+	if _, err := os.Stat(s.CACertificate()); errors.Is(err, os.ErrNotExist) {
+		if err := create(s); err != nil {
+			return nil, fmt.Errorf("make the sandbox's certificate authority: %w", err)
+		}
+	}
+	return read(s)
+}
+
+func create(s settings.Settings) error {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
 	}
 	template := &x509.Certificate{
 		SerialNumber:          big.NewInt(time.Now().UnixNano()),
@@ -54,124 +78,84 @@ func Create(certificateFile, keyFile string) (*Authority, error) {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := write(certificateFile, keyFile, der, key); err != nil {
-		return nil, err
-	}
-	return Load(certificateFile, keyFile)
-}
-
-// Load reads an authority that Create wrote.
-func Load(certificateFile, keyFile string) (*Authority, error) {
-	pair, err := tls.LoadX509KeyPair(certificateFile, keyFile)
-	if err != nil {
-		return nil, fmt.Errorf("load the sandbox's certificate authority: %w", err)
-	}
-	certificate, err := x509.ParseCertificate(pair.Certificate[0])
-	if err != nil {
-		return nil, err
-	}
-	key, ok := pair.PrivateKey.(*ecdsa.PrivateKey)
-	if !ok {
-		return nil, fmt.Errorf("%s does not hold an ECDSA key", keyFile)
-	}
-	return &Authority{certificate, key, encodeCertificate(pair.Certificate[0])}, nil
-}
-
-// Issue signs a certificate for the leaf and writes it with its key.
-func (a *Authority) Issue(leaf Leaf, certificateFile, keyFile string) error {
-	der, key, err := a.sign(leaf)
+	encoded, err := encodeKey(key)
 	if err != nil {
 		return err
 	}
-	return write(certificateFile, keyFile, der, key)
-}
-
-// Certificate signs a certificate for the leaf and returns it ready for a server.
-func (a *Authority) Certificate(leaf Leaf) (tls.Certificate, error) {
-	der, key, err := a.sign(leaf)
-	if err != nil {
-		return tls.Certificate{}, err
+	// The key first: whoever finds the certificate finds both.
+	if err := os.WriteFile(s.CAKey(), encoded, 0o600); err != nil {
+		return err
 	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
+	return os.WriteFile(s.CACertificate(), encodeCertificate(der), 0o644)
 }
 
-// Pair signs a certificate for the leaf and returns it and its key as PEM.
-func (a *Authority) Pair(leaf Leaf) (certificate, key []byte, err error) {
-	der, private, err := a.sign(leaf)
+func read(s settings.Settings) (*Authority, error) {
+	pair, err := tls.LoadX509KeyPair(s.CACertificate(), s.CAKey())
+	if err != nil {
+		return nil, fmt.Errorf("read the sandbox's certificate authority: %w", err)
+	}
+	key, ok := pair.PrivateKey.(*ecdsa.PrivateKey)
+	if !ok {
+		return nil, fmt.Errorf("%s does not hold an ECDSA key", s.CAKey())
+	}
+	return &Authority{Certificate: pair.Leaf, Key: key, PEM: encodeCertificate(pair.Certificate[0])}, nil
+}
+
+// Issue signs a certificate for the leaf and returns it and its key as PEM.
+func (a *Authority) Issue(leaf Leaf) (certificate, key []byte, err error) {
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, nil, err
+	}
+	template, err := leaf.template()
+	if err != nil {
+		return nil, nil, err
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, a.Certificate, private.Public(), a.Key)
+	if err != nil {
+		return nil, nil, fmt.Errorf("sign the certificate of %s: %w", leaf.Name, err)
 	}
 	key, err = encodeKey(private)
 	return encodeCertificate(der), key, err
 }
 
-func (a *Authority) sign(leaf Leaf) ([]byte, *ecdsa.PrivateKey, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, nil, err
-	}
+func (l Leaf) template() (*x509.Certificate, error) {
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	template := &x509.Certificate{
 		SerialNumber: serial,
-		Subject:      pkix.Name{CommonName: leaf.CommonName, Organization: leaf.Organizations},
+		Subject:      pkix.Name{CommonName: l.Name, Organization: l.Organizations},
 		NotBefore:    time.Now().Add(-time.Hour),
 		NotAfter:     time.Now().Add(validity),
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-		DNSNames:     leaf.Names,
 	}
-	for _, address := range leaf.Addresses {
-		ip := net.ParseIP(address)
-		if ip == nil {
-			return nil, nil, fmt.Errorf("certificate %s: %q is not an IP address", leaf.CommonName, address)
+	for _, host := range l.Hosts {
+		if ip := net.ParseIP(host); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else {
+			template.DNSNames = append(template.DNSNames, host)
 		}
-		template.IPAddresses = append(template.IPAddresses, ip)
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.certificate, key.Public(), a.key)
-	return der, key, err
+	return template, nil
 }
 
-// WriteKeyPair makes an ECDSA key and writes it twice: private and public half. Service account tokens are signed so.
-func WriteKeyPair(privateFile, publicFile string) error {
+// KeyPair makes an ECDSA key and returns both halves as PEM. Service account tokens are signed so.
+func KeyPair() (private, public []byte, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	public, err := x509.MarshalPKIXPublicKey(key.Public())
+	der, err := x509.MarshalPKIXPublicKey(key.Public())
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	private, err := encodeKey(key)
-	if err != nil {
-		return err
-	}
-	if err := writeFile(privateFile, private, 0o600); err != nil {
-		return err
-	}
-	return writeFile(publicFile, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public}), 0o644)
-}
-
-func write(certificateFile, keyFile string, der []byte, key *ecdsa.PrivateKey) error {
-	encoded, err := encodeKey(key)
-	if err != nil {
-		return err
-	}
-	if err := writeFile(keyFile, encoded, 0o600); err != nil {
-		return err
-	}
-	return writeFile(certificateFile, encodeCertificate(der), 0o644)
-}
-
-func writeFile(name string, content []byte, mode os.FileMode) error {
-	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-		return err
-	}
-	return os.WriteFile(name, content, mode)
+	private, err = encodeKey(key)
+	return private, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), err
 }
 
 func encodeCertificate(der []byte) []byte {
