@@ -1,0 +1,101 @@
+// Package kube makes clients for the cluster and applies manifests to it, for the parts of the sandbox that live in the
+// cluster.
+package kube
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/yaml"
+	"k8s.io/client-go/discovery/cached/memory"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/restmapper"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+// Client speaks to one cluster.
+type Client struct {
+	kubernetes.Interface
+	dynamic dynamic.Interface
+	mapper  *restmapper.DeferredDiscoveryRESTMapper
+	agent   string
+}
+
+// New reads a kubeconfig. The agent names the caller: it stands in the audit log and becomes the field manager.
+func New(kubeconfig, agent string) (*Client, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("read the kubeconfig %s: %w", kubeconfig, err)
+	}
+	config.UserAgent = agent
+	config.QPS, config.Burst = 100, 200 // the defaults, 5 and 10, delay a small cluster by seconds
+	return forConfig(config, agent)
+}
+
+func forConfig(config *rest.Config, agent string) (*Client, error) {
+	typed, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	untyped, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	mapper := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(typed.Discovery()))
+	return &Client{typed, untyped, mapper, agent}, nil
+}
+
+// Apply applies every object of a YAML stream on the server's side, in order.
+func (c *Client) Apply(ctx context.Context, stream []byte) error {
+	objects, err := Parse(stream)
+	if err != nil {
+		return err
+	}
+	for _, object := range objects {
+		if err := c.apply(ctx, object); err != nil {
+			return fmt.Errorf("apply %s %s: %w", object.GetKind(), object.GetName(), err)
+		}
+	}
+	return nil
+}
+
+func (c *Client) apply(ctx context.Context, object *unstructured.Unstructured) error {
+	kind := object.GroupVersionKind()
+	mapping, err := c.mapper.RESTMapping(kind.GroupKind(), kind.Version)
+	if err != nil {
+		return err
+	}
+	body, err := object.MarshalJSON()
+	if err != nil {
+		return err
+	}
+	force := true
+	_, err = c.dynamic.Resource(mapping.Resource).Namespace(object.GetNamespace()).
+		Patch(ctx, object.GetName(), types.ApplyPatchType, body, metav1.PatchOptions{FieldManager: c.agent, Force: &force})
+	return err
+}
+
+// Parse reads the objects of a YAML stream. Empty documents are left out.
+func Parse(stream []byte) ([]*unstructured.Unstructured, error) {
+	documents := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(stream), 4096)
+	var objects []*unstructured.Unstructured
+	for {
+		object := &unstructured.Unstructured{}
+		if err := documents.Decode(object); errors.Is(err, io.EOF) {
+			return objects, nil
+		} else if err != nil {
+			return nil, fmt.Errorf("object %d of the manifest: %w", len(objects)+1, err)
+		}
+		if len(object.Object) > 0 {
+			objects = append(objects, object)
+		}
+	}
+}
