@@ -1,0 +1,139 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/seaway-deploy/seaway/sandbox/internal/cleanup"
+	"github.com/seaway-deploy/seaway/sandbox/internal/settings"
+	"github.com/seaway-deploy/seaway/sandbox/internal/supervisor"
+)
+
+// patience is how long a supervisor may take to answer after its start, and to end after its stop.
+const patience = 20 * time.Second
+
+func upCommand() *cobra.Command {
+	var parts []string
+	command := &cobra.Command{
+		Use:   "up",
+		Short: "Start the sandbox and wait until all of it is ready; twice is once",
+		Args:  cobra.NoArgs,
+		RunE: with(func(ctx context.Context, s settings.Settings, _ []string) error {
+			return up(ctx, s, parts)
+		}),
+	}
+	command.Flags().StringSliceVar(&parts, "parts", nil, "only these parts and what they need (of "+strings.Join(supervisor.PartNames(), ", ")+")")
+	return command
+}
+
+// up starts a supervisor if none lives, and follows it until all is ready.
+func up(ctx context.Context, s settings.Settings, parts []string) error {
+	ended, err := start(s, parts)
+	if err != nil {
+		return err
+	}
+	if err := follow(ctx, s, ended); err != nil {
+		if ctx.Err() != nil && ended != nil {
+			return errors.Join(err, down(context.WithoutCancel(ctx), s))
+		}
+		return err
+	}
+	return nil
+}
+
+// start gives nil for a sandbox that runs already.
+func start(s settings.Settings, parts []string) (<-chan error, error) {
+	lock, err := supervisor.Lock(s)
+	if errors.Is(err, supervisor.ErrRuns) {
+		fmt.Printf("sandbox %d runs already\n", s.Number)
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	// Whatever a killed run left would be in the way.
+	err = errors.Join(cleanup.Run(s), clearLogs(s))
+	if err := errors.Join(err, lock.Close()); err != nil {
+		return nil, err
+	}
+	return supervisor.Launch(s, parts)
+}
+
+func clearLogs(s settings.Settings) error {
+	return errors.Join(os.RemoveAll(s.Path("logs")), os.MkdirAll(s.Path("logs"), 0o755))
+}
+
+// follow prints a line for every part that gets ready or fails, until nothing is on its way any more.
+func follow(ctx context.Context, s settings.Settings, ended <-chan error) error {
+	client := supervisor.NewClient(s)
+	if err := answers(ctx, s, client, ended); err != nil {
+		return err
+	}
+	told := map[string]string{}
+	var failed []supervisor.Status
+	err := client.Follow(ctx, func(all []supervisor.Status) bool {
+		for _, status := range all {
+			if told[status.Part] != status.State {
+				told[status.Part] = status.State
+				tell(s, status)
+			}
+		}
+		var settled bool
+		settled, failed = supervisor.Settled(all)
+		return !settled
+	})
+	if err != nil {
+		return fmt.Errorf("%w: see %s", err, s.Log("supervisor"))
+	}
+	if len(failed) > 0 {
+		return fmt.Errorf("%d parts failed; what runs goes on until `sandbox down`", len(failed))
+	}
+	return nil
+}
+
+func tell(s settings.Settings, status supervisor.Status) {
+	switch status.State {
+	case supervisor.Ready:
+		fmt.Printf("%-13s ready   %6.1f s  %s\n", status.Part, status.Elapsed.Seconds(), status.Detail)
+	case supervisor.Failed:
+		fmt.Printf("%-13s FAILED  %6.1f s  %s\n", status.Part, status.Elapsed.Seconds(), status.Detail)
+		for _, line := range tail(s.Log(status.Part), 10) {
+			fmt.Println("    ", line)
+		}
+	}
+}
+
+// answers waits for the supervisor's socket.
+func answers(ctx context.Context, s settings.Settings, client *supervisor.Client, ended <-chan error) error {
+	limited, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		_, err := client.Status(limited)
+		if err == nil {
+			return nil
+		}
+		select {
+		case cause := <-ended:
+			return fmt.Errorf("the supervisor ended at once (%v):\n%s", cause, strings.Join(tail(s.Log("supervisor"), 10), "\n"))
+		case <-limited.Done():
+			return fmt.Errorf("the supervisor does not answer: %w; see %s", err, s.Log("supervisor"))
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// tail is the last lines of a file, or none.
+func tail(file string, count int) []string {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil
+	}
+	lines := strings.Split(strings.TrimRight(string(text), "\n"), "\n")
+	return lines[max(0, len(lines)-count):]
+}

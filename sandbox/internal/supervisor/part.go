@@ -1,0 +1,149 @@
+// Package supervisor runs the parts of a sandbox side by side and tells how they are.
+//
+// It is one background process. The emulated parts run inside it, the real ones are its children and end with it.
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Part is something that serves until its context ends.
+type Part struct {
+	Name  string
+	Needs []string // parts that must be ready before this one starts
+	// Run serves until ctx ends and calls ready once it serves.
+	Run func(ctx context.Context, ready func(detail string)) error
+}
+
+// runAll starts every part as soon as those that it needs are ready, and returns when all have ended. A part that fails
+// is told on the board; the others go on, so that people can look at what is left.
+func runAll(ctx context.Context, parts []Part, board *Board, log *slog.Logger) {
+	readiness := map[string]chan struct{}{}
+	for _, part := range parts {
+		readiness[part.Name] = make(chan struct{})
+		board.set(part.Name, Waiting, "")
+	}
+	var all sync.WaitGroup
+	for _, part := range parts {
+		all.Go(func() {
+			if await(ctx, part, readiness) {
+				runOne(ctx, part, board, log, readiness[part.Name])
+			} else {
+				board.set(part.Name, Stopped, "")
+			}
+		})
+	}
+	all.Wait()
+}
+
+// await waits for what a part needs. A need that is not among the parts was left out on purpose.
+func await(ctx context.Context, part Part, readiness map[string]chan struct{}) bool {
+	for _, need := range part.Needs {
+		if readiness[need] == nil {
+			continue
+		}
+		select {
+		case <-readiness[need]:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
+}
+
+func runOne(ctx context.Context, part Part, board *Board, log *slog.Logger, isReady chan struct{}) {
+	board.set(part.Name, Starting, "")
+	var once sync.Once
+	err := guard(func() error {
+		return part.Run(ctx, func(detail string) {
+			once.Do(func() {
+				board.set(part.Name, Ready, detail)
+				close(isReady)
+			})
+		})
+	})
+	switch {
+	case ctx.Err() != nil:
+		if err != nil {
+			log.Error("part ended badly", "part", part.Name, "cause", err)
+		}
+		board.set(part.Name, Stopped, "")
+	case err == nil:
+		board.set(part.Name, Failed, "it ended by itself")
+	default:
+		log.Error("part failed", "part", part.Name, "cause", err)
+		board.set(part.Name, Failed, err.Error())
+	}
+}
+
+// guard turns a panic of a part into its failure: one part must not take the others with it.
+func guard(run func() error) (err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("panic: %v", cause)
+		}
+	}()
+	return run()
+}
+
+// Choose keeps the named parts and everything that they need; an empty choice keeps all.
+func Choose(parts []Part, names []string) ([]Part, error) {
+	if len(names) == 0 {
+		return parts, nil
+	}
+	byName := map[string]Part{}
+	known := make([]string, 0, len(parts))
+	for _, part := range parts {
+		byName[part.Name] = part
+		known = append(known, part.Name)
+	}
+	wanted := map[string]bool{}
+	var add func(name string) error
+	add = func(name string) error {
+		part, found := byName[name]
+		if !found {
+			return fmt.Errorf("no part is called %q: choose from %s", name, strings.Join(known, ", "))
+		}
+		wanted[name] = true
+		var problems []error
+		for _, need := range part.Needs {
+			problems = append(problems, add(need))
+		}
+		return errors.Join(problems...)
+	}
+	for _, name := range names {
+		if err := add(strings.TrimSpace(name)); err != nil {
+			return nil, err
+		}
+	}
+	var chosen []Part
+	for _, part := range parts {
+		if wanted[part.Name] {
+			chosen = append(chosen, part)
+		}
+	}
+	return chosen, nil
+}
+
+// The states of a part.
+const (
+	Waiting  = "waiting" // for another part
+	Starting = "starting"
+	Ready    = "ready"
+	Failed   = "failed"
+	Stopped  = "stopped"
+)
+
+// Status is how a part is.
+type Status struct {
+	Part    string        `json:"part"`
+	State   string        `json:"state"`
+	Detail  string        `json:"detail,omitempty"`
+	Elapsed time.Duration `json:"elapsed_ns"` // from the start of the sandbox to this state
+}
