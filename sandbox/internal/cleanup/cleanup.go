@@ -12,6 +12,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/seaway-deploy/seaway/sandbox/internal/buildkit"
+	"github.com/seaway-deploy/seaway/sandbox/internal/engine"
 	"github.com/seaway-deploy/seaway/sandbox/internal/settings"
 )
 
@@ -21,6 +23,8 @@ func Run(s settings.Settings) error {
 	return errors.Join(
 		killProcesses(s),
 		unmount(s),
+		engine.Cleanup(s),
+		buildkit.Cleanup(s),
 		removeCgroups(s.Cgroup()),
 		removeState(s),
 	)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/seaway-deploy/seaway/sandbox/internal/kube"
 	"github.com/seaway-deploy/seaway/sandbox/internal/netns"
 	"github.com/seaway-deploy/seaway/sandbox/internal/pki"
 	"github.com/seaway-deploy/seaway/sandbox/internal/settings"
@@ -128,17 +129,18 @@ func (c Config) start(ctx context.Context, node *namespaces) error {
 	}
 	imported := make(chan error, 1)
 	go func() { imported <- c.importPause(ctx) }()
-	client, err := newClient(c.Settings.AdminKubeconfig(), node.network)
+	administrator, err := kube.New(c.Settings.AdminKubeconfig(), "sandbox")
 	if err != nil {
 		return err
 	}
+	client := client{administrator}
 	if err := client.waitForAPI(ctx); err != nil {
 		return node.explain("kube-apiserver", err)
 	}
 	if err := node.order(c.controlPrograms()); err != nil {
 		return err
 	}
-	if err := client.apply(ctx, c.coreDNS()); err != nil {
+	if err := client.Apply(ctx, []byte(c.coreDNS())); err != nil {
 		return fmt.Errorf("apply CoreDNS: %w", err)
 	}
 	if err := <-imported; err != nil {

@@ -112,17 +112,3 @@ func Launch(s settings.Settings, parts []string) (<-chan error, error) {
 	go func() { ended <- command.Wait() }()
 	return ended, nil
 }
-
-func copyFile(from, to string) error {
-	source, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer source.Close()
-	target, err := os.OpenFile(to, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o755)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(target, source)
-	return errors.Join(err, target.Close())
-}

@@ -2,45 +2,74 @@ package supervisor
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"net"
+	"os"
+	"sync"
 
+	"github.com/seaway-deploy/seaway/sandbox/internal/account"
 	"github.com/seaway-deploy/seaway/sandbox/internal/cluster"
+	"github.com/seaway-deploy/seaway/sandbox/internal/enclosure"
 	"github.com/seaway-deploy/seaway/sandbox/internal/settings"
 )
 
 // sandbox is what the parts share.
 type sandbox struct {
 	settings  settings.Settings
-	binary    string
+	account   *account.Account
 	listeners *Listeners
 	log       *slog.Logger
-	node      cluster.Node // valid once the part "cluster" has started its namespaces
+
+	mu   sync.Mutex
+	node cluster.Node // valid once the part "cluster" has started its namespaces
 }
 
-// PartNames lists the parts in the order in which they are told.
-func PartNames() []string {
-	var names []string
-	for _, part := range (&sandbox{}).parts() {
-		names = append(names, part.Name)
+func newSandbox(s settings.Settings) (*sandbox, error) {
+	seeded, err := account.Open(s)
+	if err != nil {
+		return nil, fmt.Errorf("open the account: %w", err)
 	}
-	return names
+	return &sandbox{
+		settings: s, account: seeded, listeners: NewListeners(s), log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+	}, nil
 }
 
-// parts is the whole sandbox.
-func (s *sandbox) parts() []Part {
-	return []Part{
-		{Name: "cluster", Run: s.runCluster},
+// started keeps the handle on the cluster, and serves every port inside it from now on.
+func (s *sandbox) started(node cluster.Node) {
+	s.mu.Lock()
+	s.node = node
+	s.mu.Unlock()
+	if err := s.listeners.Add(node.Network); err != nil {
+		s.log.Error("listen inside the cluster", "cause", err)
 	}
 }
 
-func (s *sandbox) runCluster(ctx context.Context, ready func(string)) error {
-	return cluster.Run(ctx, cluster.Config{
-		Settings: s.settings, Log: s.log.With("part", "cluster"), Binary: s.binary,
-		Started: func(node cluster.Node) {
-			s.node = node
-			if err := s.listeners.Add(node.Network); err != nil {
-				s.log.Error("listen inside the cluster", "cause", err)
-			}
-		},
-	}, ready)
+// dialNode connects to an address inside the cluster's network.
+func (s *sandbox) dialNode(ctx context.Context, network, address string) (net.Conn, error) {
+	s.mu.Lock()
+	inside := s.node.Network
+	s.mu.Unlock()
+	if inside == nil {
+		return nil, fmt.Errorf("connect to %s inside the cluster: the cluster does not run", address)
+	}
+	return inside.DialContext(ctx, network, address)
+}
+
+// enclosed serves every port inside a daemon's namespaces before the daemon starts.
+func (s *sandbox) enclosed(open func() (*enclosure.Enclosure, error)) (*enclosure.Enclosure, error) {
+	box, err := open()
+	if err != nil {
+		return nil, err
+	}
+	return box, s.listeners.Add(box.Namespace())
+}
+
+// logger writes to the log file of a part.
+func (s *sandbox) logger(part string) (*slog.Logger, error) {
+	file, err := os.OpenFile(s.settings.Log(part), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	return slog.New(slog.NewTextHandler(file, nil)), nil // open for as long as the supervisor lives
 }

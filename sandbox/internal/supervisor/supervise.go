@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -30,11 +28,10 @@ func Supervise(s settings.Settings, names []string) error {
 	defer lock.Close()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	binary, err := os.Executable()
+	whole, err := newSandbox(s)
 	if err != nil {
 		return err
 	}
-	whole := &sandbox{settings: s, binary: binary, listeners: NewListeners(s), log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
 	parts, err := Choose(whole.parts(), names)
 	if err != nil {
 		return err
@@ -78,24 +75,4 @@ func Lock(s settings.Settings) (*os.File, error) {
 		return nil, fmt.Errorf("lock %s: %w", lockFile(s), err)
 	}
 	return file, nil
-}
-
-// own links this program into the state folder: there it stays the same file while a newer one is built over it, and
-// pods can mount it.
-func own(s settings.Settings) (string, error) {
-	binary, err := os.Executable()
-	if err != nil {
-		return "", err
-	}
-	link := s.Path("bin", "sandbox")
-	if err := os.MkdirAll(filepath.Dir(link), 0o755); err != nil {
-		return "", err
-	}
-	if err := os.Remove(link); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return "", err
-	}
-	if os.Link(binary, link) == nil {
-		return link, nil
-	}
-	return link, copyFile(binary, link) // the state lies on another file system
 }

@@ -1,0 +1,91 @@
+package supervisor
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/seaway-deploy/seaway/sandbox/internal/buildkit"
+	"github.com/seaway-deploy/seaway/sandbox/internal/cluster"
+	"github.com/seaway-deploy/seaway/sandbox/internal/digitalocean"
+	"github.com/seaway-deploy/seaway/sandbox/internal/enclosure"
+	"github.com/seaway-deploy/seaway/sandbox/internal/engine"
+	"github.com/seaway-deploy/seaway/sandbox/internal/registry"
+	"github.com/seaway-deploy/seaway/sandbox/internal/settings"
+	"github.com/seaway-deploy/seaway/sandbox/internal/volumes"
+)
+
+// start is a part's Run with everything but its log filled in.
+type start func(ctx context.Context, log *slog.Logger, ready func(detail string)) error
+
+// parts is the whole sandbox, in the order in which it is told. Those in the cluster wait for it; the rest starts at once.
+func (s *sandbox) parts() []Part {
+	return []Part{
+		s.part("cluster", s.runCluster),
+		s.part("api", s.runAPI),
+		s.part("registry", s.runRegistry),
+		s.part("engine", s.runEngine),
+		s.part("buildkit", s.runBuildkit),
+		s.part("volumes", s.runVolumes, "cluster"),
+	}
+}
+
+func (s *sandbox) part(name string, run start, needs ...string) Part {
+	return Part{Name: name, Needs: needs, Run: func(ctx context.Context, ready func(string)) error {
+		log, err := s.logger(name)
+		if err != nil {
+			return err
+		}
+		return run(ctx, log, ready)
+	}}
+}
+
+// PartNames lists the parts.
+func PartNames() []string {
+	var names []string
+	for _, part := range (&sandbox{}).parts() {
+		names = append(names, part.Name)
+	}
+	return names
+}
+
+func (s *sandbox) runCluster(ctx context.Context, log *slog.Logger, ready func(string)) error {
+	return cluster.Run(ctx, cluster.Config{
+		Settings: s.settings, Log: log, Binary: program(s.settings, "sandbox"), Started: s.started,
+	}, ready)
+}
+
+func (s *sandbox) runAPI(ctx context.Context, log *slog.Logger, ready func(string)) error {
+	return digitalocean.Run(ctx, digitalocean.Config{
+		Settings: s.settings, Account: s.account, Listen: s.listeners.Listen, Log: log,
+	}, ready)
+}
+
+func (s *sandbox) runRegistry(ctx context.Context, log *slog.Logger, ready func(string)) error {
+	return registry.Run(ctx, registry.Config{
+		Settings: s.settings, Account: s.account, Listen: s.listeners.Listen, Log: log,
+	}, ready)
+}
+
+func (s *sandbox) runEngine(ctx context.Context, log *slog.Logger, ready func(string)) error {
+	box, err := s.enclosed(func() (*enclosure.Enclosure, error) { return engine.Open(s.settings) })
+	if err != nil {
+		return err
+	}
+	return engine.Run(ctx, engine.Config{Settings: s.settings, Log: log, Enclosure: box}, ready)
+}
+
+func (s *sandbox) runBuildkit(ctx context.Context, log *slog.Logger, ready func(string)) error {
+	binary := program(s.settings, "buildkitd")
+	box, err := s.enclosed(func() (*enclosure.Enclosure, error) { return buildkit.Open(s.settings, binary) })
+	if err != nil {
+		return err
+	}
+	return buildkit.Run(ctx, buildkit.Config{Settings: s.settings, Log: log, Program: binary, Enclosure: box}, ready)
+}
+
+func (s *sandbox) runVolumes(ctx context.Context, log *slog.Logger, ready func(string)) error {
+	return volumes.Run(ctx, volumes.Config{
+		Kubeconfig: s.settings.AdminKubeconfig(), Folder: s.settings.Path("volumes"), Node: settings.NodeName,
+		ClusterID: settings.ClusterID, Region: settings.Region, Account: s.account, Log: log,
+	}, ready)
+}

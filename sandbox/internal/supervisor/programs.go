@@ -1,0 +1,59 @@
+package supervisor
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/seaway-deploy/seaway/sandbox/internal/settings"
+)
+
+// helpers are programs that are built beside the sandbox, because they do not link with it.
+var helpers = []string{"buildkitd", "contour"}
+
+// program is where the running sandbox finds itself (by the name "sandbox") and its helpers.
+func program(s settings.Settings, name string) string { return s.Path("bin", name) }
+
+// own links this program and its helpers into the state folder: there they stay the same files while newer ones are
+// built over them, and pods can mount them. A helper that was not built is left out; the part that needs it says so.
+func own(s settings.Settings) (string, error) {
+	binary, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(s.Path("bin"), 0o755); err != nil {
+		return "", err
+	}
+	for _, name := range helpers {
+		for _, folder := range []string{filepath.Dir(binary), filepath.Join(s.Cache, "bin")} {
+			if err := link(filepath.Join(folder, name), program(s, name)); err == nil {
+				break
+			} else if !errors.Is(err, os.ErrNotExist) {
+				return "", err
+			}
+		}
+	}
+	return program(s, "sandbox"), link(binary, program(s, "sandbox"))
+}
+
+// link makes a second name for a file, or a copy on another file system. An older file gives way.
+func link(from, to string) error {
+	if err := os.Remove(to); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err := os.Link(from, to); err == nil || errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	source, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	target, err := os.OpenFile(to, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o755)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(target, source)
+	return errors.Join(err, target.Close())
+}
