@@ -1,0 +1,3 @@
+#!/bin/sh
+# Packages shall not start services while an image is built.
+exit 101
