@@ -214,9 +214,10 @@ fn crash(workload: &str, pod: &Value, status: &Value, is_init: bool, events: &[&
 /// Why a container ended.
 fn crash_cause(workload: &str, pod: &Value, status: &Value, reason: &str, code: i64, events: &[&Value]) -> Cause {
     let container = text(status, "/name");
-    let killed = events.iter().rev().map(|event| text(event, "/message")).find(|message| {
-        message.contains("will be restarted") && (message.contains("liveness") || message.contains("startup"))
-    });
+    // The kubelet's "will be restarted" is a Normal event and may be gone; the failed probe itself is a Warning.
+    let probe = matches!(code, 137 | 143)
+        .then(|| events.iter().rev().find_map(|event| failed_probe(text(event, "/message"))))
+        .flatten();
     if reason == "OOMKilled" {
         let spec = list(pod, "/spec/containers").iter().find(|spec| spec["name"] == container);
         let limit = spec.map_or("", |spec| text(spec, "/resources/limits/memory"));
@@ -224,14 +225,10 @@ fn crash_cause(workload: &str, pod: &Value, status: &Value, reason: &str, code: 
         let summary = format!("{workload} keeps running out of memory: it needs more than its limit{limit}");
         return Cause::application(summary).hint("raise `resources.limits.memory`, or find what uses it");
     }
-    if let Some(killed) = killed {
-        let probe = if killed.contains("liveness") { "liveness" } else { "startup" };
-        let failing = events.iter().rev().map(|event| text(event, "/message"));
-        let failing =
-            failing.into_iter().find(|said| said.to_lowercase().starts_with(&format!("{probe} probe failed")));
+    if let Some((probe, message)) = probe {
         let summary = format!("{workload} keeps being restarted: its {probe} probe fails");
         return Cause::application(summary)
-            .detail(one_line(failing.unwrap_or(killed)))
+            .detail(one_line(message))
             .hint(format!("correct the {probe} probe, or give the container more time"));
     }
     match code {
@@ -242,13 +239,21 @@ fn crash_cause(workload: &str, pod: &Value, status: &Value, reason: &str, code: 
     }
 }
 
+/// Which probe restarts the container, and what it said.
+fn failed_probe(message: &str) -> Option<(&'static str, &str)> {
+    let start = |probe: &'static str, words: &str| message.starts_with(words).then_some((probe, message));
+    start("liveness", "Liveness probe failed").or_else(|| start("startup", "Startup probe failed"))
+}
+
 /// No node takes the pod. An autoscaler that has answered gets its time.
 fn unschedulable(workload: &str, pod: &Value, events: &[&Value]) -> Option<Signal> {
     let scheduled = condition(pod, "PodScheduled")?;
     if scheduled["status"] != "False" || scheduled["reason"] != "Unschedulable" {
         return None;
     }
-    let message = one_line(text(scheduled, "/message"));
+    // The rest of the message is about preemption and device claims: it explains what was not tried.
+    let message = text(scheduled, "/message").split(". ").next().unwrap_or_default();
+    let message = one_line(message);
     let scaling = events.iter().any(|event| event["reason"] == "TriggeredScaleUp");
     let mut cause = Cause::application(format!("{workload} cannot be scheduled: {message}"))
         .hint("lower `resources.requests`, correct the node selector or volume, or add nodes");

@@ -256,3 +256,61 @@ proptest! {
         prop_assert_eq!(matches!(readiness, Readiness::Ready(_)), wanted);
     }
 }
+
+/// The objects of a namespace of a real cluster (Kubernetes 1.34, containerd 1.6), 75 seconds after they were made.
+fn recorded() -> Vec<Value> {
+    serde_json::from_str(include_str!("testdata/cluster.json")).unwrap()
+}
+
+/// What is said of a recorded object, after the longest time that a signal has to heal.
+fn judge(objects: &[Value], kind: &str, name: &str) -> Readiness {
+    let of = |kind: &str| -> Vec<Value> { objects.iter().filter(|object| object["kind"] == kind).cloned().collect() };
+    let (replica_sets, pods, events) = (of("ReplicaSet"), of("Pod"), of("Event"));
+    let around = Surroundings { replica_sets: &replica_sets, pods: &pods, events: &events, endpoint_slices: &[] };
+    let object = objects.iter().find(|object| object["kind"] == kind && object["metadata"]["name"] == name).unwrap();
+    let started = fields::time(object, "/metadata/creationTimestamp").unwrap();
+    let judging = |seconds: i64| Judging {
+        applied_generation: Some(1),
+        started,
+        now: started + seconds.seconds(),
+        others_progress: false,
+    };
+    let mut memory = Memory::default();
+    assess(object, &around, &judging(75), &mut memory);
+    assess(object, &around, &judging(75 + 120), &mut memory)
+}
+
+#[test]
+fn recorded_failures_are_named() {
+    let objects = recorded();
+    let told: Vec<String> = [
+        ("Deployment", "ok"),
+        ("Deployment", "bad-command"),
+        ("Deployment", "pull-denied"),
+        ("Deployment", "bad-name"),
+        ("Deployment", "missing-key"),
+        ("Deployment", "liveness"),
+        ("Deployment", "unschedulable"),
+        ("Deployment", "no-account"),
+        ("Deployment", "no-volume"),
+        ("Deployment", "never-ready"),
+        ("Job", "failing"),
+        ("PersistentVolumeClaim", "no-class"),
+        ("PersistentVolumeClaim", "bound"),
+    ]
+    .into_iter()
+    .map(|(kind, name)| match judge(&objects, kind, name) {
+        Readiness::Failed(cause) => {
+            let chain = cause.chain.join(" › ");
+            format!(
+                "{}\n  {chain}\n  {}\n  help: {}",
+                cause.summary,
+                cause.details.join("\n  "),
+                cause.hint.unwrap_or_default()
+            )
+        }
+        other => format!("{name}: {other:?}"),
+    })
+    .collect();
+    insta::assert_snapshot!(told.join("\n\n"));
+}
