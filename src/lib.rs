@@ -1,4 +1,4 @@
-//! Seaway takes a repository from one `deploy.yml` to a live URL on DigitalOcean Kubernetes.
+//! Seaway takes a repository from one `deploy.yml` to a live URL on `DigitalOcean` Kubernetes.
 //!
 //! This page is the floor plan: the rooms in the order in which the data visits them.
 //!
@@ -22,7 +22,7 @@
 //!
 //! - `registry`: OCI distribution client.
 //! - `image`: OCI image values. Pure.
-//! - `docker`: the Docker Engine and BuildKit.
+//! - `docker`: the Docker Engine and `BuildKit`.
 //! - `kubernetes`: the API server.
 //! - `github`: comments, workflow commands, the event's payload.
 //! - `digitalocean`: clusters, registries, load balancers.

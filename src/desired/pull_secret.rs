@@ -68,7 +68,7 @@ pub(crate) fn with_pull_secret(mut desired: Desired, credential: &PullCredential
     for namespace in namespaces {
         let encoded = base64::engine::general_purpose::STANDARD.encode(credential.docker_config());
         let data: Map<String, Value> = [(".dockerconfigjson".to_owned(), json!(encoded))].into_iter().collect();
-        let mut secret = secrets::object(&namespace, PULL_SECRET, "kubernetes.io/dockerconfigjson", data);
+        let mut secret = secrets::object(&namespace, PULL_SECRET, "kubernetes.io/dockerconfigjson", &data);
         labels::stamp(&mut secret.body, &desired.application);
         desired.objects.push(secret);
     }

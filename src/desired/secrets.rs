@@ -12,13 +12,13 @@ pub(super) fn from_environment(config: &Config) -> Vec<DesiredObject> {
     let secret = |(name, values): (&String, &std::collections::BTreeMap<String, crate::model::Secret>)| {
         let encode = |value: &crate::model::Secret| base64::engine::general_purpose::STANDARD.encode(value.expose());
         let data: Map<String, Value> = values.iter().map(|(key, value)| (key.clone(), json!(encode(value)))).collect();
-        object(&config.namespace, name, "Opaque", data)
+        object(&config.namespace, name, "Opaque", &data)
     };
     config.secrets.iter().map(secret).collect()
 }
 
 /// A Secret of a namespace.
-pub(super) fn object(namespace: &str, name: &str, kind: &str, data: Map<String, Value>) -> DesiredObject {
+pub(super) fn object(namespace: &str, name: &str, kind: &str, data: &Map<String, Value>) -> DesiredObject {
     let reference = ObjectRef::new(GroupVersionKind::new("v1", "Secret"), Some(namespace), name);
     let body = json!({
         "apiVersion": "v1",

@@ -1,1 +1,1 @@
-//! The DigitalOcean API: clusters, registries, load balancers, short-lived credentials.
+//! The `DigitalOcean` API: clusters, registries, load balancers, short-lived credentials.

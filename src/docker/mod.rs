@@ -1,1 +1,1 @@
-//! The Docker Engine (through bollard) and BuildKit (a client of our own).
+//! The Docker Engine (through bollard) and `BuildKit` (a client of our own).

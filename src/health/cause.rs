@@ -7,7 +7,7 @@ use crate::error::FailureKind;
 pub(crate) struct Cause {
     /// Whose fault it is.
     pub(crate) kind: FailureKind,
-    /// One line: `backend cannot start: the image has no file `/app/server``.
+    /// One line, with backticks round literals: ``backend cannot start: the image has no file `/app/server` ``.
     pub(crate) summary: String,
     /// From the object to the place: `Deployment backend`, `ReplicaSet backend-7f9c`, `Pod …`, `container api`.
     pub(crate) chain: Vec<String>,

@@ -7,7 +7,7 @@ use super::Surroundings;
 use super::fields::{count, list, text};
 use serde_json::Value;
 
-/// The revision that a Deployment's controller numbers its ReplicaSets with.
+/// The revision that a Deployment's controller numbers its `ReplicaSets` with.
 /// Source: <https://github.com/kubernetes/kubernetes/blob/v1.34.4/pkg/controller/deployment/util/deployment_util.go>, `RevisionAnnotation`.
 const REVISION: &str = "/metadata/annotations/deployment.kubernetes.io~1revision";
 
@@ -16,7 +16,7 @@ pub(super) fn owned_by(object: &Value, uid: &str) -> bool {
     !uid.is_empty() && list(object, "/metadata/ownerReferences").iter().any(|owner| owner["uid"] == uid)
 }
 
-/// The ReplicaSet that a Deployment is rolling out: the one with the Deployment's own revision.
+/// The `ReplicaSet` that a Deployment is rolling out: the one with the Deployment's own revision.
 pub(super) fn newest_replica_set<'a>(deployment: &Value, around: &Surroundings<'a>) -> Option<&'a Value> {
     let uid = text(deployment, "/metadata/uid");
     let revision = text(deployment, REVISION);

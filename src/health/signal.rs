@@ -1,4 +1,4 @@
-//! What pods, ReplicaSets and events say about whether an object can still become ready.
+//! What pods, `ReplicaSets` and events say about whether an object can still become ready.
 //!
 //! A signal has a weight: how long, or how often, it must be seen before it is a verdict. The table follows what the
 //! kubelet retries by itself and what it does not; each rule says so where it stands.
@@ -137,7 +137,7 @@ fn pull(workload: &str, status: &Value, message: &str, events: &[&Value]) -> Sig
     timed("pull", 120, about(&format!("the image `{image}` cannot be pulled")))
 }
 
-/// A Secret or ConfigMap that the container names is not there, or has no such key.
+/// A Secret or `ConfigMap` that the container names is not there, or has no such key.
 fn configuration(workload: &str, message: &str) -> Signal {
     let cause = Cause::application(format!("{workload} cannot start: {}", one_line(message)));
     // The kubelet's cache may lag behind an object that was applied a moment ago.

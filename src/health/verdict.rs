@@ -119,7 +119,7 @@ fn summarize(object: &Value, around: &Surroundings<'_>, doomed: &[Signal]) -> Op
     if alike > 1
         && let Some(last) = cause.chain.last_mut()
     {
-        last.push_str(&format!("  (×{alike} pods)"));
+        *last = format!("{last}  (×{alike} pods)");
     }
     cause.chain.splice(0..0, parents(object, around));
     cause.chain.dedup();

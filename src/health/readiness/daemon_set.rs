@@ -1,4 +1,4 @@
-//! DaemonSets: every node that should run a pod runs a new and available one.
+//! `DaemonSets`: every node that should run a pod runs a new and available one.
 
 use crate::health::Readiness;
 use crate::health::fields::{count, text};

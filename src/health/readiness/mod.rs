@@ -38,12 +38,16 @@ pub(super) fn of(object: &Value, around: &Surroundings<'_>) -> Readiness {
         // on every rollout, and many controllers never write an Ingress's status.
         ("", "ConfigMap" | "Secret" | "ServiceAccount" | "ResourceQuota" | "LimitRange" | "Namespace")
         | ("batch", "CronJob")
-        | ("autoscaling", _)
-        | ("policy", _)
-        | ("networking.k8s.io", _)
-        | ("rbac.authorization.k8s.io" | "storage.k8s.io" | "scheduling.k8s.io" | "node.k8s.io", _) => {
-            Readiness::Ready("exists".to_owned())
-        }
+        | (
+            "autoscaling"
+            | "policy"
+            | "networking.k8s.io"
+            | "rbac.authorization.k8s.io"
+            | "storage.k8s.io"
+            | "scheduling.k8s.io"
+            | "node.k8s.io",
+            _,
+        ) => Readiness::Ready("exists".to_owned()),
         _ => generic::readiness(object),
     }
 }

@@ -1,4 +1,4 @@
-//! ReplicaSets that are applied by themselves.
+//! `ReplicaSets` that are applied by themselves.
 
 use crate::health::Readiness;
 use crate::health::fields::{count, number};

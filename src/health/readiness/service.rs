@@ -4,7 +4,7 @@ use crate::health::fields::{list, text};
 use crate::health::{Readiness, Surroundings};
 use serde_json::Value;
 
-/// Of type LoadBalancer: an address or a host name in its status. `ingress: []` is none, though helpers of other
+/// Of type `LoadBalancer`: an address or a host name in its status. `ingress: []` is none, though helpers of other
 /// libraries take it for one.
 pub(super) fn readiness(object: &Value, _around: &Surroundings<'_>) -> Readiness {
     if text(object, "/spec/type") != "LoadBalancer" {

@@ -1,4 +1,4 @@
-//! StatefulSets: every pod above the partition is of the newest revision and ready.
+//! `StatefulSets`: every pod above the partition is of the newest revision and ready.
 
 use crate::health::Readiness;
 use crate::health::fields::{count, number, text};
