@@ -15,9 +15,10 @@ import (
 	"golang.org/x/oauth2"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/cloud-provider/controllers/service"
 	"k8s.io/component-base/metrics/prometheus/controllers"
+
+	"github.com/seaway-deploy/seaway/sandbox/internal/kube"
 )
 
 // DigitalOceanRetry is how long DigitalOcean's controller waits before it looks again at a load balancer in the making.
@@ -43,16 +44,16 @@ type Config struct {
 
 // Run reconciles Services until ctx ends. It calls ready once Services and nodes are known.
 func Run(ctx context.Context, config Config, ready func(detail string)) error {
-	kube, err := kubeClient(config.Kubeconfig)
+	client, err := kube.New(config.Kubeconfig, userAgent)
 	if err != nil {
 		return err
 	}
-	balancers, err := newLoadBalancers(config, kube)
+	balancers, err := newLoadBalancers(config, client)
 	if err != nil {
 		return err
 	}
-	factory := informers.NewSharedInformerFactory(kube, 0)
-	controller, err := service.New(cloud{balancers}, kube, factory.Core().V1().Services(), factory.Core().V1().Nodes(), config.ClusterID, nil)
+	factory := informers.NewSharedInformerFactory(client, 0)
+	controller, err := service.New(cloud{balancers}, client, factory.Core().V1().Services(), factory.Core().V1().Nodes(), config.ClusterID, nil)
 	if err != nil {
 		return fmt.Errorf("make the service controller: %w", err)
 	}
@@ -64,19 +65,9 @@ func Run(ctx context.Context, config Config, ready func(detail string)) error {
 	return nil
 }
 
-func kubeClient(file string) (kubernetes.Interface, error) {
-	settings, err := clientcmd.BuildConfigFromFlags("", file)
-	if err != nil {
-		return nil, fmt.Errorf("read the kubeconfig %s: %w", file, err)
-	}
-	settings.UserAgent = userAgent
-	settings.QPS, settings.Burst = 100, 200 // the defaults, 5 and 10, delay a small cluster's events by seconds
-	return kubernetes.NewForConfig(settings)
-}
-
-func newLoadBalancers(config Config, kube kubernetes.Interface) (*loadBalancers, error) {
+func newLoadBalancers(config Config, client kubernetes.Interface) (*loadBalancers, error) {
 	source := oauth2.StaticTokenSource(&oauth2.Token{AccessToken: config.Token})
-	client, err := godo.New(oauth2.NewClient(context.Background(), source),
+	digitalOcean, err := godo.New(oauth2.NewClient(context.Background(), source),
 		godo.SetBaseURL(config.APIURL), godo.SetUserAgent(userAgent))
 	if err != nil {
 		return nil, fmt.Errorf("make a client for the DigitalOcean API at %s: %w", config.APIURL, err)
@@ -86,7 +77,7 @@ func newLoadBalancers(config Config, kube kubernetes.Interface) (*loadBalancers,
 		retry = DigitalOceanRetry
 	}
 	return &loadBalancers{
-		api: client, kube: kube, retry: retry, log: config.Log,
+		api: digitalOcean, kube: client, retry: retry, log: config.Log,
 		at: place{region: config.Region, vpc: config.VPCID, cluster: config.ClusterID},
 	}, nil
 }

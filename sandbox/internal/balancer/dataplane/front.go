@@ -48,8 +48,8 @@ func (f *front) run(ctx context.Context) {
 func (f *front) adjust(ctx context.Context, listener net.Listener, problem error) net.Listener {
 	switch {
 	case problem != nil && listener != nil:
-		f.log.Info("closed", "because", problem)
 		_ = listener.Close() // closing is all that is wanted, whatever it answers
+		f.log.Info("closed", "because", problem)
 		return nil
 	case problem == nil && listener == nil:
 		opened, err := net.Listen("tcp", f.route.entry)
