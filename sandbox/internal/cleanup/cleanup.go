@@ -18,7 +18,7 @@ import (
 )
 
 // Run removes processes, mounts, cgroups and state of a sandbox whose supervisor is gone or is the caller. The logs and
-// the lock file stay: the first for people, the second because another `up` may be waiting for it.
+// the lock files stay: those for people, these because another `up` may be waiting for them.
 func Run(s settings.Settings) error {
 	return errors.Join(
 		killProcesses(s),
@@ -31,7 +31,7 @@ func Run(s settings.Settings) error {
 }
 
 // kept are the names in the state folder that stay.
-var kept = map[string]bool{"logs": true, "supervisor.lock": true}
+var kept = map[string]bool{"logs": true, "supervisor.lock": true, "start.lock": true}
 
 func removeState(s settings.Settings) error {
 	entries, err := os.ReadDir(s.State)

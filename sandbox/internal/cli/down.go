@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -25,18 +24,17 @@ func downCommand() *cobra.Command {
 // down asks the supervisor to end; when it does not, or is gone, its processes are killed. Both ways all is removed.
 func down(ctx context.Context, s settings.Settings) error {
 	begun := time.Now()
-	asked := supervisor.NewClient(s).Stop(ctx)
-	if asked == nil {
+	turn, err := supervisor.LockStart(s)
+	if err != nil {
+		return err
+	}
+	defer turn.Close()
+	if supervisor.NewClient(s).Stop(ctx) == nil {
 		waitForEnd(ctx, s)
 	}
 	if err := cleanup.Run(s); err != nil {
 		return err
 	}
-	lock, err := supervisor.Lock(s)
-	if err != nil {
-		return errors.Join(err, errors.New("another `sandbox up` began meanwhile"))
-	}
-	defer lock.Close()
 	fmt.Printf("sandbox %d is down after %.1f s; its logs are in %s\n", s.Number, time.Since(begun).Seconds(), s.Path("logs"))
 	return nil
 }

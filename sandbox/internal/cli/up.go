@@ -34,35 +34,41 @@ func upCommand() *cobra.Command {
 
 // up starts a supervisor if none lives, and follows it until all is ready.
 func up(ctx context.Context, s settings.Settings, parts []string) error {
-	ended, err := start(s, parts)
-	if err != nil {
-		return err
+	started, err := start(ctx, s, parts)
+	if err == nil {
+		err = follow(ctx, s)
 	}
-	if err := follow(ctx, s, ended); err != nil {
-		if ctx.Err() != nil && ended != nil {
-			return errors.Join(err, down(context.WithoutCancel(ctx), s))
-		}
-		return err
+	if started && ctx.Err() != nil { // interrupted: what was begun is taken back
+		return errors.Join(err, down(context.WithoutCancel(ctx), s))
 	}
-	return nil
+	return err
 }
 
-// start gives nil for a sandbox that runs already.
-func start(s settings.Settings, parts []string) (<-chan error, error) {
+// start tells whether it was this call that started the supervisor. It returns when the supervisor answers.
+func start(ctx context.Context, s settings.Settings, parts []string) (bool, error) {
+	turn, err := supervisor.LockStart(s)
+	if err != nil {
+		return false, err
+	}
+	defer turn.Close()
 	lock, err := supervisor.Lock(s)
 	if errors.Is(err, supervisor.ErrRuns) {
 		fmt.Printf("sandbox %d runs already\n", s.Number)
-		return nil, nil
+		return false, nil
 	}
 	if err != nil {
-		return nil, err
+		return false, err
 	}
 	// Whatever a killed run left would be in the way.
 	err = errors.Join(cleanup.Run(s), clearLogs(s))
 	if err := errors.Join(err, lock.Close()); err != nil {
-		return nil, err
+		return false, err
 	}
-	return supervisor.Launch(s, parts)
+	ended, err := supervisor.Launch(s, parts)
+	if err != nil {
+		return false, err
+	}
+	return true, answers(ctx, s, ended)
 }
 
 func clearLogs(s settings.Settings) error {
@@ -70,14 +76,10 @@ func clearLogs(s settings.Settings) error {
 }
 
 // follow prints a line for every part that gets ready or fails, until nothing is on its way any more.
-func follow(ctx context.Context, s settings.Settings, ended <-chan error) error {
-	client := supervisor.NewClient(s)
-	if err := answers(ctx, s, client, ended); err != nil {
-		return err
-	}
+func follow(ctx context.Context, s settings.Settings) error {
 	told := map[string]string{}
 	var failed []supervisor.Status
-	err := client.Follow(ctx, func(all []supervisor.Status) bool {
+	err := supervisor.NewClient(s).Follow(ctx, func(all []supervisor.Status) bool {
 		for _, status := range all {
 			if told[status.Part] != status.State {
 				told[status.Part] = status.State
@@ -110,7 +112,8 @@ func tell(s settings.Settings, status supervisor.Status) {
 }
 
 // answers waits for the supervisor's socket.
-func answers(ctx context.Context, s settings.Settings, client *supervisor.Client, ended <-chan error) error {
+func answers(ctx context.Context, s settings.Settings, ended <-chan error) error {
+	client := supervisor.NewClient(s)
 	limited, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for {

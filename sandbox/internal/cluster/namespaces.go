@@ -73,6 +73,7 @@ func (c Config) environment() []string {
 	return []string{
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root",
 		"TMPDIR=" + c.path("tmp"), "SANDBOX_STATE=" + c.Settings.State, cleanup.Mark,
+		fmt.Sprintf("SANDBOX_NUMBER=%d", c.Settings.Number), // tells people and tests whose program it is
 	}
 }
 

@@ -9,7 +9,8 @@ import (
 	"github.com/seaway-deploy/seaway/sandbox/internal/settings"
 )
 
-// helpers are programs that are built beside the sandbox, because they do not link with it.
+// helpers are programs that are built beside the sandbox, because they do not link with it. build.sh leaves the folder
+// of its last build as bin/current in the cache.
 var helpers = []string{"buildkitd", "contour"}
 
 // program is where the running sandbox finds itself (by the name "sandbox") and its helpers.
@@ -26,7 +27,7 @@ func own(s settings.Settings) (string, error) {
 		return "", err
 	}
 	for _, name := range helpers {
-		for _, folder := range []string{filepath.Dir(binary), filepath.Join(s.Cache, "bin")} {
+		for _, folder := range []string{filepath.Dir(binary), filepath.Join(s.Cache, "bin", "current")} {
 			if err := link(filepath.Join(folder, name), program(s, name)); err == nil {
 				break
 			} else if !errors.Is(err, os.ErrNotExist) {

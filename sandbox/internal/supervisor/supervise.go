@@ -52,27 +52,40 @@ func Supervise(s settings.Settings, names []string) error {
 // Socket is where the supervisor answers.
 func Socket(s settings.Settings) string { return s.Path("supervisor.sock") }
 
-// LockFile is held by the living supervisor: the kernel gives it back with the process.
-func lockFile(s settings.Settings) string { return s.Path("supervisor.lock") }
-
 // ErrRuns means that another supervisor of this sandbox lives.
 var ErrRuns = errors.New("the sandbox runs already")
 
-// Lock takes the sandbox's lock, or gives ErrRuns.
+// Lock takes the lock that the living supervisor holds, or gives ErrRuns. The kernel gives it back with the process.
 func Lock(s settings.Settings) (*os.File, error) {
+	file, err := lock(s, "supervisor.lock", unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return nil, ErrRuns
+	}
+	return file, err
+}
+
+// LockStart waits for its turn to start or stop the sandbox: two `up` at once must not take each other for leftovers.
+func LockStart(s settings.Settings) (*os.File, error) { return lock(s, "start.lock", 0) }
+
+func lock(s settings.Settings, name string, how int) (*os.File, error) {
 	if err := os.MkdirAll(s.Path("logs"), 0o755); err != nil {
 		return nil, err
 	}
-	file, err := os.OpenFile(lockFile(s), os.O_CREATE|os.O_RDWR, 0o644)
+	file, err := os.OpenFile(s.Path(name), os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		file.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, ErrRuns
-		}
-		return nil, fmt.Errorf("lock %s: %w", lockFile(s), err)
+	if err := flock(file, unix.LOCK_EX|how); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", file.Name(), err), file.Close())
 	}
 	return file, nil
+}
+
+// flock goes on after a signal: the runtime sends itself many.
+func flock(file *os.File, how int) error {
+	for {
+		if err := unix.Flock(int(file.Fd()), how); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
 }
