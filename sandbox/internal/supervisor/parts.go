@@ -3,12 +3,22 @@ package supervisor
 import (
 	"context"
 	"log/slog"
+	"time"
 
+	"github.com/seaway-deploy/seaway/sandbox/internal/balancer/cloudcontroller"
+	"github.com/seaway-deploy/seaway/sandbox/internal/balancer/dataplane"
+	"github.com/google/go-containerregistry/pkg/authn"
+
+	"github.com/seaway-deploy/seaway/sandbox/internal/balancer/cloudcontroller"
+	"github.com/seaway-deploy/seaway/sandbox/internal/balancer/dataplane"
 	"github.com/seaway-deploy/seaway/sandbox/internal/buildkit"
 	"github.com/seaway-deploy/seaway/sandbox/internal/cluster"
 	"github.com/seaway-deploy/seaway/sandbox/internal/digitalocean"
 	"github.com/seaway-deploy/seaway/sandbox/internal/enclosure"
 	"github.com/seaway-deploy/seaway/sandbox/internal/engine"
+	"github.com/seaway-deploy/seaway/sandbox/internal/pullsecrets"
+	"github.com/seaway-deploy/seaway/sandbox/internal/hub"
+	"github.com/seaway-deploy/seaway/sandbox/internal/pullsecrets"
 	"github.com/seaway-deploy/seaway/sandbox/internal/registry"
 	"github.com/seaway-deploy/seaway/sandbox/internal/settings"
 	"github.com/seaway-deploy/seaway/sandbox/internal/volumes"
@@ -23,9 +33,16 @@ func (s *sandbox) parts() []Part {
 		s.part("cluster", s.runCluster),
 		s.part("api", s.runAPI),
 		s.part("registry", s.runRegistry),
+		s.part("hub", s.runHub, "registry"),
 		s.part("engine", s.runEngine),
 		s.part("buildkit", s.runBuildkit),
+		s.part("balancers", s.runBalancers),
+		s.part("ccm", s.runCloudController, "cluster", "api"),
+		s.part("pullsecrets", s.runPullSecrets, "cluster", "registry"),
 		s.part("volumes", s.runVolumes, "cluster"),
+		s.part("pull-secrets", s.runPullSecrets, "cluster"),
+		s.part("cloud-controller", s.runCloudController, "cluster", "api"),
+		s.part("load-balancers", s.runLoadBalancers, "cluster"),
 	}
 }
 
@@ -83,9 +100,58 @@ func (s *sandbox) runBuildkit(ctx context.Context, log *slog.Logger, ready func(
 	return buildkit.Run(ctx, buildkit.Config{Settings: s.settings, Log: log, Program: binary, Enclosure: box}, ready)
 }
 
+// runHub fills the stand-in for Docker Hub. Only the sandbox may push there.
+func (s *sandbox) runHub(ctx context.Context, log *slog.Logger, ready func(string)) error {
+	password, err := registry.HubPassword(s.settings)
+	if err != nil {
+		return err
+	}
+	return hub.Run(ctx, hub.Config{
+		Settings: s.settings, Log: log, Registry: s.settings.HostPort(settings.PortHub),
+		Push: &authn.Basic{Username: "sandbox", Password: password},
+	}, ready)
+}
+
+// runBalancers carries the traffic of the account's load balancers.
+func (s *sandbox) runBalancers(ctx context.Context, log *slog.Logger, ready func(string)) error {
+	return dataplane.Run(ctx, dataplane.Config{Account: s.account, Dial: s.dialNode, Log: log}, ready)
+}
+
+// runCloudController makes load balancers in the account for Services in the cluster.
+func (s *sandbox) runCloudController(ctx context.Context, log *slog.Logger, ready func(string)) error {
+	return cloudcontroller.Run(ctx, cloudcontroller.Config{
+		Kubeconfig: s.settings.AdminKubeconfig(), APIURL: s.settings.URL(settings.PortDigitalOcean), Token: settings.Token,
+		ClusterID: settings.ClusterID, Region: settings.Region, VPCID: settings.VPCID, Log: log,
+	}, ready)
+}
+
+func (s *sandbox) runPullSecrets(ctx context.Context, log *slog.Logger, ready func(string)) error {
+	return pullsecrets.Run(ctx, pullsecrets.Config{
+		Kubeconfig: s.settings.AdminKubeconfig(), ClusterID: settings.ClusterID, Account: s.account, Log: log,
+	}, ready)
+}
+
 func (s *sandbox) runVolumes(ctx context.Context, log *slog.Logger, ready func(string)) error {
 	return volumes.Run(ctx, volumes.Config{
 		Kubeconfig: s.settings.AdminKubeconfig(), Folder: s.settings.Path("volumes"), Node: settings.NodeName,
 		ClusterID: settings.ClusterID, Region: settings.Region, Account: s.account, Log: log,
 	}, ready)
+}
+
+func (s *sandbox) runPullSecrets(ctx context.Context, log *slog.Logger, ready func(string)) error {
+	return pullsecrets.Run(ctx, pullsecrets.Config{
+		Kubeconfig: s.settings.AdminKubeconfig(), ClusterID: settings.ClusterID, Account: s.account, Log: log,
+	}, ready)
+}
+
+func (s *sandbox) runCloudController(ctx context.Context, log *slog.Logger, ready func(string)) error {
+	return cloudcontroller.Run(ctx, cloudcontroller.Config{
+		Kubeconfig: s.settings.AdminKubeconfig(), APIURL: s.settings.URL(settings.PortDigitalOcean), Token: settings.Token,
+		ClusterID: settings.ClusterID, Region: settings.Region, VPCID: settings.VPCID, Log: log,
+		Retry: func() time.Duration { return s.account.Switches().BalancerRetry.Duration() },
+	}, ready)
+}
+
+func (s *sandbox) runLoadBalancers(ctx context.Context, log *slog.Logger, ready func(string)) error {
+	return dataplane.Run(ctx, dataplane.Config{Account: s.account, Dial: s.dialNode, Log: log}, ready)
 }

@@ -32,14 +32,16 @@ const userAgent = "digitalocean-cloud-controller-manager"
 
 // Config says which cluster and which account belong together.
 type Config struct {
-	Kubeconfig string        // file with the credentials for the cluster
-	APIURL     string        // DigitalOcean API, without /v2
-	Token      string        // of the account
-	ClusterID  string        // DigitalOcean's id of the cluster: becomes the tag k8s:ID
-	Region     string        // slug of the cluster's region
-	VPCID      string        // the cluster's network
-	Retry      time.Duration // 0: DigitalOceanRetry
+	Kubeconfig string // file with the credentials for the cluster
+	APIURL     string // DigitalOcean API, without /v2
+	Token      string // of the account
+	ClusterID  string // DigitalOcean's id of the cluster: becomes the tag k8s:ID
+	Region     string // slug of the cluster's region
+	VPCID      string // the cluster's network
 	Log        *slog.Logger
+
+	// Retry says how soon a load balancer in the making is looked at again; nil: after DigitalOceanRetry.
+	Retry func() time.Duration
 }
 
 // Run reconciles Services until ctx ends. It calls ready once Services and nodes are known.
@@ -73,8 +75,8 @@ func newLoadBalancers(config Config, client kubernetes.Interface) (*loadBalancer
 		return nil, fmt.Errorf("make a client for the DigitalOcean API at %s: %w", config.APIURL, err)
 	}
 	retry := config.Retry
-	if retry == 0 {
-		retry = DigitalOceanRetry
+	if retry == nil {
+		retry = func() time.Duration { return DigitalOceanRetry }
 	}
 	return &loadBalancers{
 		api: digitalOcean, kube: client, retry: retry, log: config.Log,

@@ -20,6 +20,9 @@ import (
 // perPage is the size of the pages in which lists are read.
 const perPage = 50
 
+// shortestRetry keeps the controller from asking without pause.
+const shortestRetry = 100 * time.Millisecond
+
 // errNotFound says that the Service has no load balancer in the account.
 var errNotFound = errors.New("load-balancer not found")
 
@@ -28,7 +31,7 @@ type loadBalancers struct {
 	api   *godo.Client
 	kube  kubernetes.Interface
 	at    place
-	retry time.Duration // how soon a load balancer that is being made is looked at again
+	retry func() time.Duration // how soon a load balancer that is being made is looked at again
 	log   *slog.Logger
 }
 
@@ -71,7 +74,7 @@ func (l *loadBalancers) EnsureLoadBalancer(ctx context.Context, _ string, servic
 	case "errored":
 		return nil, fmt.Errorf("load-balancer %s is in state errored: delete the Service and create it again", balancer.ID)
 	}
-	return nil, api.NewRetryError("load-balancer is currently being created", l.retry)
+	return nil, api.NewRetryError("load-balancer is currently being created", max(l.retry(), shortestRetry))
 }
 
 // UpdateLoadBalancer sends the load balancer again, with another set of nodes.
