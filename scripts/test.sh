@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Every test of the repository, quick ones first. The end-to-end suite starts the sandbox, or joins the one that runs.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+step() { printf '\n== %s\n' "$1"; }
+
+step "Seaway: unit, property and integration tests, house rules"
+cargo test --locked --lib --bins --test integration
+
+step "sandbox: build"
+sandbox=$(sandbox/build.sh)
+
+step "sandbox: its own tests"
+(cd sandbox && CGO_ENABLED=0 go test -trimpath -count=1 -timeout 20m ./...)
+
+step "end to end: real Kubernetes, registry, Docker Engine, load balancer"
+"$sandbox" up
+cargo test --locked --test end_to_end
