@@ -5,8 +5,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/seaway-deploy/seaway/sandbox/internal/balancer/cloudcontroller"
-	"github.com/seaway-deploy/seaway/sandbox/internal/balancer/dataplane"
 	"github.com/google/go-containerregistry/pkg/authn"
 
 	"github.com/seaway-deploy/seaway/sandbox/internal/balancer/cloudcontroller"
@@ -16,7 +14,6 @@ import (
 	"github.com/seaway-deploy/seaway/sandbox/internal/digitalocean"
 	"github.com/seaway-deploy/seaway/sandbox/internal/enclosure"
 	"github.com/seaway-deploy/seaway/sandbox/internal/engine"
-	"github.com/seaway-deploy/seaway/sandbox/internal/pullsecrets"
 	"github.com/seaway-deploy/seaway/sandbox/internal/hub"
 	"github.com/seaway-deploy/seaway/sandbox/internal/pullsecrets"
 	"github.com/seaway-deploy/seaway/sandbox/internal/registry"
@@ -36,9 +33,6 @@ func (s *sandbox) parts() []Part {
 		s.part("hub", s.runHub, "registry"),
 		s.part("engine", s.runEngine),
 		s.part("buildkit", s.runBuildkit),
-		s.part("balancers", s.runBalancers),
-		s.part("ccm", s.runCloudController, "cluster", "api"),
-		s.part("pullsecrets", s.runPullSecrets, "cluster", "registry"),
 		s.part("volumes", s.runVolumes, "cluster"),
 		s.part("pull-secrets", s.runPullSecrets, "cluster"),
 		s.part("cloud-controller", s.runCloudController, "cluster", "api"),
@@ -108,26 +102,7 @@ func (s *sandbox) runHub(ctx context.Context, log *slog.Logger, ready func(strin
 	}
 	return hub.Run(ctx, hub.Config{
 		Settings: s.settings, Log: log, Registry: s.settings.HostPort(settings.PortHub),
-		Push: &authn.Basic{Username: "sandbox", Password: password},
-	}, ready)
-}
-
-// runBalancers carries the traffic of the account's load balancers.
-func (s *sandbox) runBalancers(ctx context.Context, log *slog.Logger, ready func(string)) error {
-	return dataplane.Run(ctx, dataplane.Config{Account: s.account, Dial: s.dialNode, Log: log}, ready)
-}
-
-// runCloudController makes load balancers in the account for Services in the cluster.
-func (s *sandbox) runCloudController(ctx context.Context, log *slog.Logger, ready func(string)) error {
-	return cloudcontroller.Run(ctx, cloudcontroller.Config{
-		Kubeconfig: s.settings.AdminKubeconfig(), APIURL: s.settings.URL(settings.PortDigitalOcean), Token: settings.Token,
-		ClusterID: settings.ClusterID, Region: settings.Region, VPCID: settings.VPCID, Log: log,
-	}, ready)
-}
-
-func (s *sandbox) runPullSecrets(ctx context.Context, log *slog.Logger, ready func(string)) error {
-	return pullsecrets.Run(ctx, pullsecrets.Config{
-		Kubeconfig: s.settings.AdminKubeconfig(), ClusterID: settings.ClusterID, Account: s.account, Log: log,
+		Push: &authn.Basic{Username: registry.HubUser, Password: password},
 	}, ready)
 }
 
