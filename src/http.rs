@@ -31,6 +31,8 @@ pub(crate) struct Recipe {
     pub(crate) no_redirects: bool,
     /// HTTP/1.1 only: uploads on one HTTP/2 connection would share one flow-control window.
     pub(crate) http1_only: bool,
+    /// Takes bodies as they are stored, without asking for compression: a blob's digest is of those bytes.
+    pub(crate) stored_bodies: bool,
 }
 
 /// Why a client could not be made.
@@ -80,6 +82,9 @@ pub(crate) fn client(recipe: &Recipe) -> Result<reqwest::Client, Error> {
     }
     if recipe.http1_only {
         builder = builder.http1_only();
+    }
+    if recipe.stored_bodies {
+        builder = builder.no_gzip();
     }
     if recipe.skip_verify {
         builder = builder.tls_danger_accept_invalid_certs(true);

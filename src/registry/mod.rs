@@ -1,3 +1,32 @@
-//! The OCI distribution client: tokens, blobs, manifests, uploads.
+//! The OCI distribution client: tokens, blobs, manifests, uploads, mirrors.
+//!
+//! In: references, digests, blobs with their sources. Out: digests, and what was sent. It knows no Docker Engine, no
+//! cluster, and no deploy.yml.
 //!
 //! Source of the protocol: <https://github.com/opencontainers/distribution-spec/blob/main/spec.md>.
+
+mod auth;
+mod blob;
+mod challenge;
+mod client;
+mod diff_index;
+mod error;
+mod hosts;
+mod limiter;
+mod logins;
+mod manifest;
+mod mirror;
+mod schedule;
+#[cfg(test)]
+pub(crate) mod tests;
+mod upload;
+
+pub(crate) use blob::{Blob, Content};
+pub(crate) use client::{Client, Patience};
+pub(crate) use diff_index::DiffIndex;
+pub(crate) use error::Error;
+pub(crate) use hosts::Hosts;
+pub(crate) use logins::Logins;
+pub(crate) use manifest::RawManifest;
+pub(crate) use mirror::Mirror;
+pub(crate) use schedule::{Meter, PushReport, Pusher};

@@ -1,0 +1,344 @@
+//! What can go wrong between here and a registry, with the structure of the answer kept.
+
+use crate::error::{FailureKind, Hint};
+use crate::http::Retry;
+use crate::model::{Digest, Platform};
+use reqwest::StatusCode;
+use reqwest::header::HeaderMap;
+
+/// The host name of DigitalOcean's registries, whose refusals have causes of their own.
+pub(crate) const DIGITALOCEAN: &str = "registry.digitalocean.com";
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// No answer came.
+    #[error("cannot reach registry `{registry}` at {at} to {action}")]
+    Transport {
+        /// The registry's name.
+        registry: String,
+        /// Where it was looked for, without secrets.
+        at: String,
+        /// What was being attempted.
+        action: String,
+        /// Whether another try may help.
+        retry: Retry,
+        /// What the network said.
+        source: TransportCause,
+    },
+    /// The registry answered with a refusal.
+    #[error("registry `{registry}` refused to {action}: {}", .refusal)]
+    Refused {
+        /// The registry's name.
+        registry: String,
+        /// What was being attempted.
+        action: String,
+        /// Its answer.
+        refusal: Box<Refusal>,
+    },
+    /// The token service, or the registry itself, does not accept the login, or wants one.
+    #[error("registry `{registry}` {} to {action}: {refusal}", if *.had_login { "does not accept the login" } else { "wants a login" })]
+    Login {
+        /// The registry's name.
+        registry: String,
+        /// What was being attempted.
+        action: String,
+        /// Whether a login was sent.
+        had_login: bool,
+        /// The answer.
+        refusal: Box<Refusal>,
+    },
+    /// There is no such image.
+    #[error("there is no image `{reference}`")]
+    NotFound {
+        /// What was asked for.
+        reference: String,
+    },
+    /// The image exists, but not for this platform.
+    #[error("image `{reference}` has no variant for {wanted}; it has {}", list(.available))]
+    NoPlatform {
+        /// What was asked for.
+        reference: String,
+        /// For which platform.
+        wanted: Platform,
+        /// What there is.
+        available: Vec<Platform>,
+    },
+    /// Content is not what its digest says.
+    #[error("registry `{registry}` has another digest for {what}: expected {wanted}, got {got}")]
+    DigestMismatch {
+        /// The registry's name.
+        registry: String,
+        /// What was transferred.
+        what: String,
+        /// The digest of what was sent or asked for.
+        wanted: Digest,
+        /// The digest of what the registry has, or says that it has.
+        got: String,
+    },
+    /// Content that was to be sent is not what its digest says.
+    #[error("{what} changed while it was being sent: expected {wanted}, got {got}")]
+    SourceChanged {
+        /// What was to be sent.
+        what: String,
+        /// The digest and size that it had.
+        wanted: String,
+        /// What came.
+        got: String,
+    },
+    /// An answer that the protocol does not allow.
+    #[error("registry `{registry}` gave an answer that makes no sense when asked to {action}: {problem}")]
+    Nonsense {
+        /// The registry's name.
+        registry: String,
+        /// What was being attempted.
+        action: String,
+        /// What is wrong with the answer.
+        problem: String,
+    },
+    /// No byte moved for too long.
+    #[error("registry `{registry}` took no data for {seconds} s while it was asked to {action}")]
+    Stalled {
+        /// The registry's name.
+        registry: String,
+        /// What was being attempted.
+        action: String,
+        /// For how long.
+        seconds: u64,
+    },
+    /// A hosts.toml cannot be used.
+    #[error(transparent)]
+    Hosts(#[from] super::hosts::HostsError),
+    /// No client can be made.
+    #[error(transparent)]
+    Client(#[from] crate::http::Error),
+    /// Docker's configuration has a login that cannot be read.
+    #[error("cannot read the login for `{registry}` from Docker's configuration: {problem}")]
+    DockerConfig {
+        /// The registry's name.
+        registry: String,
+        /// What is wrong; never what a credential helper printed.
+        problem: String,
+    },
+    /// Somebody asked to stop.
+    #[error("stopped")]
+    Cancelled,
+}
+
+/// The platforms as a list for people.
+fn list(platforms: &[Platform]) -> String {
+    let texts: Vec<String> = platforms.iter().map(ToString::to_string).collect();
+    if texts.is_empty() { "none that is named".to_owned() } else { texts.join(", ") }
+}
+
+/// What the network said, without the URL, which may hold a signature.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct TransportCause(pub(crate) String);
+
+/// A registry's refusal.
+#[derive(Clone, Debug)]
+pub(crate) struct Refusal {
+    /// The HTTP status.
+    pub(crate) status: StatusCode,
+    /// The protocol's code, `MANIFEST_BLOB_UNKNOWN`.
+    pub(crate) code: Option<String>,
+    /// The message that came along.
+    pub(crate) message: Option<String>,
+    /// Whether another try may help.
+    pub(crate) retry: Retry,
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.status.as_u16())?;
+        if let Some(reason) = self.status.canonical_reason() {
+            write!(f, " {reason}")?;
+        }
+        match (&self.code, &self.message) {
+            (Some(code), Some(message)) => write!(f, " ({code}: {message})"),
+            (Some(text), None) | (None, Some(text)) => write!(f, " ({text})"),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+/// Longer messages are pages of a proxy, not sentences of a registry.
+const LONGEST_MESSAGE: usize = 300;
+
+impl Refusal {
+    /// Reads a refusal: `errors[0]` of the protocol, `message` or `details` of other servers, or the text itself
+    /// (<https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-codes>).
+    pub(crate) fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
+        let parsed: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+        let first = parsed.pointer("/errors/0").unwrap_or(&parsed);
+        let text = |name: &str| first.get(name).and_then(|value| value.as_str()).map(str::to_owned);
+        let plain = || {
+            let text = String::from_utf8_lossy(body).trim().to_owned();
+            (!text.is_empty() && !text.starts_with(['{', '<'])).then_some(text)
+        };
+        let message = text("message").or_else(|| text("details")).or_else(plain);
+        let message = message.map(|text| text.chars().take(LONGEST_MESSAGE).collect());
+        Self { status, code: text("code").or_else(|| text("id")), message, retry: Retry::of_answer(status, headers) }
+    }
+}
+
+impl Error {
+    /// Whether another try may help.
+    pub(crate) fn retry(&self) -> Retry {
+        match self {
+            Self::Transport { retry, .. } => *retry,
+            Self::Refused { refusal, .. } | Self::Login { refusal, .. } => refusal.retry,
+            Self::Stalled { .. } => Retry::Later,
+            _ => Retry::Never,
+        }
+    }
+
+    /// Whether the registry is overloaded, so that fewer requests should run at once.
+    pub(crate) fn is_throttling(&self) -> bool {
+        matches!(self, Self::Refused { refusal, .. } if matches!(refusal.status.as_u16(), 429 | 503))
+    }
+
+    /// The protocol's code, if the registry gave one.
+    pub(crate) fn code(&self) -> Option<&str> {
+        match self {
+            Self::Refused { refusal, .. } | Self::Login { refusal, .. } => refusal.code.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// The HTTP status, if there was an answer.
+    pub(crate) fn status(&self) -> Option<StatusCode> {
+        match self {
+            Self::Refused { refusal, .. } | Self::Login { refusal, .. } => Some(refusal.status),
+            _ => None,
+        }
+    }
+}
+
+impl Hint for Error {
+    fn kind(&self) -> FailureKind {
+        match self {
+            Self::Login { .. }
+            | Self::NotFound { .. }
+            | Self::NoPlatform { .. }
+            | Self::Hosts(_)
+            | Self::Client(_)
+            | Self::DockerConfig { .. } => FailureKind::Configuration,
+            Self::Refused { refusal, .. } if refusal.retry == Retry::Never && refusal.status.is_client_error() => {
+                FailureKind::Configuration
+            }
+            Self::SourceChanged { .. } => FailureKind::Application,
+            Self::Cancelled => FailureKind::Interrupted,
+            _ => FailureKind::Infrastructure,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Login { registry, had_login, refusal, .. } if registry == DIGITALOCEAN => {
+                return Some(digitalocean_hint(refusal, *had_login));
+            }
+            Self::Refused { registry, refusal, .. } if registry == DIGITALOCEAN => {
+                return Some(digitalocean_hint(refusal, true));
+            }
+            Self::Login { registry, had_login: true, .. } => format!(
+                "check the user and password for `{registry}`: they may be wrong, expired, or not allowed to do this"
+            ),
+            Self::Login { registry, had_login: false, .. } => format!(
+                "give a login in `registry` of deploy.yml or run `docker login {registry}`; a registry also answers like this where the repository does not exist"
+            ),
+            Self::NotFound { .. } => "check the name and the tag; a private image needs a login".to_owned(),
+            Self::NoPlatform { .. } => "choose an image that is built for this platform".to_owned(),
+            Self::Refused { refusal, .. } if refusal.status == StatusCode::FORBIDDEN => {
+                "the login is known, but not allowed to do this: give it write access to the repository".to_owned()
+            }
+            Self::Refused { refusal, .. } if refusal.retry == Retry::Never => return None,
+            Self::Transport { .. } | Self::Refused { .. } | Self::Stalled { .. } => {
+                "the registry may be down or overloaded: try again later".to_owned()
+            }
+            Self::DigestMismatch { .. } => {
+                "something between here and the registry changes content: nothing was deployed from it".to_owned()
+            }
+            Self::SourceChanged { .. } => "leave the files alone while the deploy runs, and start it again".to_owned(),
+            Self::Hosts(error) => return error.hint(),
+            Self::Client(error) => return error.hint(),
+            _ => return None,
+        };
+        Some(hint)
+    }
+}
+
+/// What DigitalOcean's registry means by a refusal: it says little, so the status is read together with its rules
+/// (<https://docs.digitalocean.com/products/container-registry/details/limits/>).
+fn digitalocean_hint(refusal: &Refusal, had_login: bool) -> String {
+    let about = refusal.message.as_deref().unwrap_or_default();
+    match refusal.status.as_u16() {
+        403 if about.contains("limit is") => {
+            "the plan's number of repositories is used up: delete one, or choose a larger plan".to_owned()
+        }
+        403 => "the plan's repositories or storage may be used up, or the token lacks write access to the registry\n\
+                see the registry's page in the control panel"
+            .to_owned(),
+        401 if !had_login => "set `DIGITALOCEAN_ACCESS_TOKEN`, or run `doctl registry login`".to_owned(),
+        401 => {
+            "the token may be wrong or expired, the registry's name may be wrong, or a garbage collection is running\n\
+                (pushes wait until it is done)"
+                .to_owned()
+        }
+        400 => "the path must start with the registry's name: `registry.digitalocean.com/REGISTRY/IMAGE`".to_owned(),
+        _ => "the registry may be down or overloaded: try again later".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Failure, render};
+
+    /// The refusal that this answer stands for.
+    fn refusal(status: u16, body: &str) -> Box<Refusal> {
+        Box::new(Refusal::read(StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), body.as_bytes()))
+    }
+
+    #[test]
+    fn any_error_body_is_read() {
+        for (body, wanted) in [
+            (r#"{"errors":[{"code":"DENIED","message":"no"}]}"#, "403 Forbidden (DENIED: no)"),
+            (r#"{"id":"forbidden","message":"no"}"#, "403 Forbidden (forbidden: no)"),
+            (r#"{"details":"no"}"#, "403 Forbidden (no)"),
+            ("no\n", "403 Forbidden (no)"),
+            ("<html>…", "403 Forbidden"),
+            ("", "403 Forbidden"),
+        ] {
+            assert_eq!(refusal(403, body).to_string(), wanted, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_login_is_configuration_and_says_what_may_be_wrong() {
+        let error = Error::Login {
+            registry: DIGITALOCEAN.to_owned(),
+            action: "push `shop/api`".to_owned(),
+            had_login: true,
+            refusal: refusal(401, ""),
+        };
+        assert_eq!(error.kind(), FailureKind::Configuration);
+        insta::assert_snapshot!(render(&Failure::from(error)), @r"
+        error: registry `registry.digitalocean.com` does not accept the login to push `shop/api`: 401 Unauthorized
+          help: the token may be wrong or expired, the registry's name may be wrong, or a garbage collection is running
+                (pushes wait until it is done)
+        ");
+    }
+
+    #[test]
+    fn the_repository_cap_of_a_plan_is_named() {
+        let body = r#"{"errors":[{"code":"DENIED","message":"registry contains 1 repositories, limit is 1"}]}"#;
+        let error = Error::Refused {
+            registry: DIGITALOCEAN.to_owned(),
+            action: "push `a`".to_owned(),
+            refusal: refusal(403, body),
+        };
+        assert!(error.hint().unwrap().starts_with("the plan's number of repositories"));
+    }
+}

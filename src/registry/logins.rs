@@ -1,0 +1,122 @@
+//! Who we are to a registry: logins given by name, then Docker's own configuration.
+
+use super::error::Error;
+use crate::model::{Environment, Secret};
+use docker_credential::{CredentialRetrievalError, DockerCredential};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, RwLock};
+
+/// A login.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Login {
+    /// A user and a password, or a token in its place.
+    Password {
+        /// The user.
+        user: String,
+        /// The password.
+        password: Secret,
+    },
+    /// An OAuth2 refresh token, as `docker login` stores it for some registries.
+    IdentityToken(Secret),
+}
+
+/// The logins of a run by the registry's name. Clones share what is set later.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Logins {
+    /// Set by [`Logins::set`], and what Docker's configuration answered.
+    known: Arc<RwLock<HashMap<String, Option<Login>>>>,
+    /// Docker's configuration file.
+    docker_config: Option<PathBuf>,
+}
+
+impl Logins {
+    /// Falls back to this configuration file of Docker's.
+    pub(crate) fn new(docker_config: Option<PathBuf>) -> Self {
+        Self { known: Arc::default(), docker_config }
+    }
+
+    /// Where Docker keeps its configuration: `$DOCKER_CONFIG/config.json`, else `$HOME/.docker/config.json`.
+    pub(crate) fn docker_config_path(environment: &Environment) -> Option<PathBuf> {
+        let home = || environment.non_empty("HOME").map(|home| PathBuf::from(home).join(".docker"));
+        let folder = environment.non_empty("DOCKER_CONFIG").map(PathBuf::from).or_else(home)?;
+        Some(folder.join("config.json"))
+    }
+
+    /// Sets the login of a registry.
+    pub(crate) fn set(&self, registry: &str, user: &str, password: Secret) {
+        let login = Login::Password { user: user.to_owned(), password };
+        self.remember(registry, Some(login));
+    }
+
+    /// The login of a registry; `None` means anonymous.
+    pub(crate) async fn get(&self, registry: &str) -> Result<Option<Login>, Error> {
+        if let Some(known) = self.known.read().ok().and_then(|known| known.get(registry).cloned()) {
+            return Ok(known);
+        }
+        let Some(path) = self.docker_config.clone() else { return Ok(None) };
+        let name = registry.to_owned();
+        // A credential helper is a program: it may take its time.
+        let asked = tokio::task::spawn_blocking(move || from_docker(&path, &name)).await;
+        let login = asked.unwrap_or_else(|error| Err(error.to_string()));
+        let login = login.map_err(|problem| Error::DockerConfig { registry: registry.to_owned(), problem })?;
+        self.remember(registry, login.clone());
+        Ok(login)
+    }
+
+    /// Keeps an answer.
+    fn remember(&self, registry: &str, login: Option<Login>) {
+        if let Ok(mut known) = self.known.write() {
+            known.insert(registry.to_owned(), login);
+        }
+    }
+}
+
+/// The name under which Docker stores a login; Docker Hub's is an old URL.
+fn docker_key(registry: &str) -> &str {
+    if registry == "docker.io" { "https://index.docker.io/v1/" } else { registry }
+}
+
+/// Asks Docker's configuration, which may run a credential helper. A file that is not there is an anonymous login.
+fn from_docker(path: &std::path::Path, registry: &str) -> Result<Option<Login>, String> {
+    let Ok(file) = std::fs::File::open(path) else { return Ok(None) };
+    match docker_credential::get_credential_from_reader(std::io::BufReader::new(file), docker_key(registry)) {
+        Ok(DockerCredential::IdentityToken(token)) => Ok(Some(Login::IdentityToken(Secret::new(token)))),
+        Ok(DockerCredential::UsernamePassword(user, password)) if user == "<token>" => {
+            Ok(Some(Login::IdentityToken(Secret::new(password))))
+        }
+        Ok(DockerCredential::UsernamePassword(user, password)) => {
+            Ok(Some(Login::Password { user, password: Secret::new(password) }))
+        }
+        Err(CredentialRetrievalError::NoCredentialConfigured | CredentialRetrievalError::ConfigNotFound) => Ok(None),
+        // What a helper printed may hold the credential itself, so it is never shown. A helper that has nothing for
+        // this registry also ends like this (`credentials not found in native keychain`).
+        Err(CredentialRetrievalError::HelperFailure { .. }) => Ok(None),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_login_that_was_set_comes_before_dockers_configuration() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        let auths = r#"{"auths":{"r.example":{"auth":"bWU6cHc="},"https://index.docker.io/v1/":{"auth":"aHViOnB3"}}}"#;
+        std::fs::write(&path, auths).unwrap();
+        let logins = Logins::new(Some(path));
+        let password = |user: &str| Login::Password { user: user.to_owned(), password: Secret::new("pw") };
+        assert_eq!(logins.get("r.example").await.unwrap(), Some(password("me")));
+        assert_eq!(logins.get("docker.io").await.unwrap(), Some(password("hub")));
+        assert_eq!(logins.get("other.example").await.unwrap(), None);
+        logins.clone().set("r.example", "you", Secret::new("pw"));
+        assert_eq!(logins.get("r.example").await.unwrap(), Some(password("you")));
+    }
+
+    #[tokio::test]
+    async fn no_configuration_is_an_anonymous_login() {
+        assert_eq!(Logins::new(Some("/nowhere/config.json".into())).get("docker.io").await.unwrap(), None);
+    }
+}

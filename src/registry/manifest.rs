@@ -1,0 +1,232 @@
+//! Manifests: reading one as the bytes it came in, choosing a platform's, writing one under its tags.
+
+use super::auth::Scope;
+use super::client::{Client, Question};
+use super::error::Error;
+use super::hosts::{Capability, Endpoint};
+use crate::image::descriptor::media_type;
+use crate::image::{Index, Manifest};
+use crate::model::{Digest, Platform, Reference, Repository};
+use bytes::Bytes;
+use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use reqwest::{Method, Response, StatusCode};
+
+/// A manifest or an index as the bytes it came in: its digest depends on each of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RawManifest {
+    /// What it is.
+    pub(crate) media_type: String,
+    /// The digest of the bytes.
+    pub(crate) digest: Digest,
+    /// The bytes.
+    pub(crate) bytes: Bytes,
+}
+
+/// The header in which a registry says which digest it sees.
+const CONTENT_DIGEST: &str = "docker-content-digest";
+
+/// The protocol allows a registry to refuse larger manifests, so none of ours are.
+const LARGEST_MANIFEST: usize = 4 * 1024 * 1024;
+
+/// Everything that can stand behind a tag.
+const ACCEPTED: [&str; 4] =
+    [media_type::OCI_INDEX, media_type::DOCKER_LIST, media_type::OCI_MANIFEST, media_type::DOCKER_MANIFEST];
+
+impl RawManifest {
+    /// A manifest of these bytes. Without a media type, the one that the text itself has, or OCI's.
+    pub(crate) fn new(media_type: Option<&str>, bytes: Bytes) -> Self {
+        let inside = || {
+            let value: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
+            let written = value.get("mediaType").and_then(|text| text.as_str()).map(str::to_owned);
+            written.or_else(|| value.get("manifests").map(|_| media_type::OCI_INDEX.to_owned()))
+        };
+        let known = media_type.filter(|text| media_type::is_index(text) || media_type::is_manifest(text));
+        let media_type =
+            known.map(str::to_owned).or_else(inside).unwrap_or_else(|| media_type::OCI_MANIFEST.to_owned());
+        Self { media_type, digest: Digest::of(&bytes), bytes }
+    }
+
+    /// What an image manifest says.
+    pub(crate) fn read(&self) -> Result<Manifest, serde_json::Error> {
+        serde_json::from_slice(&self.bytes)
+    }
+
+    /// What an index says; `None` for an image manifest.
+    pub(crate) fn read_index(&self) -> Option<Index> {
+        media_type::is_index(&self.media_type).then(|| serde_json::from_slice(&self.bytes).ok()).flatten()
+    }
+}
+
+impl Client {
+    /// The digest that a reference has now. A reference that carries a digest is its own answer.
+    pub(crate) async fn resolve(&self, reference: &Reference) -> Result<Digest, Error> {
+        if let Some(digest) = &reference.digest {
+            return Ok(digest.clone());
+        }
+        let tag = reference.tag.as_deref().unwrap_or("latest");
+        let digest = self.head_manifest(&reference.repository, tag).await?;
+        digest.ok_or_else(|| Error::NotFound { reference: reference.to_string() })
+    }
+
+    /// The digest of a tag or digest in a repository, by one HEAD; `None` where it has none.
+    pub(crate) async fn head_manifest(&self, repository: &Repository, target: &str) -> Result<Option<Digest>, Error> {
+        let Some((_, answer)) = self.find_manifest(repository, target, Method::HEAD).await? else { return Ok(None) };
+        let digest = answer.headers().get(CONTENT_DIGEST).and_then(|value| value.to_str().ok());
+        if let Some(digest) = digest.and_then(|text| Digest::parse(text).ok()) {
+            return Ok(Some(digest));
+        }
+        // The header is optional in the protocol; the bytes know their digest themselves.
+        Ok(self.get_manifest(repository, target).await?.map(|manifest| manifest.digest))
+    }
+
+    /// The manifest of a tag or digest in a repository; `None` where it has none.
+    pub(crate) async fn get_manifest(
+        &self,
+        repository: &Repository,
+        target: &str,
+    ) -> Result<Option<RawManifest>, Error> {
+        let Some((endpoint, answer)) = self.find_manifest(repository, target, Method::GET).await? else {
+            return Ok(None);
+        };
+        let action = format!("give the manifest of `{repository}:{target}`");
+        let scope = Scope::pull(&repository.path);
+        let question = Question { endpoint: &endpoint, scope: &scope, action: &action };
+        let media_type = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let media_type = media_type.map(|text| text.split(';').next().unwrap_or(text).trim().to_owned());
+        let bytes = answer.bytes().await.map_err(|error| self.transport(question, &error))?;
+        if bytes.len() > LARGEST_MANIFEST {
+            return Err(Self::nonsense(question, "the manifest is larger than 4 MiB"));
+        }
+        let manifest = RawManifest::new(media_type.as_deref(), bytes);
+        match Digest::parse(target) {
+            Ok(wanted) if wanted != manifest.digest => {
+                Err(mismatch(&endpoint, "a manifest", &wanted, manifest.digest.as_str()))
+            }
+            _ => Ok(Some(manifest)),
+        }
+    }
+
+    /// The image manifest of a reference for a platform: through the index where there is one.
+    pub(crate) async fn platform_manifest(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> Result<RawManifest, Error> {
+        let not_found = || Error::NotFound { reference: reference.to_string() };
+        let digest = reference.digest.as_ref().map(Digest::as_str);
+        let target = digest.or(reference.tag.as_deref()).unwrap_or("latest");
+        let found = self.get_manifest(&reference.repository, target).await?.ok_or_else(not_found)?;
+        let Some(index) = found.read_index() else { return Ok(found) };
+        let Some(entry) = index.find(platform) else {
+            return Err(Error::NoPlatform {
+                reference: reference.to_string(),
+                wanted: platform.clone(),
+                available: index.platforms(),
+            });
+        };
+        self.get_manifest(&reference.repository, entry.digest.as_str()).await?.ok_or_else(not_found)
+    }
+
+    /// Puts a manifest under a tag, or under its digest without one. The registry must see the digest that we see:
+    /// otherwise what is deployed would not be what was built.
+    pub(crate) async fn put_manifest(
+        &self,
+        repository: &Repository,
+        manifest: &RawManifest,
+        tag: Option<&str>,
+    ) -> Result<(), Error> {
+        let endpoint = self.push_endpoint(&repository.registry)?;
+        let target = tag.unwrap_or(manifest.digest.as_str());
+        let action = format!("take the manifest of `{repository}:{target}`");
+        let scope = Scope::push(&repository.path);
+        let question = Question { endpoint: &endpoint, scope: &scope, action: &action };
+        let url = endpoint.url(&repository.path, &format!("manifests/{target}"));
+        let answer = self
+            .ask(question, |pool| {
+                pool.put(url.clone()).header(CONTENT_TYPE, &manifest.media_type).body(manifest.bytes.clone())
+            })
+            .await?;
+        if !answer.status().is_success() {
+            return Err(self.refusal(question, answer).await);
+        }
+        check_digest(&endpoint, &answer, "the manifest", &manifest.digest)
+    }
+
+    /// Puts a tag on a manifest that the repository has. Nothing is sent where the tag is there already.
+    pub(crate) async fn tag(&self, repository: &Repository, digest: &Digest, tag: &str) -> Result<bool, Error> {
+        if self.head_manifest(repository, tag).await?.as_ref() == Some(digest) {
+            return Ok(false);
+        }
+        let manifest = self.get_manifest(repository, digest.as_str()).await?;
+        let manifest = manifest.ok_or_else(|| Error::NotFound { reference: repository.at(digest).to_string() })?;
+        self.put_manifest(repository, &manifest, Some(tag)).await?;
+        Ok(true)
+    }
+
+    /// The tags of a repository, as far as the first page goes; none where there is no repository.
+    pub(crate) async fn tags(&self, repository: &Repository) -> Result<Vec<String>, Error> {
+        #[derive(serde::Deserialize)]
+        struct Answer {
+            tags: Option<Vec<String>>,
+        }
+        let endpoint = self.push_endpoint(&repository.registry)?;
+        let action = format!("list the tags of `{repository}`");
+        let scope = Scope::pull(&repository.path);
+        let question = Question { endpoint: &endpoint, scope: &scope, action: &action };
+        let url = endpoint.url(&repository.path, "tags/list");
+        let answer = self.ask(question, |pool| pool.get(url.clone()).query(&[("n", "100")])).await?;
+        match answer.status() {
+            StatusCode::NOT_FOUND => Ok(Vec::new()),
+            status if status.is_success() => {
+                let answer: Answer = answer.json().await.map_err(|error| self.transport(question, &error))?;
+                Ok(answer.tags.unwrap_or_default())
+            }
+            _ => Err(self.refusal(question, answer).await),
+        }
+    }
+
+    /// The answer of the first place that has a manifest; `None` where all say that they have none.
+    async fn find_manifest(
+        &self,
+        repository: &Repository,
+        target: &str,
+        method: Method,
+    ) -> Result<Option<(Endpoint, Response)>, Error> {
+        let wanted = if target.contains(':') { Capability::Pull } else { Capability::Resolve };
+        let action = format!("say what `{repository}:{target}` is");
+        let scope = Scope::pull(&repository.path);
+        let mut last = None;
+        for endpoint in self.endpoints(&repository.registry, wanted)? {
+            let question = Question { endpoint: &endpoint, scope: &scope, action: &action };
+            let url = endpoint.url(&repository.path, &format!("manifests/{target}"));
+            let make =
+                |pool: &reqwest::Client| pool.request(method.clone(), url.clone()).header(ACCEPT, ACCEPTED.join(", "));
+            match self.ask(question, make).await {
+                Ok(answer) if answer.status().is_success() => return Ok(Some((endpoint, answer))),
+                Ok(answer) if answer.status() == StatusCode::NOT_FOUND => {}
+                Ok(answer) => last = Some(self.refusal(question, answer).await),
+                Err(error) => last = Some(error),
+            }
+        }
+        last.map_or(Ok(None), Err)
+    }
+}
+
+/// Compares the digest that a registry says it sees with ours. Registries that say nothing are believed.
+pub(crate) fn check_digest(endpoint: &Endpoint, answer: &Response, what: &str, wanted: &Digest) -> Result<(), Error> {
+    let got = answer.headers().get(CONTENT_DIGEST).and_then(|value| value.to_str().ok());
+    match got {
+        Some(got) if got != wanted.as_str() => Err(mismatch(endpoint, what, wanted, got)),
+        _ => Ok(()),
+    }
+}
+
+/// Content is not what its digest says.
+fn mismatch(endpoint: &Endpoint, what: &str, wanted: &Digest, got: &str) -> Error {
+    Error::DigestMismatch {
+        registry: endpoint.registry.clone(),
+        what: what.to_owned(),
+        wanted: wanted.clone(),
+        got: got.to_owned(),
+    }
+}

@@ -1,0 +1,225 @@
+//! A push: many blobs at once, then the manifest, then its tags.
+
+use super::blob::Blob;
+use super::client::Client;
+use super::error::Error;
+use super::hosts::Endpoint;
+use super::manifest::RawManifest;
+use super::upload::{Upload, Uploaded};
+use crate::model::{Digest, Repository};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// Told about progress: bytes done, bytes in all as far as is known.
+pub(crate) type OnProgress = Box<dyn Fn(u64, u64) + Send + Sync>;
+
+/// Counts the bytes of a push, and tells whoever wants to know.
+pub(crate) struct Meter {
+    /// Bytes done.
+    done: AtomicU64,
+    /// Bytes in all, as far as is known.
+    total: AtomicU64,
+    /// Whom to tell.
+    on_progress: OnProgress,
+}
+
+impl Meter {
+    /// A meter at zero.
+    pub(crate) fn new(on_progress: OnProgress) -> Self {
+        Self { done: AtomicU64::new(0), total: AtomicU64::new(0), on_progress }
+    }
+
+    /// More bytes are done.
+    pub(crate) fn advance(&self, bytes: u64) {
+        self.done.fetch_add(bytes, Ordering::Relaxed);
+        self.tell();
+    }
+
+    /// More bytes are to be done.
+    fn expect(&self, bytes: u64) {
+        self.total.fetch_add(bytes, Ordering::Relaxed);
+        self.tell();
+    }
+
+    /// Takes bytes back that have to be sent again.
+    pub(crate) fn take_back(&self, bytes: u64) {
+        self.done.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Tells how far it is.
+    fn tell(&self) {
+        (self.on_progress)(self.done.load(Ordering::Relaxed), self.total.load(Ordering::Relaxed));
+    }
+}
+
+impl std::fmt::Debug for Meter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Meter({:?} of {:?})", self.done, self.total)
+    }
+}
+
+/// What a push has done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PushReport {
+    /// The manifest's digest.
+    pub(crate) digest: Digest,
+    /// Blobs that were sent.
+    pub(crate) sent: usize,
+    /// Blobs that the registry took from another of its repositories.
+    pub(crate) mounted: usize,
+    /// Blobs that were there before.
+    pub(crate) existed: usize,
+    /// Bytes of the blobs that were sent.
+    pub(crate) bytes_sent: u64,
+}
+
+/// A push in progress: blobs go up as they are added; the manifest follows when all are there.
+pub(crate) struct Pusher {
+    /// The client.
+    client: Client,
+    /// The place.
+    endpoint: Endpoint,
+    /// The repository.
+    repository: Repository,
+    /// The uploads, each with the size of its blob.
+    uploads: JoinSet<Result<(Uploaded, u64), Error>>,
+    /// Bytes of blobs that are not up yet.
+    waiting: u64,
+    /// Blobs that were added.
+    seen: HashSet<Digest>,
+    /// Counts the bytes.
+    meter: Arc<Meter>,
+    /// Stops the uploads of this push.
+    cancel: CancellationToken,
+    /// What has been done.
+    report: PushReport,
+}
+
+impl Pusher {
+    /// A push into this repository. Whoever cancels `cancel` stops it.
+    pub(crate) fn new(
+        client: &Client,
+        repository: &Repository,
+        on_progress: OnProgress,
+        cancel: &CancellationToken,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            client: client.clone(),
+            endpoint: client.push_endpoint(&repository.registry)?,
+            repository: repository.clone(),
+            uploads: JoinSet::new(),
+            waiting: 0,
+            seen: HashSet::new(),
+            meter: Arc::new(Meter::new(on_progress)),
+            cancel: cancel.child_token(),
+            report: PushReport { digest: Digest::of(b""), sent: 0, mounted: 0, existed: 0, bytes_sent: 0 },
+        })
+    }
+
+    /// Sends a blob up, beside the others. One that was added before is not sent again.
+    pub(crate) fn add(&mut self, blob: Blob) {
+        if !self.seen.insert(blob.descriptor.digest.clone()) {
+            return;
+        }
+        let size = blob.descriptor.size;
+        self.waiting += size;
+        self.meter.expect(size);
+        let (client, endpoint, cancel) = (self.client.clone(), self.endpoint.clone(), self.cancel.clone());
+        let (path, meter) = (self.repository.path.clone(), Arc::clone(&self.meter));
+        self.uploads.spawn(async move {
+            let limiter = client.limiter(&endpoint.registry);
+            let upload = Upload {
+                client: &client,
+                endpoint: &endpoint,
+                path: &path,
+                blob: &blob,
+                limiter: &limiter,
+                meter: &meter,
+            };
+            upload.run(&cancel).await.map(|how| (how, size))
+        });
+    }
+
+    /// Waits until no more than this many bytes wait to be sent: whoever reads blobs into memory calls it before the next.
+    pub(crate) async fn room(&mut self, bytes: u64) -> Result<(), Error> {
+        while self.waiting > bytes {
+            self.next().await?;
+        }
+        Ok(())
+    }
+
+    /// Waits for all blobs, then puts the manifest under these tags, or under its digest where there are none.
+    pub(crate) async fn finish(mut self, manifest: &RawManifest, tags: &[&str]) -> Result<PushReport, Error> {
+        while !self.uploads.is_empty() {
+            self.next().await?;
+        }
+        let targets: Vec<_> = if tags.is_empty() { vec![None] } else { tags.iter().map(|tag| Some(*tag)).collect() };
+        for target in targets {
+            let put = self.client.put_manifest(&self.repository, manifest, target);
+            tokio::select! {
+                biased;
+                () = self.cancel.cancelled() => return Err(Error::Cancelled),
+                result = put => result?,
+            }
+        }
+        self.report.digest = manifest.digest.clone();
+        Ok(self.report)
+    }
+
+    /// Waits for one upload. The first that fails stops the others, and lets them end their sessions.
+    async fn next(&mut self) -> Result<(), Error> {
+        let Some(ended) = self.uploads.join_next().await else { return Ok(()) };
+        match ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())) {
+            Ok((how, size)) => {
+                self.waiting -= size;
+                self.count(how, size);
+                Ok(())
+            }
+            Err(error) => {
+                self.stop().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Stops all uploads and waits until they have ended their sessions.
+    pub(crate) async fn stop(&mut self) {
+        self.cancel.cancel();
+        while self.uploads.join_next().await.is_some() {}
+    }
+
+    /// Counts a blob that is there.
+    fn count(&mut self, how: Uploaded, size: u64) {
+        match how {
+            Uploaded::Existed => self.report.existed += 1,
+            Uploaded::Mounted => self.report.mounted += 1,
+            Uploaded::Sent => {
+                self.report.sent += 1;
+                self.report.bytes_sent += size;
+            }
+        }
+    }
+}
+
+impl Client {
+    /// Pushes an image whose blobs are known: the blobs, then the manifest under these tags.
+    pub(crate) async fn push(
+        &self,
+        repository: &Repository,
+        blobs: Vec<Blob>,
+        manifest: &RawManifest,
+        tags: &[&str],
+        on_progress: OnProgress,
+        cancel: &CancellationToken,
+    ) -> Result<PushReport, Error> {
+        let mut pusher = Pusher::new(self, repository, on_progress, cancel)?;
+        let mut blobs = blobs;
+        // The largest first: whatever is left at the end is short.
+        blobs.sort_by_key(|blob| std::cmp::Reverse(blob.descriptor.size));
+        blobs.into_iter().for_each(|blob| pusher.add(blob));
+        pusher.finish(manifest, tags).await
+    }
+}
