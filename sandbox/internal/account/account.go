@@ -14,6 +14,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -83,12 +85,15 @@ func Open(s settings.Settings) (*Account, error) {
 // Settings is the sandbox that the account belongs to.
 func (a *Account) Settings() settings.Settings { return a.settings }
 
-// Reset puts the account back to its seed: the clock, the tokens and the request log too.
+// Reset puts the account back to its seed: the clock, the tokens and the request log too. Only the credentials of the
+// registry integration stay, because the cluster holds them.
 func (a *Account) Reset() error {
 	a.requests.clear()
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	kept := slices.DeleteFunc(a.state.Tokens, func(t Token) bool { return !strings.HasPrefix(t.Name, integrationPrefix) })
 	a.state = seed(a.settings, time.Now().UTC())
+	a.state.Tokens = append(a.state.Tokens, kept...)
 	clear(a.calls)
 	a.publishBalancers()
 	return a.save()

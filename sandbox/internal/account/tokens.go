@@ -178,11 +178,14 @@ func (a *Account) Count(value string) Rate {
 	return rate
 }
 
+// integrationPrefix begins the names of the registry integration's credentials.
+const integrationPrefix = "integration-"
+
 // PullCredential gives user and password of a read-only docker credential that never expires, as the registry
 // integration puts it into a cluster. It makes the credential at the first call and gives the same one afterwards, as
 // long as it works.
 func (a *Account) PullCredential(registry string) (user, password string, err error) {
-	name := "integration-" + registry
+	name := integrationPrefix + registry
 	for _, token := range a.Tokens() {
 		if token.Name == name && !token.Revoked {
 			return token.Value, token.Value, nil
