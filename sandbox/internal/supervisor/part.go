@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -16,7 +17,9 @@ import (
 // Part is something that serves until its context ends.
 type Part struct {
 	Name  string
-	Needs []string // parts that must be ready before this one starts
+	Needs []string // parts that must be ready before this one starts; choosing this one chooses them
+	After []string // parts that must be ready before this one starts, if they were chosen
+	With  string   // the part that brings this one along when it is chosen
 	// Run serves until ctx ends and calls ready once it serves.
 	Run func(ctx context.Context, ready func(detail string)) error
 }
@@ -42,9 +45,9 @@ func runAll(ctx context.Context, parts []Part, board *Board, log *slog.Logger) {
 	all.Wait()
 }
 
-// await waits for what a part needs. A need that is not among the parts was left out on purpose.
+// await waits for what a part needs, and for what it comes after if that was chosen.
 func await(ctx context.Context, part Part, readiness map[string]chan struct{}) bool {
-	for _, need := range part.Needs {
+	for _, need := range slices.Concat(part.Needs, part.After) {
 		if readiness[need] == nil {
 			continue
 		}
@@ -124,7 +127,7 @@ func Choose(parts []Part, names []string) ([]Part, error) {
 	}
 	var chosen []Part
 	for _, part := range parts {
-		if wanted[part.Name] {
+		if wanted[part.Name] || wanted[part.With] {
 			chosen = append(chosen, part)
 		}
 	}

@@ -26,7 +26,7 @@ type start func(ctx context.Context, log *slog.Logger, ready func(detail string)
 
 // parts is the whole sandbox, in the order in which it is told. Those in the cluster wait for it; the rest starts at once.
 func (s *sandbox) parts() []Part {
-	return []Part{
+	parts := []Part{
 		s.part("cluster", s.runCluster),
 		s.part("api", s.runAPI),
 		s.part("registry", s.runRegistry),
@@ -38,6 +38,13 @@ func (s *sandbox) parts() []Part {
 		s.part("cloud-controller", s.runCloudController, "cluster", "api"),
 		s.part("load-balancers", s.runLoadBalancers, "cluster"),
 	}
+	// The seeded state is what the cluster holds when every other part is ready.
+	last := s.part("baseline", s.runBaseline, "cluster")
+	last.With = "cluster"
+	for _, part := range parts {
+		last.After = append(last.After, part.Name)
+	}
+	return append(parts, last)
 }
 
 func (s *sandbox) part(name string, run start, needs ...string) Part {

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/seaway-deploy/seaway/sandbox/internal/account"
+	"github.com/seaway-deploy/seaway/sandbox/internal/baseline"
 	"github.com/seaway-deploy/seaway/sandbox/internal/cluster"
 	"github.com/seaway-deploy/seaway/sandbox/internal/enclosure"
 	"github.com/seaway-deploy/seaway/sandbox/internal/settings"
@@ -21,8 +22,9 @@ type sandbox struct {
 	listeners *Listeners
 	log       *slog.Logger
 
-	mu   sync.Mutex
-	node cluster.Node // valid once the part "cluster" has started its namespaces
+	mu       sync.Mutex
+	node     cluster.Node       // valid once the part "cluster" has started its namespaces
+	baseline *baseline.Baseline // valid once the part "baseline" is ready
 }
 
 func newSandbox(s settings.Settings) (*sandbox, error) {
