@@ -135,6 +135,11 @@ impl Cluster {
         Ok(listed)
     }
 
+    /// What was listed for a scope, if it was.
+    pub(crate) fn listed(&self, scope: &Scope) -> Option<Arc<Listed>> {
+        self.locked_listed().get(scope).cloned()
+    }
+
     /// Lists a scope, page by page.
     pub(super) async fn list_anew(&self, scope: &Scope) -> Result<Listed, Error> {
         let kind = self.kind(&scope.gvk)?;

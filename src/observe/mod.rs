@@ -1,1 +1,3 @@
 //! In: `Desired` and the doors. Out: `Observed`, what exists now. Asks, never writes.
+
+pub(crate) mod cluster;

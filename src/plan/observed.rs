@@ -33,6 +33,19 @@ pub(crate) struct ObservedObject {
     pub(crate) live: Live,
     /// What a server-side apply would make of it.
     pub(crate) dry_run: DryRun,
+    /// Fields that stay as they are, because somebody else sets them.
+    pub(crate) kept: Vec<Kept>,
+}
+
+/// A field that is applied with its live value, so that its owner stays in charge of it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Kept {
+    /// The JSON pointer of the field, `/spec/replicas`.
+    pub(crate) pointer: String,
+    /// The live value.
+    pub(crate) value: Value,
+    /// Who sets it: `HorizontalPodAutoscaler backend`.
+    pub(crate) owner: String,
 }
 
 /// An object as it is.
