@@ -175,10 +175,7 @@ func (s *Server) Handler() http.Handler {
 	for pattern, work := range s.routes() {
 		mux.Handle(pattern, s.serve(work))
 	}
-	mux.Handle("/", s.serve(func(c *call) (int, any, error) {
-		c.note = "unknown route"
-		return 0, nil, errNotFound
-	}))
+	mux.Handle("/", s.serve(sayUnknown))
 	outer := http.NewServeMux()
 	outer.Handle("/api/v3/", http.StripPrefix("/api/v3", mux))
 	outer.Handle("/", mux)
@@ -194,11 +191,10 @@ func (s *Server) routes() map[string]work {
 		"GET /repos/{owner}/{repo}":                                 s.getRepository,
 		"GET /repos/{owner}/{repo}/pulls":                           s.listPulls,
 		"GET /repos/{owner}/{repo}/pulls/{number}":                  s.getPull,
-		"GET /repos/{owner}/{repo}/issues/{number}/comments":        s.listComments,
-		"POST /repos/{owner}/{repo}/issues/{number}/comments":       s.createComment,
-		"GET /repos/{owner}/{repo}/issues/comments/{id}":            s.getComment,
-		"PATCH /repos/{owner}/{repo}/issues/comments/{id}":          s.updateComment,
-		"DELETE /repos/{owner}/{repo}/issues/comments/{id}":         s.deleteComment,
+		"GET /repos/{owner}/{repo}/issues/{number}/{id}":            onIssues(s.listComments, s.getComment),
+		"POST /repos/{owner}/{repo}/issues/{number}/{id}":           onIssues(s.createComment, sayUnknown),
+		"PATCH /repos/{owner}/{repo}/issues/{number}/{id}":          onIssues(sayUnknown, s.updateComment),
+		"DELETE /repos/{owner}/{repo}/issues/{number}/{id}":         onIssues(sayUnknown, s.deleteComment),
 		"GET /repos/{owner}/{repo}/collaborators/{user}/permission": s.getPermission,
 		"GET /repos/{owner}/{repo}/deployments":                     s.listDeployments,
 		"POST /repos/{owner}/{repo}/deployments":                    s.createDeployment,
@@ -208,4 +204,24 @@ func (s *Server) routes() map[string]work {
 		"POST /repos/{owner}/{repo}/statuses/{sha}":                 s.createCommitStatus,
 		"GET /repos/{owner}/{repo}/commits/{ref}/statuses":          s.listCommitStatuses,
 	}
+}
+
+// onIssues chooses between `issues/NUMBER/comments`, the list on an issue, and `issues/comments/ID`, one comment: as
+// patterns of http.ServeMux the two would contradict each other.
+func onIssues(list, one work) work {
+	return func(c *call) (int, any, error) {
+		switch {
+		case c.request.PathValue("number") == "comments":
+			return one(c)
+		case c.request.PathValue("id") == "comments":
+			return list(c)
+		}
+		return sayUnknown(c)
+	}
+}
+
+// sayUnknown answers what the sandbox does not know, as GitHub answers what it does not.
+func sayUnknown(c *call) (int, any, error) {
+	c.note = "unknown route"
+	return 0, nil, errNotFound
 }
