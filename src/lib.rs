@@ -49,3 +49,5 @@ mod observe;
 mod plan;
 mod registry;
 mod report;
+
+pub use cli::run;

@@ -2,3 +2,57 @@
 //!
 //! [`environment`] is the only reader of the process environment. `commands` are straight lines of calls through the
 //! rooms, one file a verb: they decide nothing.
+
+mod args;
+mod commands;
+pub(crate) mod console;
+mod environment;
+mod exit_code;
+mod run_context;
+pub(crate) mod settings;
+
+use args::{Arguments, Verb};
+use clap::Parser as _;
+use commands::{Ending, Stop};
+use settings::Settings;
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// Runs one verb. In: the arguments, the program's name first. Out: the code that the process ends with:
+/// 0 done; 1 the application's fault; 2 configuration or usage; 3 infrastructure; 4 timed out while progressing;
+/// 5 `plan --exit-code` found changes; 130 and 143 stopped.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => return usage(&error),
+    };
+    let (verb, settings) = match Settings::resolve(arguments, environment::read()) {
+        Ok(resolved) => resolved,
+        Err(failure) => return console::fail(&Stop::from(failure), None),
+    };
+    // Every TLS client needs a provider; ring is the only one that is linked in. A second call changes nothing.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    match perform(&verb, &settings) {
+        Ok(ending) => exit_code::of_ending(ending),
+        Err(stop) => console::fail(&stop, Some(&settings)),
+    }
+}
+
+/// Shows a usage error, or the help that was asked for.
+fn usage(error: &clap::Error) -> ExitCode {
+    let _ = error.print(); // a closed pipe is no reason to fail
+    exit_code::of_usage(error)
+}
+
+/// Does what the verb says. Only verbs that contact something get a runtime.
+fn perform(verb: &Verb, settings: &Settings) -> Result<Ending, Stop> {
+    match verb {
+        Verb::Check(options) => commands::check::run(settings, options),
+        Verb::Schema => commands::schema::run(),
+        Verb::Plan(options) => commands::wait_for(commands::plan::run(settings, options)),
+        Verb::Up => commands::wait_for(commands::up::run(settings)),
+        Verb::Down(options) => commands::wait_for(commands::down::run(settings, options)),
+        Verb::Push => commands::wait_for(commands::push::run(settings)),
+        Verb::Action => commands::wait_for(commands::action::run(settings)),
+    }
+}

@@ -4,6 +4,29 @@
 //! What was written ([`raw`]) and what it means (here) are different types: a raw leaf stays loose, so that one mistake
 //! does not hide the next.
 
+mod diagnostic;
+mod files;
+mod fill;
+mod keys;
+mod load;
+mod manifests;
+mod needs;
+mod node;
+mod overlay;
+mod raw;
+mod references;
+mod scalar;
+pub(crate) mod schema;
+mod source;
+mod suggest;
+mod validate;
+mod variables;
+
+pub(crate) use diagnostic::{Diagnostic, Diagnostics, Place, Severity};
+pub(crate) use load::{Request, load};
+pub(crate) use needs::Needs;
+pub(crate) use suggest::{listed, nearest};
+
 use crate::model::{Digest, Platform, Reference, Repository, Secret};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -38,6 +61,8 @@ pub(crate) struct Config {
     pub(crate) smoke: Vec<SmokeStep>,
     /// The overlay that `--env` chose.
     pub(crate) environment: Option<String>,
+    /// What is probably not meant, but has one meaning.
+    pub(crate) warnings: Vec<Diagnostic>,
 }
 
 /// A registry to push to.

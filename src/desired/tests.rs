@@ -32,6 +32,7 @@ fn config(documents: &[Value]) -> Config {
         rollout: Rollout::default(),
         smoke: Vec::new(),
         environment: None,
+        warnings: Vec::new(),
     }
 }
 

@@ -1,0 +1,225 @@
+//! What can be typed: verbs, flags and their help. What it means is decided in [`super::settings`].
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// What is said below the list of verbs.
+const AFTER_HELP: &str = "\
+Examples:
+  seaway check                      every mistake in deploy.yml, offline
+  seaway plan --env staging         what `up` would change there
+  seaway up                         build, push, apply, wait, smoke test
+
+Access: a DigitalOcean token in DIGITALOCEAN_ACCESS_TOKEN (or
+DIGITALOCEAN_TOKEN), or any cluster with --kubeconfig and --context.
+
+Exit codes: 0 done, 1 the application is at fault, 2 wrong configuration
+or usage, 3 infrastructure (worth a retry), 4 timed out while everything
+was still progressing, 5 changes (plan --exit-code), 130 and 143 stopped.";
+
+/// What is said below the flags of `check`.
+const CHECK_HELP: &str = "\
+Nothing is contacted. Variables must have values, since `up` would need them;
+--no-env lets them be.
+
+Example:
+  seaway check --no-env";
+
+/// What is said below the flags of `plan`.
+const PLAN_HELP: &str = "\
+The cluster and the registry are asked what exists; nothing is changed. Shown
+are the images to build or reuse, and what changes in each object.
+
+Example:
+  seaway plan --env staging --exit-code";
+
+/// What is said below the flags of `up`.
+const UP_HELP: &str = "\
+What has not changed is neither built nor pushed nor applied. Ctrl-C stops
+within seconds; the next `up` goes on from there.
+
+Example:
+  seaway up --env staging --var LOG_LEVEL=debug";
+
+/// What is said below the flags of `down`.
+const DOWN_HELP: &str = "\
+At a terminal the application's name must be typed; scripts say --yes.
+
+Example:
+  seaway down --env staging --yes";
+
+/// What is said below the flags of `push`.
+const PUSH_HELP: &str = "\
+Images whose inputs have not changed are not built again. No cluster is needed.
+
+Example:
+  seaway push --output json";
+
+/// What is said below the flags of `action`.
+const ACTION_HELP: &str = "\
+Reads the inputs (INPUT_*) and the event, then deploys or says why it does not.
+
+Example, a step of a workflow:
+  - uses: seaway-deploy/seaway@v1
+    with: { token: \"${{ secrets.DIGITALOCEAN_TOKEN }}\" }";
+
+/// What is said below the flags of `schema`.
+const SCHEMA_HELP: &str = "\
+Editors complete and check deploy.yml with it.
+
+Example:
+  seaway schema > deploy.schema.json";
+
+/// From one deploy.yml to a live URL on Kubernetes: builds and pushes images, applies manifests, waits until everything
+/// is ready, and tests the address that users will open
+#[derive(Debug, Parser)]
+#[command(name = "seaway", version, max_term_width = 80, after_help = AFTER_HELP, disable_help_subcommand = true)]
+pub(crate) struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+    /// The flags of every verb.
+    #[command(flatten)]
+    pub(crate) global: GlobalFlags,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Read deploy.yml and the manifests, and show every mistake at once
+    #[command(after_help = CHECK_HELP)]
+    Check(CheckFlags),
+    /// Show what `up` would do, without doing it
+    #[command(after_help = PLAN_HELP)]
+    Plan(PlanFlags),
+    /// Deploy: build, push, apply, wait until ready, smoke test
+    #[command(after_help = UP_HELP)]
+    Up,
+    /// Remove the application's objects from the cluster
+    #[command(after_help = DOWN_HELP)]
+    Down(DownFlags),
+    /// Build the images and push them, nothing else
+    #[command(after_help = PUSH_HELP)]
+    Push,
+    /// What the GitHub Action runs
+    #[command(after_help = ACTION_HELP)]
+    Action,
+    /// Print the JSON Schema of deploy.yml
+    #[command(after_help = SCHEMA_HELP)]
+    Schema,
+}
+
+/// The flags of `check`.
+#[derive(Args, Debug, Default)]
+pub(crate) struct CheckFlags {
+    /// Let variables without a value be
+    #[arg(long, env = "SEAWAY_NO_ENV", hide_env_values = true)]
+    pub(crate) no_env: bool,
+}
+
+/// The flags of `plan`.
+#[derive(Args, Debug, Default)]
+pub(crate) struct PlanFlags {
+    /// End with code 5 when there are changes
+    #[arg(long, env = "SEAWAY_EXIT_CODE", hide_env_values = true)]
+    pub(crate) exit_code: bool,
+}
+
+/// The flags of `down`.
+#[derive(Args, Debug, Default)]
+pub(crate) struct DownFlags {
+    /// Do not ask
+    #[arg(short, long, env = "SEAWAY_YES", hide_env_values = true)]
+    pub(crate) yes: bool,
+}
+
+/// The flags of every verb.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Everywhere")]
+pub(crate) struct GlobalFlags {
+    /// The file to read
+    #[arg(short, long, global = true, value_name = "PATH", default_value = "deploy.yml")]
+    #[arg(env = "SEAWAY_FILE", hide_env_values = true)]
+    pub(crate) file: PathBuf,
+
+    /// Lay this entry of `environments` over deploy.yml
+    #[arg(long = "env", global = true, value_name = "NAME", env = "SEAWAY_ENV", hide_env_values = true)]
+    pub(crate) overlay: Option<String>,
+
+    /// Set a variable for `${NAME}`; repeatable, and visible to other users of the machine: secrets belong into the
+    /// environment [env: SEAWAY_VAR, one a line]
+    #[arg(long = "var", global = true, value_name = "NAME=VALUE")]
+    pub(crate) variables: Vec<String>,
+
+    /// Reach the cluster with this kubeconfig instead of a DigitalOcean token
+    #[arg(long, global = true, value_name = "PATH", env = "SEAWAY_KUBECONFIG", hide_env_values = true)]
+    pub(crate) kubeconfig: Option<PathBuf>,
+
+    /// The context in the kubeconfig
+    #[arg(long, global = true, value_name = "NAME", env = "SEAWAY_CONTEXT", hide_env_values = true)]
+    pub(crate) context: Option<String>,
+
+    /// How results are written: text or json
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text", hide_possible_values = true)]
+    #[arg(env = "SEAWAY_OUTPUT", hide_env_values = true)]
+    pub(crate) output: Output,
+
+    /// When to use colour: auto, always or never
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
+    #[arg(env = "SEAWAY_COLOR", hide_env_values = true)]
+    pub(crate) color: ColorChoice,
+
+    /// Say why (-v), and show requests without secrets (-vv) [env: SEAWAY_VERBOSE, 1 or 2]
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+
+    /// The address of the DigitalOcean API
+    #[arg(long, global = true, value_name = "URL", env = "SEAWAY_API_URL", hide_env_values = true)]
+    pub(crate) api_url: Option<String>,
+
+    /// A folder of containerd-style `HOST/hosts.toml` files that lead a registry's name to an endpoint
+    #[arg(long, global = true, value_name = "FOLDER", env = "SEAWAY_REGISTRY_CONFIG", hide_env_values = true)]
+    pub(crate) registry_config: Option<PathBuf>,
+}
+
+/// How results are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people.
+    Text,
+    /// For programs, with a version in it.
+    Json,
+}
+
+/// When to use colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColorChoice {
+    /// At a terminal.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_has_an_environment_variable() {
+        let command = Arguments::command();
+        let verbs = command.get_subcommands().flat_map(clap::Command::get_arguments);
+        for flag in command.get_arguments().chain(verbs) {
+            let help = flag.get_help().map(ToString::to_string).unwrap_or_default();
+            let standard = matches!(flag.get_id().as_str(), "help" | "version");
+            assert!(standard || flag.get_env().is_some() || help.contains("[env: SEAWAY_"), "{}", flag.get_id());
+        }
+    }
+}

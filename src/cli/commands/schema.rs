@@ -1,0 +1,12 @@
+//! `schema`: prints the JSON Schema of deploy.yml.
+
+use super::{Ending, Stop};
+use crate::cli::console;
+use crate::config::schema;
+
+/// Runs the verb.
+#[expect(clippy::unnecessary_wraps, reason = "every verb answers alike")]
+pub(crate) fn run() -> Result<Ending, Stop> {
+    console::result_json(&schema::document());
+    Ok(Ending::Done)
+}

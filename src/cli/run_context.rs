@@ -1,0 +1,116 @@
+//! The circumstances of a run: the commit by `git`, the rest by what GitHub Actions says of itself.
+//!
+//! Source of the names: <https://docs.github.com/en/actions/reference/workflows-and-actions/variables>
+
+use crate::model::{Environment, GitState, RunContext};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// Reads the context of a run whose deploy.yml lies in a folder.
+pub(crate) fn read(folder: &Path, environment: &Environment) -> RunContext {
+    let git = work_tree(folder).or_else(|| checked_out_by_github(environment));
+    RunContext {
+        run_id: run_id(environment),
+        git: git.map(|git| GitState { branch: branch(environment).or(git.branch), ..git }),
+        pull_request: pull_request(environment),
+    }
+}
+
+/// `GITHUB_RUN_ID-ATTEMPT` in a workflow, the time elsewhere.
+fn run_id(environment: &Environment) -> String {
+    match environment.non_empty("GITHUB_RUN_ID") {
+        Some(id) => format!("{id}-{}", environment.non_empty("GITHUB_RUN_ATTEMPT").unwrap_or("1")),
+        None => jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S").to_string(),
+    }
+}
+
+/// The branch of a workflow: a checkout there is usually detached.
+fn branch(environment: &Environment) -> Option<String> {
+    let head = environment.non_empty("GITHUB_HEAD_REF");
+    let reference = || environment.non_empty("GITHUB_REF").and_then(|name| name.strip_prefix("refs/heads/"));
+    head.or_else(reference).map(str::to_owned)
+}
+
+/// The pull request that a workflow runs for: `refs/pull/42/merge`.
+fn pull_request(environment: &Environment) -> Option<u64> {
+    environment.non_empty("GITHUB_REF")?.strip_prefix("refs/pull/")?.split('/').next()?.parse().ok()
+}
+
+/// The commit of a workflow where `git` is not at hand, as in an image that holds nothing but this program.
+fn checked_out_by_github(environment: &Environment) -> Option<GitState> {
+    environment.non_empty("GITHUB_ACTIONS")?;
+    let sha = environment.non_empty("GITHUB_SHA")?.to_owned();
+    Some(GitState { sha, branch: None, dirty: false })
+}
+
+/// What `git` says of the work tree around a folder; `None` without git, a work tree or a commit.
+fn work_tree(folder: &Path) -> Option<GitState> {
+    // In a container the work tree often belongs to somebody else, and git refuses to look at it. Looking is safe as
+    // long as no program that the repository's configuration names is started: <https://git-scm.com/docs/git-config#Documentation/git-config.txt-safedirectory>
+    let output = Command::new("git")
+        .args(["-c", "safe.directory=*", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"])
+        .arg("-C")
+        .arg(folder)
+        .args(["status", "--porcelain=v2", "--branch", "--untracked-files=no", "--ignore-submodules=dirty"])
+        .env("GIT_OPTIONAL_LOCKS", "0")
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .ok()?;
+    if !output.status.success() {
+        return None;
+    }
+    parse_status(&String::from_utf8_lossy(&output.stdout))
+}
+
+/// Reads `git status --porcelain=v2 --branch`: <https://git-scm.com/docs/git-status#_porcelain_format_version_2>.
+fn parse_status(text: &str) -> Option<GitState> {
+    let header = |name: &str| text.lines().find_map(|line| line.strip_prefix("# ")?.strip_prefix(name));
+    let sha = header("branch.oid ")?;
+    let is_commit = sha.len() >= 40 && sha.chars().all(|c| c.is_ascii_hexdigit()); // `(initial)` before the first one
+    let branch = header("branch.head ").filter(|name| *name != "(detached)").map(str::to_owned);
+    let dirty = text.lines().any(|line| !line.starts_with('#'));
+    is_commit.then(|| GitState { sha: sha.to_owned(), branch, dirty })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHA: &str = "1a2b3c4d5e6f1a2b3c4d5e6f1a2b3c4d5e6f1a2b";
+
+    fn environment(pairs: &[(&str, &str)]) -> Environment {
+        Environment::new(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+    }
+
+    #[test]
+    fn the_state_of_a_work_tree_is_read() {
+        let clean = parse_status(&format!("# branch.oid {SHA}\n# branch.head main\n# branch.ab +0 -0\n")).unwrap();
+        assert_eq!(clean, GitState { sha: SHA.to_owned(), branch: Some("main".to_owned()), dirty: false });
+        let dirty = parse_status(&format!("# branch.oid {SHA}\n# branch.head (detached)\n1 .M N... a\n")).unwrap();
+        assert_eq!((dirty.branch, dirty.dirty), (None, true));
+        assert_eq!(parse_status("# branch.oid (initial)\n# branch.head main\n"), None);
+    }
+
+    #[test]
+    fn a_workflow_says_its_branch_and_pull_request() {
+        let pull = environment(&[
+            ("GITHUB_ACTIONS", "true"),
+            ("GITHUB_SHA", SHA),
+            ("GITHUB_RUN_ID", "42"),
+            ("GITHUB_RUN_ATTEMPT", "2"),
+            ("GITHUB_REF", "refs/pull/7/merge"),
+            ("GITHUB_HEAD_REF", "feature/x"),
+        ]);
+        let context = read(Path::new("/nowhere/at/all"), &pull);
+        assert_eq!((context.run_id.as_str(), context.pull_request), ("42-2", Some(7)));
+        let git = context.git.unwrap();
+        assert_eq!((git.sha.as_str(), git.branch.as_deref(), git.dirty), (SHA, Some("feature/x"), false));
+    }
+
+    #[test]
+    fn elsewhere_the_run_is_named_by_its_time() {
+        let context = read(Path::new("/nowhere/at/all"), &environment(&[("GITHUB_SHA", SHA)]));
+        assert_eq!((context.run_id.len(), context.git, context.pull_request), (15, None, None));
+    }
+}

@@ -1,0 +1,154 @@
+//! The files that deploy.yml names: build contexts, Dockerfiles and manifests. The only part that reads the disk.
+
+use super::raw::{Problem, RawBuild, RawConfig, RawSource, Text};
+use super::source::{SourceFile, Span};
+use super::suggest::nearest;
+use super::{Build, Diagnostic, Image, ImageSource};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// The most that a file of deploy.yml or of its manifests may hold, in bytes: more is not written by people.
+const LARGEST_FILE: u64 = 16 << 20;
+
+/// The text of a file, or why it cannot be read: a phrase without the name of the file.
+pub(super) fn read_text(path: &Path) -> Result<String, (ErrorKind, String)> {
+    let say = |error: std::io::Error| (error.kind(), reason(&error));
+    let size = fs::metadata(path).map_err(say)?.len();
+    if size > LARGEST_FILE {
+        return Err((ErrorKind::FileTooLarge, format!("it is larger than {} MiB", LARGEST_FILE >> 20)));
+    }
+    let bytes = fs::read(path).map_err(say)?;
+    String::from_utf8(bytes).map_err(|_| (ErrorKind::InvalidData, "it is not UTF-8 text".to_owned()))
+}
+
+/// What the operating system said, without its error number.
+fn reason(error: &std::io::Error) -> String {
+    match error.kind() {
+        ErrorKind::NotFound => "there is no such file".to_owned(),
+        ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        ErrorKind::IsADirectory => "it is a folder".to_owned(),
+        _ => {
+            let text = error.to_string();
+            text.split(" (os error").next().unwrap_or(&text).to_lowercase()
+        }
+    }
+}
+
+/// deploy.yml itself.
+pub(super) fn read_deploy(path: &Path) -> Result<SourceFile, Diagnostic> {
+    let shown = path.display();
+    match read_text(path) {
+        Ok(text) => Ok(SourceFile::new(path, &text)),
+        Err((ErrorKind::NotFound, _)) => {
+            let hint = sibling(path).map_or_else(
+                || "go to the folder that has one, name it with `--file PATH`, or write one; its first line is `name: NAME`".to_owned(),
+                |other| format!("did you mean `--file {}`?", other.display()),
+            );
+            Err(Diagnostic::error(format!("there is no `{shown}`")).with_hint(hint))
+        }
+        Err((_, reason)) => Err(Diagnostic::error(format!("cannot read `{shown}`: {reason}"))
+            .with_hint("name the file to read with `--file PATH`")),
+    }
+}
+
+/// A file beside the wanted one that looks like it: `deploy.yaml` for `deploy.yml`.
+fn sibling(path: &Path) -> Option<PathBuf> {
+    let folder = folder_of(path);
+    let names = names_in(&folder);
+    let wanted = path.file_name()?.to_str()?;
+    nearest(wanted, names.iter().map(String::as_str)).map(|name| path.with_file_name(name))
+}
+
+/// The folder of a file, `.` for a bare name.
+fn folder_of(path: &Path) -> PathBuf {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).map_or_else(|| PathBuf::from("."), Path::to_path_buf)
+}
+
+/// The names in a folder, sorted; none where it cannot be read.
+fn names_in(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    names
+}
+
+/// Notes contexts and Dockerfiles that are not there.
+pub(super) fn check_contexts(raw: &RawConfig, images: &[Image], problems: &mut Vec<Problem>) {
+    for raw in &raw.images {
+        let image = images.iter().find(|image| image.key == raw.key.value);
+        if let (Some(RawSource::Build(raw)), Some(Image { source: ImageSource::Build(build), .. })) =
+            (&raw.source, image)
+        {
+            problems.extend(check_context(raw, build));
+        }
+    }
+}
+
+/// Notes a context or a Dockerfile that is not there. Variables without a value make a path unknown, not wrong.
+fn check_context(raw: &RawBuild, build: &Build) -> Option<Problem> {
+    let unknown = |path: &Path| path.to_string_lossy().contains("${");
+    if unknown(&build.context) || unknown(&build.dockerfile) {
+        return None;
+    }
+    if !build.context.is_dir() {
+        let problem = missing(&raw.context, &build.context, "folder");
+        return Some(problem.hint("it is the folder that the Dockerfile builds from, relative to deploy.yml"));
+    }
+    if build.dockerfile.is_file() {
+        return None;
+    }
+    let text = raw.dockerfile.as_ref().unwrap_or(&raw.context);
+    let problem = Problem::new(text.span, format!("there is no Dockerfile `{}`", build.dockerfile.display()));
+    let name = build.dockerfile.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let names = names_in(&folder_of(&build.dockerfile));
+    let dockerfiles = names.iter().filter(|name| name.to_lowercase().contains("dockerfile"));
+    Some(match nearest(name, names.iter().map(String::as_str)).or_else(|| dockerfiles.map(String::as_str).next()) {
+        Some(other) => problem.label(format!("did you mean `dockerfile: {other}`?")),
+        None => problem.hint("write one there, or name another one: `build: { context: …, dockerfile: … }`"),
+    })
+}
+
+/// A path that leads nowhere.
+fn missing(text: &Text, path: &Path, what: &str) -> Problem {
+    if path.exists() {
+        return Problem::new(text.span, format!("`{}` is not a {what}", path.display()));
+    }
+    let problem = Problem::new(text.span, format!("there is no {what} `{}`", path.display()));
+    match sibling(path) {
+        Some(near) => problem.label(format!("did you mean `{}`?", near.display())),
+        None => problem,
+    }
+}
+
+/// The files of an entry of `manifests`: the file itself, or those of a folder as `kubectl apply -f FOLDER` takes them:
+/// `.yaml`, `.yml` and `.json`, sorted, without folders inside.
+pub(super) fn manifest_files(text: &Text, path: &Path) -> Result<Vec<PathBuf>, Problem> {
+    if path.is_file() {
+        return Ok(vec![path.to_owned()]);
+    }
+    if !path.is_dir() {
+        return Err(missing(text, path, "file or folder"));
+    }
+    let is_manifest = |name: &String| {
+        let extension = Path::new(name).extension().and_then(|extension| extension.to_str());
+        extension.is_some_and(|extension| matches!(extension, "yaml" | "yml" | "json"))
+    };
+    let files: Vec<PathBuf> = names_in(path).into_iter().filter(is_manifest).map(|name| path.join(name)).collect();
+    let files: Vec<PathBuf> = files.into_iter().filter(|file| file.is_file()).collect();
+    if files.is_empty() {
+        let problem = Problem::new(text.span, format!("there are no manifests in `{}`", path.display()));
+        return Err(
+            problem.hint("files that end in `.yaml`, `.yml` or `.json` are taken; folders inside are not looked into")
+        );
+    }
+    Ok(files)
+}
+
+/// A manifest file, or what to say at the entry that led to it.
+pub(super) fn read_manifest(path: &Path, entry: Span) -> Result<SourceFile, Problem> {
+    let text = read_text(path);
+    let text =
+        text.map_err(|(_, reason)| Problem::new(entry, format!("cannot read `{}`: {reason}", path.display())))?;
+    Ok(SourceFile::new(path, &text))
+}

@@ -1,0 +1,61 @@
+//! `images`, filled in.
+
+use super::Filler;
+use crate::config::needs::Part;
+use crate::config::raw::{Problem, RawBuild, RawConfig, RawImage, RawSource, Text};
+use crate::config::validate;
+use crate::config::{Build, Image, ImageSource};
+use crate::model::{Platform, Reference, Secret};
+use std::collections::BTreeMap;
+
+/// The images, in the order of the file, without those whose entry has mistakes.
+pub(in crate::config) fn images(filler: &mut Filler<'_>, raw: &RawConfig) -> Vec<Image> {
+    raw.images.iter().filter_map(|raw| image(filler, raw)).collect()
+}
+
+/// One image.
+fn image(filler: &mut Filler<'_>, raw: &RawImage) -> Option<Image> {
+    let key = raw.key.value.clone();
+    let path = format!("images.{key}");
+    filler.key(&raw.key, "an image", validate::image_key);
+    let platform = platform(filler, raw, &path);
+    let source = match raw.source.as_ref()? {
+        RawSource::Build(raw) => ImageSource::Build(build(filler, raw, &path, platform)),
+        RawSource::Mirror(text) => {
+            let parse = |text: &str| Reference::parse(text).map_err(|error| error.to_string());
+            ImageSource::Mirror(filler.value(text, &format!("{path}.mirror"), Some(Part::Images), parse)?)
+        }
+    };
+    Some(Image { key, source, pin: raw.pin })
+}
+
+/// The one platform that is built.
+fn platform(filler: &mut Filler<'_>, raw: &RawImage, path: &str) -> Platform {
+    if let Some(second) = raw.platforms.get(1) {
+        let problem = Problem::new(second.span, "more than one platform an image is not supported yet");
+        filler.problems.push(problem.hint("keep the platform of the nodes; `linux/amd64` on DigitalOcean"));
+    }
+    let first = raw.platforms.first();
+    let path = format!("{path}.platforms");
+    first.and_then(|text| filler.value(text, &path, Some(Part::Images), validate::platform)).unwrap_or_default()
+}
+
+/// A build. Its folder and its Dockerfile are looked at later.
+fn build(filler: &mut Filler<'_>, raw: &RawBuild, path: &str, platform: Platform) -> Build {
+    let part = Some(Part::Images);
+    let mut text = |text: &Text, key: &str| filler.text(text, &format!("`{path}.{key}`"), part).text;
+    let context = text(&raw.context, "build.context");
+    let dockerfile = raw.dockerfile.as_ref().map(|file| text(file, "build.dockerfile"));
+    let target = raw.target.as_ref().map(|target| text(target, "build.target"));
+    let mut pairs = |pairs: &[(Text, Text)], key: &str| -> BTreeMap<String, String> {
+        pairs
+            .iter()
+            .map(|(name, value)| (name.value.clone(), text(value, &format!("build.{key}.{}", name.value))))
+            .collect()
+    };
+    let args = pairs(&raw.args, "args");
+    let secrets = pairs(&raw.secrets, "secrets").into_iter().map(|(id, value)| (id, Secret::new(value))).collect();
+    let context = filler.root.join(context);
+    let dockerfile = context.join(dockerfile.as_deref().unwrap_or("Dockerfile"));
+    Build { context, dockerfile, target, args, secrets, platform }
+}

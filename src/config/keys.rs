@@ -1,0 +1,83 @@
+//! The keys of every mapping of deploy.yml: the readers, the schema and the reference all follow these tables.
+
+/// The keys of one kind of mapping.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Keys {
+    /// The definition in the schema.
+    pub(crate) definition: &'static str,
+    /// The keys that are understood.
+    pub(crate) known: &'static [&'static str],
+    /// The keys that the interface promises and that nothing implements yet: they are refused as such.
+    pub(crate) later: &'static [&'static str],
+}
+
+/// deploy.yml itself.
+pub(crate) static DEPLOY: Keys = Keys {
+    definition: "deploy",
+    known: &[
+        "name",
+        "namespace",
+        "cluster",
+        "registry",
+        "images",
+        "manifests",
+        "secrets",
+        "expose",
+        "rollout",
+        "smoke",
+        "environments",
+    ],
+    later: &["services", "jobs", "preview"],
+};
+
+/// `cluster` as a mapping.
+pub(crate) static CLUSTER: Keys =
+    Keys { definition: "cluster", known: &["name"], later: &["region", "version", "nodes", "vpc", "create"] };
+
+/// `registry` as a mapping.
+pub(crate) static REGISTRY: Keys = Keys {
+    definition: "registry",
+    known: &["host", "repository", "username", "password", "pull_secret"],
+    later: &["name", "region", "create"],
+};
+
+/// An entry of `images`.
+pub(crate) static IMAGE: Keys = Keys {
+    definition: "image",
+    known: &["build", "mirror", "platforms", "pin"],
+    later: &["layout", "war", "from", "copy", "entrypoint"],
+};
+
+/// `build` of an image.
+pub(crate) static BUILD: Keys =
+    Keys { definition: "build", known: &["context", "dockerfile", "target", "args", "secrets"], later: &[] };
+
+/// An entry of `manifests` as a mapping.
+pub(crate) static MANIFEST: Keys =
+    Keys { definition: "manifest", known: &["path", "substitute"], later: &["kustomize", "helm", "values", "set"] };
+
+/// `expose`.
+pub(crate) static EXPOSE: Keys =
+    Keys { definition: "expose", known: &["service", "ingress", "gateway", "host"], later: &[] };
+
+/// `rollout`.
+pub(crate) static ROLLOUT: Keys =
+    Keys { definition: "rollout", known: &["deadline", "settle", "on_failure"], later: &[] };
+
+/// An entry of `smoke`.
+pub(crate) static STEP: Keys = Keys {
+    definition: "step",
+    known: &["get", "head", "post", "put", "patch", "delete", "headers", "json", "expect", "save"],
+    later: &[],
+};
+
+/// `expect` of a smoke step.
+pub(crate) static EXPECT: Keys =
+    Keys { definition: "expect", known: &["status", "body", "json", "within"], later: &[] };
+
+/// The methods of a smoke step, which are keys of [`STEP`].
+pub(crate) static METHODS: [&str; 6] = ["get", "head", "post", "put", "patch", "delete"];
+
+/// Every table.
+pub(crate) static ALL: [&Keys; 10] =
+    [&DEPLOY, &CLUSTER, &REGISTRY, &IMAGE, &BUILD, &MANIFEST, &EXPOSE, &ROLLOUT, &STEP, &EXPECT];

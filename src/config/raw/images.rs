@@ -1,0 +1,114 @@
+//! `images`, as they were written.
+
+use super::{Problem, Reader, Text, mask, start_of};
+use crate::config::keys;
+use crate::config::node::{Entry, Node, NodeKind};
+
+/// An entry of `images`.
+#[derive(Debug)]
+pub(crate) struct RawImage {
+    /// Its key.
+    pub(crate) key: Text,
+    /// How it comes to be; `None` where that is not clear and has been noted.
+    pub(crate) source: Option<RawSource>,
+    /// `platforms`.
+    pub(crate) platforms: Vec<Text>,
+    /// `pin`.
+    pub(crate) pin: bool,
+}
+
+/// How an image comes to be.
+#[derive(Debug)]
+pub(crate) enum RawSource {
+    /// `build`.
+    Build(RawBuild),
+    /// `mirror`.
+    Mirror(Text),
+}
+
+/// `build` of an image.
+#[derive(Debug)]
+pub(crate) struct RawBuild {
+    /// `context`.
+    pub(crate) context: Text,
+    /// `dockerfile`, inside the context.
+    pub(crate) dockerfile: Option<Text>,
+    /// `target`.
+    pub(crate) target: Option<Text>,
+    /// `args`.
+    pub(crate) args: Vec<(Text, Text)>,
+    /// `secrets`.
+    pub(crate) secrets: Vec<(Text, Text)>,
+}
+
+/// Reads `images`.
+pub(super) fn read(node: &Node, reader: &mut Reader) -> Vec<RawImage> {
+    let Some(entries) = reader.open_mapping(node, "images") else { return Vec::new() };
+    entries.iter().filter_map(|entry| read_image(entry, reader)).collect()
+}
+
+/// Reads an entry of `images`: a context folder, or a mapping.
+fn read_image(entry: &Entry, reader: &mut Reader) -> Option<RawImage> {
+    let place = format!("images.{}", entry.key);
+    let key = entry.name();
+    if entry.value.is_null() {
+        let problem = Problem::new(entry.key_span, format!("`{place}` says nothing"));
+        reader.push(problem.hint("name the folder with its Dockerfile: `./backend`, or `mirror: IMAGE`"));
+        return Some(RawImage { key, source: None, platforms: Vec::new(), pin: true });
+    }
+    if !matches!(entry.value.kind, NodeKind::Map(_)) {
+        let source = reader.text(&entry.value, &place).map(|context| RawSource::Build(RawBuild::of(context)));
+        return Some(RawImage { key, source, platforms: Vec::new(), pin: true });
+    }
+    let problems = reader.problems.len();
+    let fields = reader.mapping(&entry.value, &place, &keys::IMAGE)?;
+    let source = match (fields.entry("build"), fields.entry("mirror")) {
+        (Some(build), None) => read_build(&build.value, &format!("{place}.build"), reader).map(RawSource::Build),
+        (None, Some(mirror)) => reader.text(&mirror.value, &format!("{place}.mirror")).map(RawSource::Mirror),
+        (Some(_), Some(mirror)) => {
+            let problem = Problem::new(mirror.key_span, format!("`{place}` has both `build` and `mirror`"));
+            reader.push(problem.hint("an image comes from one place: keep one of the two"));
+            None
+        }
+        (None, None) if reader.problems.len() == problems => {
+            let problem = Problem::new(entry.key_span, format!("`{place}` says not where the image comes from"));
+            reader.push(problem.hint("add `build: ./FOLDER` or `mirror: IMAGE`"));
+            None
+        }
+        (None, None) => None, // what was written there has been noted
+    };
+    let platforms = fields.get("platforms").map(|node| reader.list(node, &format!("{place}.platforms")));
+    let platforms = platforms.unwrap_or_default().iter();
+    let platforms = platforms.filter_map(|node| reader.text(node, &format!("{place}.platforms"))).collect();
+    let pin = fields.get("pin").and_then(|node| reader.boolean(node, &format!("{place}.pin"))).unwrap_or(true);
+    Some(RawImage { key, source, platforms, pin })
+}
+
+impl RawBuild {
+    /// A build of which only the context was written.
+    fn of(context: Text) -> Self {
+        Self { context, dockerfile: None, target: None, args: Vec::new(), secrets: Vec::new() }
+    }
+}
+
+/// Reads `build`: a context folder, or a mapping.
+fn read_build(node: &Node, place: &str, reader: &mut Reader) -> Option<RawBuild> {
+    if !matches!(node.kind, NodeKind::Map(_)) {
+        return reader.text(node, place).map(RawBuild::of);
+    }
+    if let Some(secrets) = node.get("secrets") {
+        mask(secrets, reader);
+    }
+    let fields = reader.mapping(node, place, &keys::BUILD)?;
+    let text =
+        |key: &str, reader: &mut Reader| fields.get(key).and_then(|node| reader.text(node, &format!("{place}.{key}")));
+    let context = text("context", reader);
+    if fields.get("context").is_none() {
+        let problem = Problem::new(start_of(node), format!("`{place}` has no `context`"));
+        reader.push(problem.hint("name the folder that the Dockerfile builds from: `context: ./backend`"));
+    }
+    let (dockerfile, target) = (text("dockerfile", reader), text("target", reader));
+    let args = reader.texts(fields.get("args"), &format!("{place}.args"));
+    let secrets = reader.texts(fields.get("secrets"), &format!("{place}.secrets"));
+    Some(RawBuild { context: context?, dockerfile, target, args, secrets })
+}
