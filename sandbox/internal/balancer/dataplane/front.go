@@ -27,15 +27,21 @@ type front struct {
 }
 
 // run serves until ctx ends; then the port is free and every connection is cut.
+//
+// Until the port has been open once, the target is asked ten times an interval: kube-proxy takes up a new address only
+// after the Service shows it, and whoever waits for the address should find it open.
 func (f *front) run(ctx context.Context) {
-	ticker := time.NewTicker(time.Duration(f.route.check.CheckIntervalSeconds) * f.second)
-	defer ticker.Stop()
+	interval := time.Duration(f.route.check.CheckIntervalSeconds) * f.second
 	health := &health{route: f.route, dial: f.dial, second: f.second}
+	pause := interval / 10
 	var listener net.Listener
 	for {
 		listener = f.adjust(ctx, listener, health.check(ctx))
+		if listener != nil {
+			pause = interval
+		}
 		select {
-		case <-ticker.C:
+		case <-time.After(pause):
 		case <-ctx.Done():
 			f.adjust(ctx, listener, ctx.Err())
 			f.connections.Wait()
