@@ -169,7 +169,7 @@ func seedDroplet(sizes []godo.Size, now time.Time) godo.Droplet {
 	size := sizes[4]
 	return godo.Droplet{
 		ID: settings.DropletID, Name: settings.NodeName, Memory: size.Memory, Vcpus: size.Vcpus, Disk: size.Disk,
-		Region: &godo.Region{Slug: settings.Region, Name: "New York 1", Available: true, Features: []string{}, Sizes: []string{size.Slug}},
+		Region: &godo.Region{Slug: settings.Region, Name: "New York 1", Available: true, Features: []string{"metadata"}, Sizes: []string{size.Slug}},
 		Image: &godo.Image{ID: 1, Name: "Kubernetes node", Type: "snapshot", Distribution: "Debian", Regions: []string{settings.Region},
 			Created: now.Format(time.RFC3339), MinDiskSize: 25, SizeGigaBytes: 2.5, Status: "available"},
 		Size: &size, SizeSlug: size.Slug, Status: "active", Created: now.Format(time.RFC3339),

@@ -26,6 +26,9 @@ type bench struct {
 	t *testing.T
 }
 
+// client opens a connection for each request: the next test may have another server at the same address.
+var client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+
 // newBench starts the API.
 func newBench(t *testing.T) *bench {
 	t.Helper()
@@ -47,12 +50,12 @@ func (b *bench) startRegistry() {
 // godo is the official client with a token.
 func (b *bench) godo(token string) *godo.Client {
 	b.t.Helper()
-	client, err := godo.New(http.DefaultClient, godo.SetBaseURL(b.Settings.URL(settings.PortDigitalOcean)),
+	official, err := godo.New(client, godo.SetBaseURL(b.Settings.URL(settings.PortDigitalOcean)),
 		godo.SetRequestHeaders(map[string]string{"Authorization": "Bearer " + token}))
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	return client
+	return official
 }
 
 // token mints a token with scopes.
@@ -76,7 +79,7 @@ func (b *bench) call(method, path, token, body string) (*http.Response, []byte) 
 	if token != "" {
 		request.Header.Set("Authorization", "Bearer "+token)
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := client.Do(request)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -105,7 +108,7 @@ func (b *bench) push(repositoryAndTag string) string {
 		b.t.Fatal(err)
 	}
 	basic := &authn.Basic{Username: credential.Value, Password: credential.Value}
-	if err := remote.Write(reference, image, remote.WithAuth(basic)); err != nil {
+	if err := remote.Write(reference, image, remote.WithAuth(basic), remote.WithTransport(client.Transport)); err != nil {
 		b.t.Fatal(err)
 	}
 	digest, err := image.Digest()

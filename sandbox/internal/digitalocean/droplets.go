@@ -12,8 +12,8 @@ import (
 // dropletWire is godo.Droplet with what godo leaves out when it is empty or false.
 type dropletWire struct {
 	godo.Droplet
+	NextBackupWindow *struct{}     `json:"next_backup_window"` // null: no Droplet has backups
 	BackupIDs        []int         `json:"backup_ids"`
-	NextBackupWindow *struct{}     `json:"next_backup_window"`
 	SnapshotIDs      []int         `json:"snapshot_ids"`
 	Features         []string      `json:"features"`
 	Locked           bool          `json:"locked"`
