@@ -91,11 +91,7 @@ func configuration(s settings.Settings, box *enclosure.Enclosure) string {
   defaultCgroupParent = %[3]q
 [worker.containerd]
   enabled = false
-[registry."docker.io"]
-  mirrors = [%[4]q]
-[registry.%[4]q]
-  http = true
-`, s.Path("buildkit", "data"), "unix://"+s.BuildkitSocket(), box.CgroupParent(), s.HostPort(settings.PortHub))
+`, s.Path("buildkit", "data"), "unix://"+s.BuildkitSocket(), box.CgroupParent())
 }
 
 // knock asks whether somebody listens on the socket: buildkitd opens it when its worker is ready.

@@ -1,4 +1,5 @@
 // Package enclosure runs one daemon in network, mount, process and IPC namespaces of its own, with a cable to the outside.
+// In there Docker Hub's names lead to the sandbox's stand-in.
 //
 // The daemon sees the machine's files and reaches the package registries, but its interfaces, firewall rules, mounts and
 // processes are its own: they end with process 1 of the enclosure, which ends with the program that opened it. What
@@ -11,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -56,6 +58,7 @@ type Enclosure struct {
 	process   *os.Process
 	start     io.WriteCloser
 	namespace *netns.Namespace
+	hub       net.Listener // where Docker Hub's names lead to
 	ended     chan struct{}
 	err       error // why process 1 ended; valid once ended is closed
 }
@@ -71,6 +74,9 @@ func Open(config Config) (*Enclosure, error) {
 	}
 	if err := writeResolver(config.folder("resolv.conf")); err != nil {
 		return nil, err
+	}
+	if err := leadHubHere(config); err != nil {
+		return nil, fmt.Errorf("prepare the way to Docker Hub's stand-in for %s: %w", config.Name, err)
 	}
 	e := &Enclosure{config: config, ended: make(chan struct{})}
 	if err := e.spawn(); err != nil {
@@ -111,8 +117,9 @@ func (e *Enclosure) spawn() error {
 	if err := os.WriteFile(script, []byte(initScript), 0o644); err != nil {
 		return err
 	}
-	arguments := append([]string{script, e.config.folder("resolv.conf")}, e.config.Command...)
+	arguments := append([]string{script, e.config.folder("resolv.conf"), e.config.folder("hosts")}, e.config.Command...)
 	command := exec.Command("/bin/sh", arguments...)
+	command.Env = append(os.Environ(), "SSL_CERT_FILE="+e.config.folder("authorities.crt"))
 	command.Stdout, command.Stderr = log, log
 	command.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC,
@@ -144,8 +151,10 @@ func (e *Enclosure) connect() (err error) {
 	if e.namespace, err = netns.OfProcess(e.process.Pid); err != nil {
 		return err
 	}
-	e.Cable, err = plug(e.config, e.process.Pid, e.namespace)
-	return err
+	if e.Cable, err = plug(e.config, e.process.Pid, e.namespace); err != nil {
+		return err
+	}
+	return e.openHub()
 }
 
 // Namespace is the network the daemon lives in; valid until Close.
@@ -225,6 +234,9 @@ func (e *Enclosure) Close(grace time.Duration) error {
 	_ = e.process.Kill() // fails only when it has ended already
 	<-e.ended
 	_ = e.start.Close()
+	if e.hub != nil {
+		_ = e.hub.Close()
+	}
 	if e.namespace != nil {
 		_ = e.namespace.Close()
 	}

@@ -2,8 +2,11 @@ package enclosure
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"io"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -138,5 +141,42 @@ func TestCleanupEndsWhatAKilledSupervisorLeft(t *testing.T) {
 	<-opened.ended
 	if after := machine(t); after != before {
 		t.Errorf("the machine before:\n%s\nand after:\n%s", before, after)
+	}
+}
+
+func TestDockerHubsNamesLeadToTheStandIn(t *testing.T) {
+	opened, config := box(t, "sleep 600")
+	defer opened.Close(0)
+	standIn, err := net.Listen("tcp", config.Settings.HostPort(settings.PortHub))
+	if err != nil {
+		t.Fatal(err)
+	}
+	go http.Serve(standIn, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, "stand-in for "+r.Host)
+	}))
+	defer standIn.Close()
+	hosts, err := os.ReadFile(config.folder("hosts"))
+	if err != nil || !strings.Contains(string(hosts), "127.77.249.1 docker.io index.docker.io registry-1.docker.io\n") {
+		t.Errorf("the names lead elsewhere: %v\n%s", err, hosts)
+	}
+	authorities, err := os.ReadFile(config.folder("authorities.crt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	trusted := x509.NewCertPool()
+	trusted.AppendCertsFromPEM(authorities)
+	client := http.Client{Transport: &http.Transport{
+		TLSClientConfig: &tls.Config{RootCAs: trusted},
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return opened.Namespace().DialContext(ctx, network, "127.77.249.1:443")
+		},
+	}}
+	answer, err := client.Get("https://registry-1.docker.io/v2/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if text, err := io.ReadAll(answer.Body); err != nil || string(text) != "stand-in for registry-1.docker.io" {
+		t.Errorf("got %q, %v", text, err)
 	}
 }

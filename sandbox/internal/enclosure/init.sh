@@ -1,9 +1,10 @@
 # Process 1 of an enclosure: prepares the mounts, waits for the cable, then runs the daemon and reaps what it leaves.
-# Arguments: the resolver file to show as /etc/resolv.conf, then the daemon's command line. A line on standard input
+# Arguments: the files to show as /etc/resolv.conf and /etc/hosts, then the daemon's command line. A line on standard input
 # says that the cable is plugged in; the end of the input means that whoever opened the enclosure is gone.
 set -eu
 resolver=$1
-shift
+hosts=$2
+shift 2
 
 mount --make-rprivate /
 mount -t proc proc /proc
@@ -15,6 +16,7 @@ if [ ! -e "$target" ]; then # it was a link into /run, as systemd-resolved makes
 	: >"$target"
 fi
 mount --bind "$resolver" "$target"
+mount --bind "$hosts" /etc/hosts
 mount -t tmpfs -o mode=755 tmpfs /opt # containerd makes a folder there whatever its configuration says
 
 read -r _ || exit 0

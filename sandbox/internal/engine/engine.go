@@ -83,7 +83,6 @@ type daemon struct {
 	Bridge          string   `json:"bip"`
 	MTU             int      `json:"mtu"`
 	UserlandProxy   bool     `json:"userland-proxy"`
-	RegistryMirrors []string `json:"registry-mirrors"`
 	CgroupParent    string   `json:"cgroup-parent"`
 	ExecOptions     []string `json:"exec-opts"`
 	Storage         string   `json:"storage-driver"`
@@ -108,7 +107,6 @@ func writeDaemonFile(s settings.Settings, box *enclosure.Enclosure) error {
 		TrustKey:        s.Path("engine", "key.json"),
 		Bridge:          bridge.String(),
 		MTU:             box.Cable.MTU,
-		RegistryMirrors: []string{s.URL(settings.PortHub)},
 		CgroupParent:    box.CgroupParent(),
 		ExecOptions:     []string{"native.cgroupdriver=cgroupfs"}, // works without systemd, on cgroup v1 and v2
 		Storage:         "overlay2",
