@@ -5,12 +5,13 @@
 
 mod expose;
 mod images;
-mod labels;
+pub(crate) mod labels;
 mod objects;
 mod order;
 mod pull_secret;
 mod secrets;
 
+pub(crate) use objects::NAMESPACE_MADE_FOR;
 pub(crate) use pull_secret::{PULL_SECRET, PullCredential, with_pull_secret};
 
 use crate::config::{Build, Config, Expose, ImageSource, Rollout, SmokeStep};
@@ -160,7 +161,7 @@ impl Hint for DesiredError {
 pub(crate) fn render(config: &Config, context: &RunContext) -> Result<Desired, DesiredError> {
     let mut objects = objects::from_manifests(config);
     objects.extend(secrets::from_environment(config));
-    objects::ensure_namespace(&mut objects, &config.namespace);
+    objects::ensure_namespace(&mut objects, &config.namespace, &config.name);
     objects::refuse_duplicates(&objects)?;
     for object in &mut objects {
         labels::stamp(&mut object.body, &config.name);

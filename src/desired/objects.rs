@@ -83,15 +83,18 @@ fn remove_server_fields(body: &mut Value) {
     }
 }
 
-/// Adds the namespace of the application where the set has none and does not bring it itself.
-///
-/// It carries nothing but its name, so that a namespace that exists already is left as it is.
-pub(super) fn ensure_namespace(objects: &mut Vec<DesiredObject>, namespace: &str) {
+/// The annotation of a namespace that was made for an application, and goes with it.
+pub(crate) const NAMESPACE_MADE_FOR: &str = "seaway.dev/made-for";
+
+/// Adds the namespace of the application where the set does not bring it itself. One that exists already is left as it
+/// is: the planner sees that nobody wrote it (it has no origin).
+pub(super) fn ensure_namespace(objects: &mut Vec<DesiredObject>, namespace: &str, application: &str) {
     let reference = ObjectRef::new(GroupVersionKind::new("v1", "Namespace"), None, namespace);
     if objects.iter().any(|object| object.reference == reference) {
         return;
     }
-    let body = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } });
+    let metadata = json!({ "name": namespace, "annotations": { (NAMESPACE_MADE_FOR): application } });
+    let body = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": metadata });
     objects.push(DesiredObject { reference, body, slots: Vec::new(), origin: None, sensitive: false });
 }
 

@@ -116,7 +116,8 @@ fn every_place_of_a_pod_template_is_searched() {
 fn the_namespace_is_added_once_and_comes_first() {
     let desired = rendered(&[deployment("web", "backend")]);
     assert_eq!(desired.objects[0].reference.to_string(), "Namespace todo-prod");
-    assert_eq!(desired.objects[0].body["metadata"], json!({ "name": "todo-prod" }));
+    let made_for = json!({ (NAMESPACE_MADE_FOR): "todo" });
+    assert_eq!(desired.objects[0].body["metadata"], json!({ "name": "todo-prod", "annotations": made_for }));
     let own =
         json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "todo-prod", "labels": { "a": "b" } } });
     let namespaces = rendered(&[own]).objects.len();

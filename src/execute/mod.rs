@@ -4,5 +4,6 @@
 //! dependents. It decides nothing that the plan could have decided.
 
 pub(crate) mod event;
+pub(crate) mod remove;
 
 pub(crate) use event::{Diagnosis, Event, EventKind, Events, ImageResult, OperationOutcome, Outcome, SmokeResult};

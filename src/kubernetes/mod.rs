@@ -6,6 +6,7 @@
 
 mod access;
 mod cluster;
+mod delete;
 mod discovery;
 mod error;
 mod logs;

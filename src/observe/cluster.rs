@@ -149,7 +149,7 @@ impl Survey<'_> {
     /// Observes one object.
     async fn observe(&self, object: &DesiredObject) -> Result<ObservedObject, Trouble> {
         let remembered = self.cluster.remembered(&object.reference);
-        if self.is_out_of_sight(object) {
+        if self.is_left_alone(object, remembered.is_some()) {
             let (live, dry_run) = (Live::Present(object.body.clone()), DryRun::Answered(object.body.clone()));
             return Ok(ObservedObject { live, dry_run, kept: Vec::new() });
         }
@@ -178,12 +178,12 @@ impl Survey<'_> {
         Ok(ObservedObject { live, dry_run, kept })
     }
 
-    /// Whether this is a namespace that Seaway added by itself and may not look at: then it is left as it is.
-    fn is_out_of_sight(&self, object: &DesiredObject) -> bool {
+    /// Whether this is a namespace that nobody wrote, and that is there already or may not be looked at: it is left as
+    /// it is, since others may have made it.
+    fn is_left_alone(&self, object: &DesiredObject, exists: bool) -> bool {
         let reference = &object.reference;
-        reference.kind() == "Namespace"
-            && object.origin.is_none()
-            && self.cluster.listed(&Scope::one(reference)).is_none()
+        let written = reference.kind() != "Namespace" || object.origin.is_some();
+        !written && (exists || self.cluster.listed(&Scope::one(reference)).is_none())
     }
 
     /// The replicas of a live workload that an autoscaler sets. They are applied as they are: left out, they would fall
