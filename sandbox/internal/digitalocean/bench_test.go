@@ -84,11 +84,17 @@ func (b *bench) call(method, path, token, body string) (*http.Response, []byte) 
 		b.t.Fatal(err)
 	}
 	defer response.Body.Close()
+	return response, []byte(readAll(b.t, response))
+}
+
+// readAll reads an answer's body.
+func readAll(t *testing.T, response *http.Response) string {
+	t.Helper()
 	content, err := io.ReadAll(response.Body)
 	if err != nil {
-		b.t.Fatal(err)
+		t.Fatal(err)
 	}
-	return response, content
+	return string(content)
 }
 
 // push puts a random image of one layer into the registry and gives its digest.

@@ -25,7 +25,9 @@ location = %q
 insecure = true
 `
 
-// SkopeoConfig is the path of the registries.conf for skopeo: pass it as CONTAINERS_REGISTRIES_CONF.
+// SkopeoConfig is the path of the registries.conf for skopeo: pass it with `--registries-conf`. Podman and buildah take it
+// from the variable CONTAINERS_REGISTRIES_CONF, which skopeo 1.9 does not read. Only reading follows it, and only with
+// credentials that an auth file holds for the address that it leads to: those of `--creds` are for the name alone.
 func SkopeoConfig(s settings.Settings) string { return s.Path("registries.conf") }
 
 // WriteClientConfig writes what leads the names of the registries here.

@@ -35,47 +35,53 @@ auth:
   token: {realm: %q, service: %q, issuer: %q, rootcertbundle: %q}
 `
 
-// startOld starts the old registry as a child and gives a handler that leads to it. Where it is not installed, the
-// handler says so to whoever asks.
-func startOld(ctx context.Context, config Config) http.Handler {
-	handler, err := runOld(ctx, config)
+// startOld starts the old registry as a child, until ctx ends, and gives a handler that leads to it and what waits for
+// its end. Where it is not installed, the handler says so to whoever asks.
+func startOld(ctx context.Context, config Config) (handler http.Handler, wait func()) {
+	handler, wait, err := runOld(ctx, config)
 	if err != nil {
+		wait = func() {}
 		config.Log.Warn("the old registry does not run", "cause", err)
 		handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			discard(r)
 			http.Error(w, fmt.Sprintf("the old registry does not run: %v", err), http.StatusNotImplemented)
 		})
 	}
-	return recorded(config.Account, "registry-old", gate(config.Account, handler))
+	return recorded(config.Account, "registry-old", gate(config.Account, handler)), wait
 }
 
 // runOld is startOld for a machine that has it.
-func runOld(ctx context.Context, config Config) (http.Handler, error) {
+func runOld(ctx context.Context, config Config) (handler http.Handler, wait func(), err error) {
 	path, err := exec.LookPath(oldProgram)
 	if err != nil {
-		return nil, fmt.Errorf("%w: install Debian's package %s", err, oldProgram)
+		return nil, nil, fmt.Errorf("%w: install Debian's package %s", err, oldProgram)
 	}
 	s, folder := config.Settings, oldFolder(config.Settings)
 	if err := os.MkdirAll(folder, 0o755); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	text := fmt.Sprintf(oldConfiguration, folder, Realm(s), Service, Issuer, s.CACertificate())
 	if err := os.WriteFile(filepath.Join(folder, "config.yml"), []byte(text), 0o644); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	socket := filepath.Join(folder, "registry.sock")
 	if err := os.RemoveAll(socket); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	log, err := os.OpenFile(s.Log("registry-old"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	command := exec.CommandContext(ctx, path, "serve", "config.yml")
 	command.Dir, command.Stdout, command.Stderr = folder, log, log
 	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	go keepRunning(ctx, command, config)
-	return proxyTo(socket), nil
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		defer log.Close()
+		keepRunning(ctx, command, config)
+	}()
+	return proxyTo(socket), func() { <-ended }, nil
 }
 
 // keepRunning starts the child and waits for it. The kernel kills it when the thread that started it ends, so that

@@ -66,9 +66,12 @@ func Run(ctx context.Context, config Config, ready func(detail string)) error {
 	if err != nil {
 		return err
 	}
+	old, waitForOld := startOld(ctx, config)
+	defer waitForOld()
+	defer cancel() // before the wait
 	handlers := map[int]http.Handler{
 		settings.PortRegistry:    current,
-		settings.PortRegistryOld: startOld(ctx, config),
+		settings.PortRegistryOld: old,
 		settings.PortHub:         hub,
 	}
 	ended := make(chan error, len(handlers))
