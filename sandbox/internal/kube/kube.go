@@ -8,9 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/discovery/cached/memory"
@@ -20,6 +23,9 @@ import (
 	"k8s.io/client-go/restmapper"
 	"k8s.io/client-go/tools/clientcmd"
 )
+
+// listed is how long the API server may take to list a new definition.
+const listed = 20 * time.Second
 
 // Client speaks to one cluster.
 type Client struct {
@@ -59,6 +65,11 @@ func (c *Client) Apply(ctx context.Context, stream []byte) error {
 	if err != nil {
 		return err
 	}
+	return c.ApplyAll(ctx, objects)
+}
+
+// ApplyAll is Apply for objects that were read already.
+func (c *Client) ApplyAll(ctx context.Context, objects []*unstructured.Unstructured) error {
 	for _, object := range objects {
 		if err := c.apply(ctx, object); err != nil {
 			return fmt.Errorf("apply %s %s: %w", object.GetKind(), object.GetName(), err)
@@ -68,8 +79,7 @@ func (c *Client) Apply(ctx context.Context, stream []byte) error {
 }
 
 func (c *Client) apply(ctx context.Context, object *unstructured.Unstructured) error {
-	kind := object.GroupVersionKind()
-	mapping, err := c.mapper.RESTMapping(kind.GroupKind(), kind.Version)
+	mapping, err := c.mapping(ctx, object.GroupVersionKind())
 	if err != nil {
 		return err
 	}
@@ -81,6 +91,24 @@ func (c *Client) apply(ctx context.Context, object *unstructured.Unstructured) e
 	_, err = c.dynamic.Resource(mapping.Resource).Namespace(object.GetNamespace()).
 		Patch(ctx, object.GetName(), types.ApplyPatchType, body, metav1.PatchOptions{FieldManager: c.agent, Force: &force})
 	return err
+}
+
+// mapping finds the resource of a kind. The API server lists a new definition a moment after it is established, and
+// that list cannot be watched: so a kind that is missing is looked for again, for a while.
+func (c *Client) mapping(ctx context.Context, kind schema.GroupVersionKind) (*meta.RESTMapping, error) {
+	deadline := time.Now().Add(listed)
+	for {
+		mapping, err := c.mapper.RESTMapping(kind.GroupKind(), kind.Version)
+		if !meta.IsNoMatchError(err) || time.Now().After(deadline) {
+			return mapping, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(100 * time.Millisecond):
+			c.mapper.Reset()
+		}
+	}
 }
 
 // Parse reads the objects of a YAML stream. Empty documents are left out.

@@ -11,10 +11,14 @@ import (
 	"github.com/seaway-deploy/seaway/sandbox/internal/balancer/dataplane"
 	"github.com/seaway-deploy/seaway/sandbox/internal/buildkit"
 	"github.com/seaway-deploy/seaway/sandbox/internal/cluster"
+	"github.com/seaway-deploy/seaway/sandbox/internal/control"
 	"github.com/seaway-deploy/seaway/sandbox/internal/digitalocean"
 	"github.com/seaway-deploy/seaway/sandbox/internal/enclosure"
 	"github.com/seaway-deploy/seaway/sandbox/internal/engine"
+	"github.com/seaway-deploy/seaway/sandbox/internal/faults"
+	"github.com/seaway-deploy/seaway/sandbox/internal/github"
 	"github.com/seaway-deploy/seaway/sandbox/internal/hub"
+	"github.com/seaway-deploy/seaway/sandbox/internal/ingress"
 	"github.com/seaway-deploy/seaway/sandbox/internal/pullsecrets"
 	"github.com/seaway-deploy/seaway/sandbox/internal/registry"
 	"github.com/seaway-deploy/seaway/sandbox/internal/settings"
@@ -31,12 +35,16 @@ func (s *sandbox) parts() []Part {
 		s.part("api", s.runAPI),
 		s.part("registry", s.runRegistry),
 		s.part("hub", s.runHub, "registry"),
+		s.part("github", s.runGitHub),
+		s.part("faults", s.runFaults),
+		s.part("control", s.runControl),
 		s.part("engine", s.runEngine),
 		s.part("buildkit", s.runBuildkit),
 		s.part("volumes", s.runVolumes, "cluster"),
 		s.part("pull-secrets", s.runPullSecrets, "cluster"),
 		s.part("cloud-controller", s.runCloudController, "cluster", "api"),
 		s.part("load-balancers", s.runLoadBalancers, "cluster"),
+		s.part("ingress", s.runIngress, "cluster"),
 	}
 	// The seeded state is what the cluster holds when every other part is ready.
 	last := s.part("baseline", s.runBaseline, "cluster")
@@ -101,6 +109,20 @@ func (s *sandbox) runBuildkit(ctx context.Context, log *slog.Logger, ready func(
 	return buildkit.Run(ctx, buildkit.Config{Settings: s.settings, Log: log, Program: binary, Enclosure: box}, ready)
 }
 
+func (s *sandbox) runGitHub(ctx context.Context, log *slog.Logger, ready func(string)) error {
+	return github.Run(ctx, github.Config{Settings: s.settings, Server: s.github, Listen: s.listeners.Listen, Log: log}, ready)
+}
+
+func (s *sandbox) runFaults(ctx context.Context, log *slog.Logger, ready func(string)) error {
+	return faults.Run(ctx, faults.Config{Settings: s.settings, Rules: s.rules, Listen: s.listeners.Listen, Log: log}, ready)
+}
+
+func (s *sandbox) runControl(ctx context.Context, log *slog.Logger, ready func(string)) error {
+	config := s.control()
+	config.Log = log
+	return control.Run(ctx, config, ready)
+}
+
 // runHub fills the stand-in for Docker Hub. Only the sandbox may push there.
 func (s *sandbox) runHub(ctx context.Context, log *slog.Logger, ready func(string)) error {
 	password, err := registry.HubPassword(s.settings)
@@ -136,4 +158,11 @@ func (s *sandbox) runCloudController(ctx context.Context, log *slog.Logger, read
 
 func (s *sandbox) runLoadBalancers(ctx context.Context, log *slog.Logger, ready func(string)) error {
 	return dataplane.Run(ctx, dataplane.Config{Account: s.account, Dial: s.dialNode, Log: log}, ready)
+}
+
+func (s *sandbox) runIngress(ctx context.Context, _ *slog.Logger, ready func(string)) error {
+	return ingress.Run(ctx, ingress.Config{
+		Kubeconfig: s.settings.AdminKubeconfig(), Contour: program(s.settings, "contour"),
+		Envoy: program(s.settings, "envoy"), Definitions: program(s.settings, "definitions.yaml"),
+	}, ready)
 }

@@ -9,9 +9,10 @@ import (
 	"github.com/seaway-deploy/seaway/sandbox/internal/settings"
 )
 
-// helpers are programs that are built beside the sandbox, because they do not link with it. build.sh leaves the folder
-// of its last build as bin/current in the cache.
-var helpers = []string{"buildkitd", "contour"}
+// helpers are what is built or fetched beside the sandbox, because it does not link with it: programs, and the
+// definitions of the resources that Contour serves. build.sh leaves the folder of its last build as bin/current in the
+// cache.
+var helpers = []string{"buildkitd", "contour", "envoy", "definitions.yaml"}
 
 // program is where the running sandbox finds itself (by the name "sandbox") and its helpers.
 func program(s settings.Settings, name string) string { return s.Path("bin", name) }
