@@ -58,6 +58,7 @@ type Config struct {
 	Listen   serve.Listen
 	Log      *slog.Logger
 	Reset    func(context.Context) error // resets what is not in this Config, before the rest; may be nil
+	Reseeded func(context.Context) error // is told when all is back to the seed; may be nil
 }
 
 // Run serves until ctx ends.
@@ -250,15 +251,20 @@ func (s *server) clearCounts(*http.Request) (any, error) {
 	return nil, nil
 }
 
-// reset puts everything back to the seed. What the reset of the other parts leaves behind, such as the deletion of load
+func (s *server) reset(r *http.Request) (any, error) { return nil, s.ToSeed(r.Context()) }
+
+// ToSeed puts everything back to the seed. What the reset of the other parts leaves behind, such as the deletion of load
 // balancers, is over before the account forgets.
-func (s *server) reset(r *http.Request) (any, error) {
-	s.Rules.Clear()
-	if s.Config.Reset != nil {
-		if err := s.Config.Reset(r.Context()); err != nil {
-			return nil, err
+func (c Config) ToSeed(ctx context.Context) error {
+	c.Rules.Clear()
+	if c.Reset != nil {
+		if err := c.Reset(ctx); err != nil {
+			return err
 		}
 	}
-	s.GitHub.Reset()
-	return nil, errors.Join(registry.Wipe(s.Settings), s.Account.Reset())
+	c.GitHub.Reset()
+	if err := errors.Join(registry.Wipe(c.Settings), c.Account.Reset()); err != nil || c.Reseeded == nil {
+		return err
+	}
+	return c.Reseeded(ctx)
 }

@@ -5,13 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/seaway-deploy/seaway/sandbox/internal/baseline"
+	"github.com/seaway-deploy/seaway/sandbox/internal/control"
 	"github.com/seaway-deploy/seaway/sandbox/internal/kube"
-	"github.com/seaway-deploy/seaway/sandbox/internal/registry"
 	"github.com/seaway-deploy/seaway/sandbox/internal/settings"
 )
 
@@ -34,38 +36,51 @@ func isPullSecret(resource, _, name string) bool {
 	return resource == "secrets" && name == settings.RegistryName
 }
 
-// reset brings the sandbox back to its seeded state without a restart. The cluster comes first: its load balancers and
-// volumes are then given back to the account in order.
-func (s *sandbox) reset(ctx context.Context) error {
-	s.mu.Lock()
-	taken := s.baseline
-	s.mu.Unlock()
-	if taken != nil {
-		if err := taken.Restore(ctx); err != nil {
-			return fmt.Errorf("reset the cluster: %w", err)
-		}
+// control is what resets the sandbox to its seeded state without a restart, and the API to do so.
+func (s *sandbox) control() control.Config {
+	return control.Config{
+		Settings: s.settings, Account: s.account, GitHub: s.github, Rules: s.rules, Listen: s.listeners.Listen, Log: s.log,
+		Reset: s.resetCluster, Reseeded: s.reconcile,
 	}
-	err := errors.Join(registry.Wipe(s.settings), s.account.Reset())
-	if taken != nil {
-		err = errors.Join(err, s.renewPullSecrets(ctx))
-	}
-	return err
 }
 
-// renewPullSecrets takes away the Secrets whose credentials went with the account; the integration makes new ones.
-func (s *sandbox) renewPullSecrets(ctx context.Context) error {
+func (s *sandbox) taken() *baseline.Baseline {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.baseline
+}
+
+// resetCluster comes before the rest: load balancers and volumes are then given back to the account in order.
+func (s *sandbox) resetCluster(ctx context.Context) error {
+	taken := s.taken()
+	if taken == nil {
+		return nil // a sandbox without a cluster
+	}
+	if err := taken.Restore(ctx); err != nil {
+		return fmt.Errorf("reset the cluster: %w", err)
+	}
+	return nil
+}
+
+// reconcile makes the cloud controller notice that the account has forgotten the load balancers of Services that stay:
+// a Service with a changed annotation is looked at again.
+func (s *sandbox) reconcile(ctx context.Context) error {
+	if s.taken() == nil {
+		return nil
+	}
 	client, err := kube.New(s.settings.AdminKubeconfig(), "sandbox")
 	if err != nil {
 		return err
 	}
-	namespaces, err := client.CoreV1().Namespaces().List(ctx, metav1.ListOptions{})
+	services, err := client.CoreV1().Services("").List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return err
 	}
+	change := fmt.Appendf(nil, `{"metadata":{"annotations":{"sandbox.test/reset":%q}}}`, time.Now().Format(time.RFC3339Nano))
 	var problems []error
-	for _, namespace := range namespaces.Items {
-		err := client.CoreV1().Secrets(namespace.Name).Delete(ctx, settings.RegistryName, metav1.DeleteOptions{})
-		if err != nil && !apierrors.IsNotFound(err) {
+	for _, service := range services.Items {
+		if service.Spec.Type == corev1.ServiceTypeLoadBalancer {
+			_, err := client.CoreV1().Services(service.Namespace).Patch(ctx, service.Name, types.MergePatchType, change, metav1.PatchOptions{})
 			problems = append(problems, err)
 		}
 	}

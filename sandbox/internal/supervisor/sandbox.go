@@ -12,6 +12,8 @@ import (
 	"github.com/seaway-deploy/seaway/sandbox/internal/baseline"
 	"github.com/seaway-deploy/seaway/sandbox/internal/cluster"
 	"github.com/seaway-deploy/seaway/sandbox/internal/enclosure"
+	"github.com/seaway-deploy/seaway/sandbox/internal/faults"
+	"github.com/seaway-deploy/seaway/sandbox/internal/github"
 	"github.com/seaway-deploy/seaway/sandbox/internal/settings"
 )
 
@@ -19,6 +21,8 @@ import (
 type sandbox struct {
 	settings  settings.Settings
 	account   *account.Account
+	github    *github.Server
+	rules     *faults.Rules
 	listeners *Listeners
 	log       *slog.Logger
 
@@ -33,7 +37,8 @@ func newSandbox(s settings.Settings) (*sandbox, error) {
 		return nil, fmt.Errorf("open the account: %w", err)
 	}
 	return &sandbox{
-		settings: s, account: seeded, listeners: NewListeners(s), log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+		settings: s, account: seeded, github: github.New(seeded), rules: faults.NewRules(),
+		listeners: NewListeners(s), log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	}, nil
 }
 

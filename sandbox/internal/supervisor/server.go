@@ -23,7 +23,7 @@ func newServer(board *Board, whole *sandbox, stop func()) http.Handler {
 		stop()
 	})
 	mux.HandleFunc("POST /reset", func(w http.ResponseWriter, r *http.Request) {
-		if err := whole.reset(r.Context()); err != nil {
+		if err := whole.control().ToSeed(r.Context()); err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 		}
 	})
