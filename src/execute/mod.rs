@@ -3,7 +3,79 @@
 //! The only room that changes what is deployed. It starts an operation when its needs are done; a failure skips only
 //! dependents. It decides nothing that the plan could have decided.
 
+mod apply;
+mod diagnose;
 pub(crate) mod event;
+mod expose;
+mod look;
+mod progress;
 pub(crate) mod remove;
+mod scheduler;
+mod smoke;
+mod wait;
 
 pub(crate) use event::{Diagnosis, Event, EventKind, Events, ImageResult, OperationOutcome, Outcome, SmokeResult};
+
+use crate::error::{Failure, FailureKind};
+use crate::kubernetes::Cluster;
+use crate::plan::{Operation, OperationKind, Plan, verify};
+use progress::Progress;
+use scheduler::{Ended, Stop};
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// The doors to the outside that operations use. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Doors {
+    /// The cluster.
+    pub(crate) cluster: Cluster,
+    /// For smoke requests: it must not follow redirects, because a step may expect one.
+    pub(crate) http: reqwest::Client,
+}
+
+/// Does what a plan says, and comes back when every operation has ended: done, failed, or skipped with the reason.
+///
+/// Sends `Planned` first and the events of every operation; `Finished` is left to the caller, who also has to end the
+/// runs that never get to a plan. After `cancel` it comes back within a second, and the outcome names what was written.
+pub(crate) async fn run(plan: Arc<Plan>, doors: &Doors, events: &Events, cancel: CancellationToken) -> Outcome {
+    events.send(EventKind::Planned(plan.clone()));
+    let begin = tokio::time::Instant::now();
+    if let Err(contradiction) = verify(&plan) {
+        let failure = Failure::new(FailureKind::Infrastructure, contradiction.to_string())
+            .with_hint("this is a mistake in seaway, nothing was written: please report it");
+        return Outcome { failures: vec![failure.into()], ..Outcome::default() };
+    }
+    let stop = Stop { cancel, ..Stop::default() };
+    let progress = Arc::new(Progress::new(plan.clone(), doors.clone(), events.clone(), stop.clone()));
+    progress.watch();
+    let perform = |operation: &Operation| perform(progress.clone(), operation.clone());
+    let tally = scheduler::run(&plan.operations, perform, events, &stop).await;
+    doors.cluster.stop_watching();
+    Outcome {
+        failures: tally.failures,
+        cancelled: tally.cancelled,
+        written: progress.written(),
+        url: progress.address().map(|address| address.url),
+        digests: progress.digests().ours,
+        took: begin.elapsed(),
+    }
+}
+
+/// Performs one operation.
+async fn perform(run: Arc<Progress>, operation: Operation) -> Ended {
+    let id = operation.id;
+    match operation.kind {
+        OperationKind::Build { .. } | OperationKind::Mirror { .. } | OperationKind::Reuse { .. } => {
+            let failure = Failure::new(FailureKind::Configuration, "images are not supported yet");
+            Ended::Failed(Box::new(failure.into()))
+        }
+        OperationKind::Apply { object, change } => apply::apply(&run, &object, &change).await.into(),
+        OperationKind::WaitReady { object, .. } => wait::ready(&run, id, &object).await,
+        OperationKind::Settle { rollout } => wait::settle(&run, id, &operation.needs, &rollout).await,
+        OperationKind::Expose { expose } => expose::expose(&run, id, &expose).await,
+        OperationKind::Smoke { steps, host } => smoke::smoke(&run, id, &steps, host.as_deref()).await.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -95,7 +95,7 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Learns the kinds of the server anew, after a CustomResourceDefinition came in.
+    /// Learns the kinds of the server anew, after a `CustomResourceDefinition` came in.
     pub(crate) async fn rediscover(&self) -> Result<(), Error> {
         let kinds = Arc::new(patiently(Patience::CONNECT, || self.discover_once()).await?);
         *self.0.kinds.write().unwrap_or_else(PoisonError::into_inner) = kinds;
@@ -188,6 +188,15 @@ impl Cluster {
         reflector.runs(watch::run(self.weak(), scope.clone(), listed, reflector.clone()));
         reflectors.insert(scope.clone(), reflector.clone());
         reflector
+    }
+
+    /// Shows the answer of a write to whoever watches the object.
+    pub(crate) fn offer(&self, object: &ObjectRef, answer: Value) {
+        let scope = self.scope_of(object);
+        let reflector = self.locked_reflectors().get(&scope).cloned();
+        if let Some(reflector) = reflector {
+            reflector.offer(answer);
+        }
     }
 
     /// Ends all watches.

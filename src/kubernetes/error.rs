@@ -167,9 +167,8 @@ pub(crate) fn sentence(status: &Status) -> String {
 /// <https://kubernetes.io/docs/reference/using-api/api-concepts/> has no rule for them, the texts are the servers' own.
 fn is_transient(status: &Status) -> bool {
     match status.code {
-        429 | 502..=504 => true,
+        429 | 500 | 502..=504 => true,
         409 => status.message.contains("Operation cannot be fulfilled"),
-        500 => true,
         _ => false,
     }
 }

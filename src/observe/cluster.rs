@@ -167,7 +167,7 @@ impl Survey<'_> {
         let answer = self.cluster.apply(&object.reference, &body, Mode::DryRun).await;
         let (dry_run, left) = match answer {
             Ok(applied) => (DryRun::Answered(applied.object), applied.left),
-            Err(error) => (DryRun::Deferred { because: self.excuse(error)? }, Vec::new()),
+            Err(error) => (DryRun::Deferred { because: Self::excuse(error)? }, Vec::new()),
         };
         let left = left.into_iter().filter_map(|conflict| {
             let pointer = conflict.field.replace('.', "/");
@@ -235,7 +235,7 @@ impl Survey<'_> {
     }
 
     /// Why a dry run that failed proves nothing against the object; else the trouble that it is.
-    fn excuse(&self, error: ApplyError) -> Result<String, Trouble> {
+    fn excuse(error: ApplyError) -> Result<String, Trouble> {
         let complaint = error.to_string();
         match error {
             ApplyError::Invalid(_) if complaint.contains("does not support dry run") => {

@@ -196,18 +196,15 @@ pub(super) fn path_of(body: &Value, pointer: &str) -> String {
     let (mut path, mut value) = (String::new(), body);
     for part in pointer.trim_start_matches('/').split('/') {
         let part = part.replace("~1", "/").replace("~0", "~");
-        match value {
-            Value::Array(items) => {
-                let index = part.parse::<usize>().unwrap_or_default();
-                let Some(item) = items.get(index) else { return path };
-                let key = item_key(items, &[]).map_or(part.clone(), |key| show(&item[key]));
-                path = format!("{path}[{key}]");
-                value = item;
-            }
-            _ => {
-                path = member(&path, &part);
-                value = &value[part.as_str()];
-            }
+        if let Value::Array(items) = value {
+            let index = part.parse::<usize>().unwrap_or_default();
+            let Some(item) = items.get(index) else { return path };
+            let key = item_key(items, &[]).map_or(part.clone(), |key| show(&item[key]));
+            path = format!("{path}[{key}]");
+            value = item;
+        } else {
+            path = member(&path, &part);
+            value = &value[part.as_str()];
         }
     }
     path

@@ -16,6 +16,8 @@ pub(crate) struct Plan {
     pub(crate) digests: BTreeMap<String, Digest>,
     /// The digests of images that Seaway did not build.
     pub(crate) foreign: BTreeMap<Reference, Digest>,
+    /// How the rollout is waited for.
+    pub(crate) rollout: Rollout,
 }
 
 /// What is deployed where.

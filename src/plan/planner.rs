@@ -25,7 +25,8 @@ pub(crate) fn plan(desired: &Desired, observed: Observed) -> Plan {
     planner.ending();
     let (operations, digests) = (planner.operations, planner.digests.ours);
     let target = Target { application: desired.application.clone(), namespace: desired.namespace.clone() };
-    let plan = Plan { target, operations, digests, foreign: observed.foreign };
+    let rollout = desired.rollout.clone();
+    let plan = Plan { target, operations, digests, foreign: observed.foreign, rollout };
     debug_assert_eq!(super::verify(&plan), Ok(()));
     plan
 }
@@ -218,7 +219,7 @@ fn reason(change: &Change, found: &ObservedObject) -> String {
     };
     for kept in &found.kept {
         let field = kept.pointer.trim_start_matches('/').replace('/', ".");
-        reason.push_str(&format!("; {field} is left to {}", kept.owner));
+        reason = format!("{reason}; {field} is left to {}", kept.owner);
     }
     reason
 }
