@@ -99,7 +99,7 @@ fn check_context(raw: &RawBuild, build: &Build) -> Option<Problem> {
         return None;
     }
     let text = raw.dockerfile.as_ref().unwrap_or(&raw.context);
-    let problem = Problem::new(text.span, format!("there is no Dockerfile `{}`", build.dockerfile.display()));
+    let problem = Problem::new(text.span, format!("there is no Dockerfile `{}`", shown(text, &build.dockerfile)));
     let name = build.dockerfile.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let names = names_in(&folder_of(&build.dockerfile));
     let dockerfiles = names.iter().filter(|name| name.to_lowercase().contains("dockerfile"));
@@ -109,15 +109,21 @@ fn check_context(raw: &RawBuild, build: &Build) -> Option<Problem> {
     })
 }
 
+/// A path as messages show it: as it was written where a variable gave it, since its value may be a secret.
+fn shown(text: &Text, path: &Path) -> String {
+    if text.value.contains("${") { text.value.clone() } else { path.display().to_string() }
+}
+
 /// A path that leads nowhere.
 fn missing(text: &Text, path: &Path, what: &str) -> Problem {
+    let name = shown(text, path);
     if path.exists() {
-        return Problem::new(text.span, format!("`{}` is not a {what}", path.display()));
+        return Problem::new(text.span, format!("`{name}` is not a {what}"));
     }
-    let problem = Problem::new(text.span, format!("there is no {what} `{}`", path.display()));
+    let problem = Problem::new(text.span, format!("there is no {what} `{name}`"));
     match sibling(path) {
         Some(near) => problem.label(format!("did you mean `{}`?", near.display())),
-        None => problem,
+        None => problem.hint("paths start at the folder of deploy.yml"),
     }
 }
 
@@ -137,7 +143,7 @@ pub(super) fn manifest_files(text: &Text, path: &Path) -> Result<Vec<PathBuf>, P
     let files: Vec<PathBuf> = names_in(path).into_iter().filter(is_manifest).map(|name| path.join(name)).collect();
     let files: Vec<PathBuf> = files.into_iter().filter(|file| file.is_file()).collect();
     if files.is_empty() {
-        let problem = Problem::new(text.span, format!("there are no manifests in `{}`", path.display()));
+        let problem = Problem::new(text.span, format!("there are no manifests in `{}`", shown(text, path)));
         return Err(
             problem.hint("files that end in `.yaml`, `.yml` or `.json` are taken; folders inside are not looked into")
         );

@@ -180,11 +180,25 @@ pub(super) fn secrets(filler: &mut Filler<'_>, raw: &RawConfig) -> BTreeMap<Stri
     secrets
 }
 
+/// What is said of a secret that stands in the file itself. A user name may; what its key calls secret should not.
+fn written_in_clear(value: &Text, key: &Text) -> Option<Problem> {
+    let name = key.value.to_lowercase();
+    let telling = ["password", "passwd", "token", "secret", "apikey", "api-key", "api_key"];
+    if value.value.contains("${") || value.value.is_empty() || !telling.iter().any(|word| name.contains(word)) {
+        return None;
+    }
+    let problem = Problem::new(value.span, format!("the value of `{}` is written in clear", key.value)).warning();
+    Some(problem.hint("take it from the environment, `${NAME}`: whoever reads the file, or its history, knows it"))
+}
+
 /// One value of a Secret. An empty one is a mistake unless an empty default was written: in a workflow a secret that
 /// does not exist is an empty variable.
 fn secret_value(filler: &mut Filler<'_>, name: &str, key: &Text, value: &Text) -> Secret {
     filler.key(key, "a value of a Secret", validate::secret_key);
     let filled = filler.text(value, &format!("Secret `{name}`"), Some(Part::Secrets));
+    if let Some(problem) = written_in_clear(value, key) {
+        filler.problems.push(problem);
+    }
     let wanted = filler.needs.missing_in(Some(Part::Secrets)) == super::variables::Missing::Error;
     if wanted && filled.known && filled.text.is_empty() && value.value.contains("${") && !value.value.contains(":-") {
         let problem = Problem::new(value.span, format!("the value of `{}` in Secret `{name}` is empty", key.value));
@@ -204,9 +218,11 @@ pub(super) fn expose(filler: &mut Filler<'_>, raw: &RawConfig, namespace: &str) 
     let part = Some(Part::Cluster);
     let host = expose.host.as_ref().map(|text| filler.text(text, "`expose.host`", part).text);
     let target = filler.value(&expose.target, &path, part, |text| {
-        let (namespace, name) = text.split_once('/').unwrap_or((namespace, text));
-        validate::dns_label(namespace).and_then(|()| validate::dns_subdomain(name))?;
-        Ok((namespace.to_owned(), name.to_owned()))
+        let Some((other, name)) = text.split_once('/') else {
+            return validate::dns_subdomain(text).map(|()| (namespace.to_owned(), text.to_owned()));
+        };
+        validate::dns_label(other).and_then(|()| validate::dns_subdomain(name))?;
+        Ok((other.to_owned(), name.to_owned()))
     });
     let (namespace, name) = target?;
     Some(Expose { kind: expose.kind.to_owned(), namespace, name, host })

@@ -69,7 +69,7 @@ fn parse_root(file: &mut SourceFile) -> Result<Root, Diagnostics> {
         if holds_secrets(file, error.span) {
             file.hide();
         }
-        return Err(syntax_problem(file, &Problem::of_yaml(error, file)).in_file(file).into());
+        return Err(Problem::of_yaml(error, file).in_file(file).into());
     }
     let problems: Vec<Problem> = malformed.iter().map(|malformed| Problem::of_yaml(malformed, file)).collect();
     if let Some(second) = documents.get(1) {
@@ -85,15 +85,6 @@ fn parse_root(file: &mut SourceFile) -> Result<Root, Diagnostics> {
     }
 }
 
-/// A syntax error with the most common of cures.
-fn syntax_problem(file: &SourceFile, problem: &Problem) -> Problem {
-    let line = file.text.lines().nth(file.line_of(problem.span.start) - 1).unwrap_or_default();
-    if line.starts_with('\t') || line.trim_start_matches(' ').starts_with('\t') {
-        return problem.clone().hint("indent with spaces: YAML knows no tabs");
-    }
-    problem.clone()
-}
-
 /// Whether a line may hold a secret in clear, in a file that cannot be parsed: it stands under `secrets`, or speaks of
 /// a password.
 fn holds_secrets(file: &SourceFile, span: Span) -> bool {
@@ -107,14 +98,15 @@ fn holds_secrets(file: &SourceFile, span: Span) -> bool {
 /// The root with the chosen overlay on it.
 fn choose(root: &Node, name: Option<&str>, file: &SourceFile) -> Result<Node, Diagnostics> {
     let Some(name) = name else { return Ok(root.clone()) };
-    let environments = root.get(overlay::KEY);
+    let entry = root.entries().iter().find(|entry| entry.key == overlay::KEY);
+    let environments = entry.map(|entry| &entry.value);
     if let Some(node) = environments.and_then(|environments| environments.get(name)) {
         return Ok(overlay::lay(root, node));
     }
     let names = environments.map(Node::entries).unwrap_or_default().iter().map(|entry| entry.key.as_str());
     let (message, hint) = validate::unknown_environment(name, names);
     let diagnostic = Diagnostic::error(message).with_hint(hint);
-    let place = environments.map(|environments| file.place(raw::start_of(environments)));
+    let place = entry.map(|entry| file.place(entry.key_span));
     Err(match place {
         Some(place) => diagnostic.at(place).into(),
         None => diagnostic.into(),

@@ -1,7 +1,7 @@
 //! The text of a manifest file to its objects, with the mistakes that can be seen without asking a cluster. Pure.
 
 use super::ManifestDocument;
-use super::node::{Entry, Malformed, Node, NodeKind, parse};
+use super::node::{Entry, Node, NodeKind, parse};
 use super::raw::{Problem, Text};
 use super::references::{self, Known};
 use super::scalar::Dialect;
@@ -26,7 +26,7 @@ pub(super) fn read(file: &mut SourceFile, reading: &Reading<'_>) -> (Vec<Manifes
         file.hide(); // its lines may hold values in clear
     }
     let (documents, malformed) = parse(&file.text);
-    let mut problems: Vec<Problem> = malformed.iter().map(|malformed| of_yaml(malformed, file)).collect();
+    let mut problems: Vec<Problem> = malformed.iter().map(|malformed| Problem::of_yaml(malformed, file)).collect();
     let mut objects = Vec::new();
     for document in documents {
         let document = substituted(document, file, reading, &mut problems);
@@ -45,15 +45,6 @@ pub(super) fn read(file: &mut SourceFile, reading: &Reading<'_>) -> (Vec<Manifes
         }
     }
     (objects, problems)
-}
-
-/// What is wrong with the YAML, with a word on templates, which look like broken YAML.
-fn of_yaml(malformed: &Malformed, file: &SourceFile) -> Problem {
-    let problem = Problem::of_yaml(malformed, file);
-    if file.text.contains("{{") && malformed.first.is_none() {
-        return problem.hint("this looks like a template: rendering templates (Helm) is not supported yet");
-    }
-    problem
 }
 
 /// The document with the listed variables filled into its scalars. A plain scalar is read again afterwards, so that
@@ -145,6 +136,6 @@ fn check_name(object: &Node, kind: &str) -> Result<(), Problem> {
     Err(if generated {
         problem.hint("`generateName` cannot be applied again and again: give it a `name`")
     } else {
-        problem
+        problem.hint("give it one: `metadata: { name: … }`")
     })
 }

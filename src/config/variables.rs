@@ -44,6 +44,9 @@ struct Unreadable {
     message: String,
 }
 
+/// What is understood, for whoever wrote something else.
+const SYNTAX: &str = "write `${NAME}`, `${NAME:-default}` or `${NAME:?message}`; a dollar itself is `$$`";
+
 /// Takes a text apart. With `only`, everything but these names is literal: manifests hold shell scripts too, where
 /// `$$` and `${X%%.*}` have a meaning of their own; there `$${NAME}` writes a `${NAME}` that is not filled in.
 fn parse(text: &str, only: Option<&[String]>) -> Result<Vec<Part>, Unreadable> {
@@ -227,7 +230,7 @@ impl Filling<'_> {
             Ok(parts) => parts,
             Err(unreadable) => {
                 let span = self.at.locate(&text[unreadable.range], 0);
-                problems.push(Problem::new(span, unreadable.message).hint("a dollar itself is written `$$`"));
+                problems.push(Problem::new(span, unreadable.message).hint(SYNTAX));
                 return Filled { text: text.to_owned(), known: false };
             }
         };

@@ -22,11 +22,19 @@ fn image(filler: &mut Filler<'_>, raw: &RawImage) -> Option<Image> {
     let source = match raw.source.as_ref()? {
         RawSource::Build(raw) => ImageSource::Build(build(filler, raw, &path, platform)),
         RawSource::Mirror(text) => {
-            let parse = |text: &str| Reference::parse(text).map_err(|error| error.to_string());
+            let parse = |value: &str| Reference::parse(value).map_err(|error| reference_rule(text, &error));
             ImageSource::Mirror(filler.value(text, &format!("{path}.mirror"), Some(Part::Images), parse)?)
         }
     };
     Some(Image { key, source, pin: raw.pin })
+}
+
+/// Why a text is no image reference. The error repeats the value, which is not shown where a variable gave it.
+fn reference_rule(text: &Text, error: &impl std::error::Error) -> String {
+    if text.value.contains("${") {
+        return "an image is written `HOST/PATH:TAG`, such as `docker.io/library/redis:7`".to_owned();
+    }
+    error.to_string()
 }
 
 /// The one platform that is built.

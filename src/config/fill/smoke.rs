@@ -42,7 +42,8 @@ impl StepFilling<'_, '_> {
         let filled = self.template(path);
         if filled.1 {
             let made = validate::request_path(&filled.0.0);
-            self.filler.made(path, self.who.trim_matches('`'), made);
+            let place = format!("{}.{}", self.who.trim_matches('`'), method.to_lowercase());
+            self.filler.made(path, &place, made);
         }
         let line = self.filler.file.line_of(raw.span.start);
         Some(SmokeStep { method: method.clone(), path: filled.0, json, headers, expect, save, line })

@@ -71,7 +71,7 @@ fn read_image(entry: &Entry, reader: &mut Reader) -> Option<RawImage> {
             None
         }
         (None, None) if reader.problems.len() == problems => {
-            let problem = Problem::new(entry.key_span, format!("`{place}` says not where the image comes from"));
+            let problem = Problem::new(entry.key_span, format!("`{place}` does not say where the image comes from"));
             reader.push(problem.hint("add `build: ./FOLDER` or `mirror: IMAGE`"));
             None
         }

@@ -12,6 +12,7 @@ pub(crate) use smoke::{RawExpectation, RawStep};
 use super::keys;
 use super::node::{Entry, Node, NodeKind};
 use super::source::Span;
+use super::suggest::nearest;
 
 /// A deploy.yml as it was written.
 #[derive(Debug, Default)]
@@ -107,10 +108,12 @@ pub(crate) fn read(root: &Node, reader: &mut Reader) -> RawConfig {
         rollout: fields.get("rollout").map(|node| read_rollout(node, reader)).unwrap_or_default(),
         smoke: fields.get("smoke").map(|node| smoke::read(node, reader)).unwrap_or_default(),
     };
-    if fields.get("name").is_none() {
+    let near = |key: &str| nearest(key, keys::DEPLOY.known.iter().copied()) == Some("name");
+    let mistyped = root.entries().iter().any(|entry| entry.key != "name" && near(&entry.key));
+    if fields.get("name").is_none() && !mistyped {
         let problem = Problem::new(start_of(root), "the application has no `name`");
-        reader
-            .push(problem.hint("add a line such as `name: todo`: it names the release, the labels and the namespace"));
+        let hint = "add a line such as `name: todo`: it names the release, the labels and the namespace";
+        reader.push(problem.hint(hint));
     }
     config
 }

@@ -32,6 +32,13 @@ impl Problem {
         Self { severity: Severity::Error, message: message.into(), span, label: None, hint: None }
     }
 
+    /// The same as a warning.
+    #[must_use]
+    pub(crate) fn warning(mut self) -> Self {
+        self.severity = Severity::Warning;
+        self
+    }
+
     /// The same with a word beside the carets.
     #[must_use]
     pub(crate) fn label(mut self, label: impl Into<String>) -> Self {
@@ -62,9 +69,32 @@ impl Problem {
         let problem = Self::new(malformed.span, malformed.message.clone());
         match malformed.first {
             Some(first) => problem.label(format!("first written in line {}", file.line_of(first.start))),
-            None => problem,
+            None => match cure(malformed, file) {
+                Some(hint) => problem.hint(hint),
+                None => problem,
+            },
         }
     }
+}
+
+/// What usually cures a text that is not YAML.
+fn cure(malformed: &Malformed, file: &SourceFile) -> Option<&'static str> {
+    let line = file.text.lines().nth(file.line_of(malformed.span.start) - 1).unwrap_or_default();
+    if line.trim_start_matches(' ').starts_with('\t') {
+        return Some("indent with spaces: YAML knows no tabs");
+    }
+    if file.text.contains("{{") {
+        return Some("this looks like a template: rendering templates (Helm) is not supported yet");
+    }
+    let causes = [
+        ("flow mapping", "a `{` before this is not closed, or a comma is missing"),
+        ("flow sequence", "a `[` before this is not closed, or a comma is missing"),
+        ("quoted scalar", "a quotation mark before this is not closed"),
+        ("mapping values", "a text with `: ` in it needs quotes; otherwise look at the indentation"),
+        ("block mapping", "look at the indentation: keys of one mapping start in the same column"),
+        ("simple key", "look at the line before: a `:` or a quotation mark may be missing"),
+    ];
+    causes.iter().find(|(sign, _)| malformed.message.contains(sign)).map(|(_, hint)| *hint)
 }
 
 /// Collects the mistakes of one file.

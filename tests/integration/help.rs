@@ -1,0 +1,56 @@
+//! What `--help` says must be readable on a terminal of 80 columns, and show an example.
+
+use crate::common::World;
+
+/// Every verb.
+const VERBS: [&str; 7] = ["check", "plan", "up", "down", "push", "action", "schema"];
+
+#[test]
+fn help_fits_into_80_columns() {
+    let world = World::new();
+    for verb in std::iter::once(None).chain(VERBS.map(Some)) {
+        for flag in ["--help", "-h"] {
+            let run = world.seaway(&verb.into_iter().chain([flag]).collect::<Vec<_>>());
+            assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""));
+            for line in run.stdout.lines() {
+                assert!(line.chars().count() <= 80, "{verb:?}: {line}");
+                assert_eq!(line, line.trim_end(), "{verb:?}: spaces at the end");
+            }
+            assert!(run.stdout.contains("Example"), "{verb:?} has no example");
+        }
+    }
+}
+
+#[test]
+fn help_names_every_verb() {
+    insta::assert_snapshot!(World::new().seaway(&["--help"]));
+}
+
+#[test]
+fn help_of_a_verb() {
+    insta::assert_snapshot!(World::new().seaway(&["down", "--help"]));
+}
+
+#[test]
+fn help_shows_no_value_of_the_environment() {
+    let world =
+        World::new().variable("SEAWAY_API_URL", "http://hunter2.example").variable("DIGITALOCEAN_TOKEN", "hunter2");
+    assert!(!world.seaway(&["up", "--help"]).stdout.contains("hunter2"));
+}
+
+#[test]
+fn a_mistyped_verb_is_answered_with_the_right_one() {
+    insta::assert_snapshot!(World::new().seaway(&["chek"]));
+}
+
+#[test]
+fn a_mistyped_flag_is_answered_with_the_right_one() {
+    insta::assert_snapshot!(World::new().seaway(&["check", "--no-evn"]));
+}
+
+#[test]
+fn no_verb_shows_the_help_and_is_a_mistake() {
+    let run = World::new().seaway(&[]);
+    assert_eq!(run.code, Some(2));
+    assert!(run.stderr.contains("Usage: seaway"));
+}
