@@ -14,7 +14,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/dynamic"
@@ -59,7 +58,7 @@ func forConfig(config *rest.Config, agent string) (*Client, error) {
 	return &Client{typed, untyped, mapper, agent}, nil
 }
 
-// Apply applies every object of a YAML stream on the server's side, in order.
+// Apply applies every object of a YAML stream on the server's side, in order, and its status if it is given one.
 func (c *Client) Apply(ctx context.Context, stream []byte) error {
 	objects, err := Parse(stream)
 	if err != nil {
@@ -83,13 +82,16 @@ func (c *Client) apply(ctx context.Context, object *unstructured.Unstructured) e
 	if err != nil {
 		return err
 	}
-	body, err := object.MarshalJSON()
-	if err != nil {
+	options := metav1.ApplyOptions{FieldManager: c.agent, Force: true}
+	objects := c.dynamic.Resource(mapping.Resource).Namespace(object.GetNamespace())
+	if _, err := objects.Apply(ctx, object.GetName(), object, options); err != nil {
 		return err
 	}
-	force := true
-	_, err = c.dynamic.Resource(mapping.Resource).Namespace(object.GetNamespace()).
-		Patch(ctx, object.GetName(), types.ApplyPatchType, body, metav1.PatchOptions{FieldManager: c.agent, Force: &force})
+	if _, has := object.Object["status"]; !has {
+		return nil
+	}
+	// A status is a resource of its own, which the first request has left alone.
+	_, err = objects.ApplyStatus(ctx, object.GetName(), object, options)
 	return err
 }
 
