@@ -23,7 +23,7 @@ const grace = time.Second
 type Config struct {
 	Settings  settings.Settings
 	Log       *slog.Logger
-	Program   string               // buildkitd, absolute; empty: bin/buildkitd in the cache folder
+	Program   string               // buildkitd, absolute
 	Enclosure *enclosure.Enclosure // from Open; nil: Run opens one. Run closes it in either case
 }
 
@@ -38,24 +38,15 @@ func parts(s settings.Settings, program string) enclosure.Config {
 // configFile is buildkitd's configuration.
 func configFile(s settings.Settings) string { return s.Path("buildkit", "buildkitd.toml") }
 
-// program is where the sandbox's build puts buildkitd.
-func program(s settings.Settings, given string) string {
-	if given != "" {
-		return given
-	}
-	return s.Cache + "/bin/buildkitd"
-}
-
 // Open makes buildkitd's namespaces, so that others can listen in them before it starts.
-func Open(s settings.Settings, given string) (*enclosure.Enclosure, error) {
-	path := program(s, given)
-	if _, err := os.Stat(path); err != nil {
+func Open(s settings.Settings, program string) (*enclosure.Enclosure, error) {
+	if _, err := os.Stat(program); err != nil {
 		return nil, fmt.Errorf("buildkitd is not built: `sandbox/build.sh` makes it: %w", err)
 	}
 	if _, err := exec.LookPath("runc"); err != nil {
 		return nil, errors.New("runc is not installed: `apt-get install --no-install-recommends runc`")
 	}
-	return enclosure.Open(parts(s, path))
+	return enclosure.Open(parts(s, program))
 }
 
 // Cleanup removes what a killed buildkitd left on the machine. Its cache stays in the state folder.

@@ -58,7 +58,7 @@ func fill(ctx context.Context, config Config) (pushed int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("read the machine's certificate authorities: %w", err)
 	}
-	kept, err := openStore(filepath.Join(config.Settings.Cache, "images"))
+	kept, err := openStore(ctx, filepath.Join(config.Settings.Cache, "images"), config.Log)
 	if err != nil {
 		return 0, err
 	}

@@ -4,9 +4,11 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"errors"
 	"io"
 	"log"
+	"log/slog"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -202,7 +204,7 @@ func made(t *testing.T, r recipe) v1.ImageIndex {
 func TestAKeptImageIsPushedOnceAndPulledAsItWas(t *testing.T) {
 	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
 	defer server.Close()
-	kept, err := openStore(t.TempDir())
+	kept, err := openStore(t.Context(), t.TempDir(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,7 +235,7 @@ func TestAKeptImageIsPushedOnceAndPulledAsItWas(t *testing.T) {
 }
 
 func TestAnOlderImageOfTheSameNameIsForgotten(t *testing.T) {
-	kept, err := openStore(t.TempDir())
+	kept, err := openStore(t.Context(), t.TempDir(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -249,6 +251,27 @@ func TestAnOlderImageOfTheSameNameIsForgotten(t *testing.T) {
 	if current, err := kept.find("new"); current == nil || err != nil {
 		t.Errorf("the new image is not there: %v", err)
 	}
+}
+
+func TestAStoreIsOpenToOneAtATime(t *testing.T) {
+	folder, log := t.TempDir(), slog.New(slog.DiscardHandler)
+	first, err := openStore(t.Context(), folder, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if _, err := openStore(ended, folder, log); !errors.Is(err, context.Canceled) {
+		t.Errorf("a second one, told to stop: %v", err)
+	}
+	if err := first.close(); err != nil {
+		t.Fatal(err)
+	}
+	second, err := openStore(t.Context(), folder, log)
+	if err != nil {
+		t.Fatalf("after the first is closed: %v", err)
+	}
+	_ = second.close()
 }
 
 func TestScriptsAreShell(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
@@ -27,8 +28,8 @@ type store struct {
 	lock *os.File
 }
 
-// openStore opens the layout and waits until no other sandbox works in it.
-func openStore(folder string) (*store, error) {
+// openStore opens the layout and waits until no other sandbox works in it, or ctx ends.
+func openStore(ctx context.Context, folder string, log *slog.Logger) (*store, error) {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return nil, err
 	}
@@ -36,7 +37,7 @@ func openStore(folder string) (*store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+	if err := lockFile(ctx, lock, log); err != nil {
 		return nil, errors.Join(fmt.Errorf("lock %s: %w", lock.Name(), err), lock.Close())
 	}
 	path, err := layout.FromPath(folder)
@@ -47,6 +48,26 @@ func openStore(folder string) (*store, error) {
 		return nil, errors.Join(err, lock.Close())
 	}
 	return &store{path, lock}, nil
+}
+
+// lockFile takes the lock. It asks again and again: the blocking call could not be told to stop.
+func lockFile(ctx context.Context, file *os.File, log *slog.Logger) error {
+	ticks := time.NewTicker(100 * time.Millisecond)
+	defer ticks.Stop()
+	for told := false; ; told = true {
+		err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return err
+		}
+		if !told {
+			log.Info("another sandbox is making the Docker Hub images; waiting for it")
+		}
+		select {
+		case <-ticks.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // close lets others in.
