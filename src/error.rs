@@ -23,6 +23,25 @@ pub(crate) enum FailureKind {
     Terminated,
 }
 
+impl FailureKind {
+    /// The exit code that says it.
+    pub(crate) fn exit_code(self) -> u8 {
+        match self {
+            Self::Application => 1,
+            Self::Configuration => 2,
+            Self::Infrastructure => 3,
+            Self::TimedOut => 4,
+            Self::Interrupted => 130,
+            Self::Terminated => 143,
+        }
+    }
+
+    /// Whether somebody stopped it.
+    pub(crate) fn is_stop(self) -> bool {
+        matches!(self, Self::Interrupted | Self::Terminated)
+    }
+}
+
 /// An error that knows whose fault it is and what to do next.
 pub(crate) trait Hint: Error {
     /// Whose fault it is.

@@ -1,6 +1,6 @@
 //! Where doing and telling meet: whatever happens is an event, and every report is made of events alone.
 
-use crate::error::Failure;
+use crate::error::{Failure, FailureKind};
 use crate::model::{Digest, ObjectRef};
 use crate::plan::{OperationId, Plan};
 use std::sync::Arc;
@@ -195,6 +195,20 @@ pub(crate) struct Outcome {
     pub(crate) digests: std::collections::BTreeMap<String, Digest>,
     /// How long the run took.
     pub(crate) took: Duration,
+}
+
+impl Outcome {
+    /// Whether somebody stopped the run.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancelled || self.failures.iter().any(|diagnosis| diagnosis.failure.kind.is_stop())
+    }
+
+    /// The exit code: 0 for a deploy that is done, that of a stop before that of the first failure.
+    pub(crate) fn exit_code(&self) -> u8 {
+        let kinds = || self.failures.iter().map(|diagnosis| diagnosis.failure.kind);
+        let stop = kinds().find(|kind| kind.is_stop()).or(self.cancelled.then_some(FailureKind::Interrupted));
+        stop.or_else(|| kinds().next()).map_or(0, FailureKind::exit_code)
+    }
 }
 
 /// The sending end of the event channel. Cheap to clone; sending never waits and never fails the sender.
