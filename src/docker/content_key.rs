@@ -1,0 +1,188 @@
+//! One tag for everything that goes into an image: the same inputs, the same tag, nothing to build.
+//!
+//! In: the Dockerfile, the context without times and owners, arguments, target, platform, the digests of the bases, the
+//! names of secrets. A secret's value is left out on purpose: a tag is public.
+
+use super::context::{Context, ContextError, EntryKind};
+use crate::model::{Digest, Platform};
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
+
+/// What goes into an image.
+#[derive(Clone, Debug)]
+pub(crate) struct Inputs<'a> {
+    /// The text of the Dockerfile.
+    pub(crate) dockerfile: &'a [u8],
+    /// The files.
+    pub(crate) context: &'a Context,
+    /// Build arguments.
+    pub(crate) args: &'a BTreeMap<String, String>,
+    /// The stage that is built.
+    pub(crate) target: Option<&'a str>,
+    /// For which platform.
+    pub(crate) platform: &'a Platform,
+    /// The images that the Dockerfile builds on, by the name that it gives them.
+    pub(crate) bases: &'a BTreeMap<String, Digest>,
+    /// The names of the secrets.
+    pub(crate) secrets: Vec<&'a str>,
+}
+
+/// Changes whenever the meaning of a key changes, so that no old image is taken for a new one.
+const VERSION: &str = "seaway content key 1";
+
+/// A hash over fields that cannot run into each other.
+struct Fields(Sha256);
+
+impl Fields {
+    /// One field: its length, then its bytes.
+    fn add(&mut self, bytes: &[u8]) {
+        self.0.update((bytes.len() as u64).to_be_bytes());
+        self.0.update(bytes);
+    }
+
+    /// Several fields.
+    fn all(&mut self, fields: &[&str]) {
+        fields.iter().for_each(|field| self.add(field.as_bytes()));
+    }
+}
+
+impl Inputs<'_> {
+    /// The tag: `ck-` and 32 hexadecimal digits. Reads every file of the context: blocking work.
+    pub(crate) fn content_key(&self) -> Result<String, ContextError> {
+        let mut fields = Fields(Sha256::new());
+        fields.all(&[VERSION, "dockerfile"]);
+        fields.add(self.dockerfile);
+        fields.all(&["target", self.target.unwrap_or_default(), "platform", &self.platform.to_string()]);
+        for (name, value) in self.args {
+            fields.all(&["arg", name, value]);
+        }
+        for (name, digest) in self.bases {
+            fields.all(&["base", name, digest.as_str()]);
+        }
+        let mut secrets = self.secrets.clone();
+        secrets.sort_unstable();
+        for name in secrets {
+            fields.all(&["secret", name]);
+        }
+        for entry in &self.context.entries {
+            // A link's own mode depends on the operating system and on nothing that an image keeps.
+            let mode = format!("{:o}", entry.mode);
+            match &entry.kind {
+                EntryKind::Folder => fields.all(&["folder", &entry.path, &mode]),
+                EntryKind::Link { target } => fields.all(&["link", &entry.path, target]),
+                EntryKind::File { .. } => {
+                    fields.all(&["file", &entry.path, &mode, self.context.digest(entry)?.as_str()]);
+                }
+            }
+        }
+        Ok(tag_of(&Digest::from_hash(&fields.0.finalize())))
+    }
+}
+
+/// The content key that a digest stands for: a mirrored image's key is its digest.
+pub(crate) fn tag_of(digest: &Digest) -> String {
+    format!("ck-{}", &digest.hex()[..32])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::docker::context;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
+
+    /// The inputs of an ordinary image, to be changed by each case.
+    struct Case {
+        /// The context.
+        folder: tempfile::TempDir,
+        /// Build arguments.
+        args: BTreeMap<String, String>,
+        /// Bases.
+        bases: BTreeMap<String, Digest>,
+        /// The rest.
+        target: Option<&'static str>,
+        /// The Dockerfile.
+        dockerfile: &'static str,
+        /// The platform.
+        platform: &'static str,
+        /// Secrets.
+        secrets: Vec<&'static str>,
+    }
+
+    impl Case {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::write(folder.path().join("app.py"), "print()").unwrap();
+            std::fs::write(folder.path().join(".dockerignore"), "*.log\n").unwrap();
+            let bases = [("debian:12".to_owned(), Digest::of(b"base"))].into();
+            let args = [("A".to_owned(), "1".to_owned())].into();
+            let (target, dockerfile, platform) = (None, "FROM debian:12\n", "linux/amd64");
+            Self { folder, args, bases, target, dockerfile, platform, secrets: vec!["npm"] }
+        }
+
+        fn write(&self, name: &str, text: &str) {
+            std::fs::write(self.folder.path().join(name), text).unwrap();
+        }
+
+        fn key(&self) -> String {
+            let root: &Path = self.folder.path();
+            let context = context::read(root, &root.join("Dockerfile")).unwrap();
+            let inputs = Inputs {
+                dockerfile: self.dockerfile.as_bytes(),
+                context: &context,
+                args: &self.args,
+                target: self.target,
+                platform: &Platform::parse(self.platform).unwrap(),
+                bases: &self.bases,
+                secrets: self.secrets.clone(),
+            };
+            inputs.content_key().unwrap()
+        }
+    }
+
+    #[test]
+    fn every_input_changes_the_key() {
+        let before = Case::new().key();
+        assert!(before.starts_with("ck-") && before.len() == 35);
+        let changes: [fn(&mut Case); 11] = [
+            |case| case.write("app.py", "print(1)"),
+            |case| case.write("new", ""),
+            |case| std::fs::create_dir(case.folder.path().join("empty")).unwrap(),
+            |case| std::os::unix::fs::symlink("app.py", case.folder.path().join("link")).unwrap(),
+            |case| {
+                let mode = std::fs::Permissions::from_mode(0o755);
+                std::fs::set_permissions(case.folder.path().join("app.py"), mode).unwrap();
+            },
+            |case| case.dockerfile = "FROM debian:12\nUSER 1\n",
+            |case| case.target = Some("x"),
+            |case| case.platform = "linux/arm64",
+            |case| drop(case.args.insert("A".to_owned(), "2".to_owned())),
+            |case| drop(case.bases.insert("debian:12".to_owned(), Digest::of(b"newer base"))),
+            |case| case.secrets.push("other"),
+        ];
+        for (number, change) in changes.into_iter().enumerate() {
+            let mut case = Case::new();
+            change(&mut case);
+            assert_ne!(case.key(), before, "change {number}");
+        }
+    }
+
+    #[test]
+    fn times_and_ignored_files_do_not() {
+        let before = Case::new().key();
+        let case = Case::new();
+        case.write("debug.log", "noise");
+        let file = std::fs::File::options().append(true).open(case.folder.path().join("app.py")).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH).unwrap();
+        assert_eq!(case.key(), before);
+    }
+
+    #[test]
+    fn fields_do_not_run_into_each_other() {
+        let mut case = Case::new();
+        case.args = [("A".to_owned(), "BC".to_owned())].into();
+        let one = case.key();
+        case.args = [("AB".to_owned(), "C".to_owned())].into();
+        assert_ne!(case.key(), one);
+    }
+}
