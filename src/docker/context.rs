@@ -96,6 +96,15 @@ pub(crate) fn read(root: &Path, dockerfile: &Path) -> Result<Context, ContextErr
     Ok(Context { root: root.to_owned(), entries: walk.entries })
 }
 
+/// One entry of a folder, whatever `.dockerignore` says.
+pub(crate) fn entry(root: &Path, path: &str) -> Result<Entry, ContextError> {
+    let missing = || {
+        let source = std::io::Error::from(std::io::ErrorKind::NotFound);
+        ContextError::Read { path: root.join(path), source }
+    };
+    look(root, path)?.ok_or_else(missing)
+}
+
 /// The rules of a context.
 fn rules(root: &Path, dockerfile: &Path) -> Result<Rules, ContextError> {
     let mut own = dockerfile.as_os_str().to_owned();
@@ -146,7 +155,7 @@ impl Walk<'_> {
         if ignored && !self.rules.has_exceptions() {
             return Ok(());
         }
-        let Some(entry) = self.look(&path)? else { return Ok(()) };
+        let Some(entry) = look(self.root, &path)? else { return Ok(()) };
         let is_folder = entry.kind == EntryKind::Folder;
         match (ignored, is_folder) {
             (true, false) => return Ok(()),
@@ -166,26 +175,26 @@ impl Walk<'_> {
         }
         Ok(())
     }
+}
 
-    /// What a path is; `None` for sockets, pipes and devices, which no image takes from a context.
-    fn look(&self, path: &str) -> Result<Option<Entry>, ContextError> {
-        let full = self.root.join(path);
-        let fail = |source| ContextError::Read { path: full.clone(), source };
-        let found = std::fs::symlink_metadata(&full).map_err(fail)?;
-        let kind = if found.is_dir() {
-            EntryKind::Folder
-        } else if found.is_symlink() {
-            let target = std::fs::read_link(&full).map_err(fail)?.into_os_string();
-            let target = target.into_string().map_err(|_| ContextError::Name { path: full.clone() })?;
-            EntryKind::Link { target }
-        } else if found.is_file() {
-            EntryKind::File { size: found.len() }
-        } else {
-            return Ok(None);
-        };
-        let modified = found.mtime().saturating_mul(1_000_000_000).saturating_add(found.mtime_nsec());
-        Ok(Some(Entry { path: path.to_owned(), kind, mode: found.mode() & 0o7777, modified }))
-    }
+/// What a path is; `None` for sockets, pipes and devices, which no image takes from a context.
+fn look(root: &Path, path: &str) -> Result<Option<Entry>, ContextError> {
+    let full = root.join(path);
+    let fail = |source| ContextError::Read { path: full.clone(), source };
+    let found = std::fs::symlink_metadata(&full).map_err(fail)?;
+    let kind = if found.is_dir() {
+        EntryKind::Folder
+    } else if found.is_symlink() {
+        let target = std::fs::read_link(&full).map_err(fail)?.into_os_string();
+        let target = target.into_string().map_err(|_| ContextError::Name { path: full.clone() })?;
+        EntryKind::Link { target }
+    } else if found.is_file() {
+        EntryKind::File { size: found.len() }
+    } else {
+        return Ok(None);
+    };
+    let modified = found.mtime().saturating_mul(1_000_000_000).saturating_add(found.mtime_nsec());
+    Ok(Some(Entry { path: path.to_owned(), kind, mode: found.mode() & 0o7777, modified }))
 }
 
 impl Context {

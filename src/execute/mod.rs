@@ -4,17 +4,21 @@
 //! dependents. It decides nothing that the plan could have decided.
 
 mod apply;
+pub(crate) mod build;
 mod diagnose;
 pub(crate) mod event;
 mod expose;
+pub(crate) mod images;
 mod look;
 mod progress;
+pub(crate) mod push;
 pub(crate) mod remove;
 mod scheduler;
 mod smoke;
 mod wait;
 
 pub(crate) use event::{Diagnosis, Event, EventKind, Events, ImageResult, OperationOutcome, Outcome, SmokeResult};
+pub(crate) use images::ImageDoors;
 
 use crate::error::{Failure, FailureKind};
 use crate::kubernetes::Cluster;

@@ -156,6 +156,14 @@ impl Tokens {
         self.logins.get(registry).await.is_ok_and(|login| login.is_some())
     }
 
+    /// The user and password for a registry, if it has such a login.
+    pub(crate) async fn password(&self, registry: &str) -> Option<(String, Secret)> {
+        match self.logins.get(registry).await {
+            Ok(Some(Login::Password { user, password })) => Some((user, password)),
+            _ => None,
+        }
+    }
+
     /// What a place wants: asked once, by `GET /v2/`.
     async fn scheme(&self, client: &reqwest::Client, endpoint: &Endpoint) -> Result<Scheme, Error> {
         let slot = slot(&self.schemes, &endpoint.base);

@@ -77,6 +77,13 @@ impl Client {
         Self(Arc::new(Inner { hosts, tokens, pools: Mutex::default(), limiters: Mutex::default(), patience }))
     }
 
+    /// The user and password for a registry, for builders that fetch base images themselves. Docker Hub's registry goes
+    /// by the name of its service.
+    pub(crate) async fn login(&self, registry: &str) -> Option<(String, crate::model::Secret)> {
+        let name = if matches!(registry, "registry-1.docker.io" | "index.docker.io") { "docker.io" } else { registry };
+        self.0.tokens.password(name).await
+    }
+
     /// How long what may take.
     pub(crate) fn patience(&self) -> Patience {
         self.0.patience

@@ -28,6 +28,11 @@ impl DiffIndex {
         self.layers.get(diff_id)
     }
 
+    /// All layers: the digest before compression, and the blob.
+    pub(crate) fn layers(&self) -> impl Iterator<Item = (Digest, Descriptor)> {
+        self.layers.iter().map(|(diff_id, blob)| (diff_id.clone(), blob.clone()))
+    }
+
     /// The manifest of an image that is there already.
     pub(crate) fn image(&self, id: &Digest) -> Option<&RawManifest> {
         self.images.get(id)

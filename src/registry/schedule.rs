@@ -6,6 +6,7 @@ use super::error::Error;
 use super::hosts::Endpoint;
 use super::manifest::RawManifest;
 use super::upload::{Upload, Uploaded};
+use crate::image::Descriptor;
 use crate::model::{Digest, Repository};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -68,6 +69,8 @@ pub(crate) struct PushReport {
     pub(crate) digest: Digest,
     /// Blobs that were sent.
     pub(crate) sent: usize,
+    /// The digests of those.
+    pub(crate) new: HashSet<Digest>,
     /// Blobs that the registry took from another of its repositories.
     pub(crate) mounted: usize,
     /// Blobs that were there before.
@@ -84,8 +87,8 @@ pub(crate) struct Pusher {
     endpoint: Endpoint,
     /// The repository.
     repository: Repository,
-    /// The uploads, each with the size of its blob.
-    uploads: JoinSet<Result<(Uploaded, u64), Error>>,
+    /// The uploads, each with its blob.
+    uploads: JoinSet<Result<(Uploaded, Descriptor), Error>>,
     /// Bytes of blobs that are not up yet.
     waiting: u64,
     /// Blobs that were added.
@@ -115,7 +118,14 @@ impl Pusher {
             seen: HashSet::new(),
             meter: Arc::new(Meter::new(on_progress)),
             cancel: cancel.child_token(),
-            report: PushReport { digest: Digest::of(b""), sent: 0, mounted: 0, existed: 0, bytes_sent: 0 },
+            report: PushReport {
+                digest: Digest::of(b""),
+                sent: 0,
+                new: HashSet::new(),
+                mounted: 0,
+                existed: 0,
+                bytes_sent: 0,
+            },
         })
     }
 
@@ -139,7 +149,7 @@ impl Pusher {
                 limiter: &limiter,
                 meter: &meter,
             };
-            upload.run(&cancel).await.map(|how| (how, size))
+            upload.run(&cancel).await.map(|how| (how, blob.descriptor.clone()))
         });
     }
 
@@ -173,9 +183,9 @@ impl Pusher {
     async fn next(&mut self) -> Result<(), Error> {
         let Some(ended) = self.uploads.join_next().await else { return Ok(()) };
         match ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())) {
-            Ok((how, size)) => {
-                self.waiting -= size;
-                self.count(how, size);
+            Ok((how, blob)) => {
+                self.waiting -= blob.size;
+                self.count(how, blob);
                 Ok(())
             }
             Err(error) => {
@@ -192,13 +202,14 @@ impl Pusher {
     }
 
     /// Counts a blob that is there.
-    fn count(&mut self, how: Uploaded, size: u64) {
+    fn count(&mut self, how: Uploaded, blob: Descriptor) {
         match how {
             Uploaded::Existed => self.report.existed += 1,
             Uploaded::Mounted => self.report.mounted += 1,
             Uploaded::Sent => {
                 self.report.sent += 1;
-                self.report.bytes_sent += size;
+                self.report.bytes_sent += blob.size;
+                self.report.new.insert(blob.digest);
             }
         }
     }

@@ -1,0 +1,64 @@
+//! Where an Engine or a buildkitd listens.
+
+use super::error::Error;
+use std::path::PathBuf;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// A place to connect to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Address {
+    /// A socket file.
+    Unix(PathBuf),
+    /// A host and a port, without encryption.
+    Tcp(String),
+}
+
+/// Where the Engine listens unless somebody says otherwise.
+pub(crate) const DEFAULT_SOCKET: &str = "unix:///var/run/docker.sock";
+
+/// A connection, whatever it is made of.
+pub(crate) trait Connection: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Connection for T {}
+
+impl Address {
+    /// Reads `unix:///path` or `tcp://host:port`; `variable` names where it was written.
+    pub(crate) fn parse(text: &str, variable: &'static str) -> Result<Self, Error> {
+        match text.split_once("://") {
+            Some(("unix", path)) if !path.is_empty() => Ok(Self::Unix(path.into())),
+            Some(("tcp" | "http", host)) if !host.is_empty() => Ok(Self::Tcp(host.trim_end_matches('/').to_owned())),
+            _ => Err(Error::Address { variable, text: text.to_owned() }),
+        }
+    }
+
+    /// Connects.
+    pub(crate) async fn connect(&self) -> std::io::Result<Box<dyn Connection>> {
+        match self {
+            Self::Unix(path) => Ok(Box::new(tokio::net::UnixStream::connect(path).await?)),
+            Self::Tcp(host) => Ok(Box::new(tokio::net::TcpStream::connect(host).await?)),
+        }
+    }
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix://{}", path.display()),
+            Self::Tcp(host) => write!(f, "tcp://{host}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sockets_and_ports_are_understood() {
+        for text in ["unix:///var/run/docker.sock", "tcp://127.0.0.1:2375"] {
+            assert_eq!(Address::parse(text, "DOCKER_HOST").unwrap().to_string(), text);
+        }
+        let error = Address::parse("ssh://me@host", "DOCKER_HOST").unwrap_err();
+        assert_eq!(error.to_string(), "`DOCKER_HOST` is `ssh://me@host`, which is not supported yet");
+    }
+}

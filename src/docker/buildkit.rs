@@ -1,0 +1,266 @@
+//! A client of BuildKit's own protocol: secrets and live progress in one build, which the Engine's build API cannot give.
+//!
+//! The same calls go to the Engine (`/grpc` and `/session`, upgraded on its socket) and to a plain buildkitd. Source:
+//! <https://github.com/moby/buildkit/blob/master/api/services/control/control.proto>.
+
+use super::address::Connection;
+use super::context::Context;
+use super::error::Error;
+use super::file_sync::Shared;
+use super::progress::{Follower, Progress};
+use super::session::Services;
+use crate::model::{Platform, Secret};
+use bollard_buildkit_proto::google::rpc::Status as RpcStatus;
+use bollard_buildkit_proto::moby::buildkit::v1::control_client::ControlClient;
+use bollard_buildkit_proto::moby::buildkit::v1::{CacheOptions, SolveRequest, SolveResponse, StatusRequest};
+use bollard_buildkit_proto::pb;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use hyper_util::rt::TokioIo;
+use prost::Message as _;
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tonic::transport::{Channel, Endpoint};
+
+/// Gives the login of a registry, for base images: user and password by host.
+pub(crate) type LoginSource = Arc<dyn Fn(String) -> BoxFuture<'static, Option<(String, Secret)>> + Send + Sync>;
+
+/// What is to be built.
+#[derive(Clone)]
+pub(crate) struct BuildRequest {
+    /// The files.
+    pub(crate) context: Context,
+    /// The Dockerfile's path.
+    pub(crate) dockerfile: PathBuf,
+    /// The Dockerfile's text.
+    pub(crate) dockerfile_text: Vec<u8>,
+    /// The stage; the last one without it.
+    pub(crate) target: Option<String>,
+    /// Build arguments.
+    pub(crate) args: BTreeMap<String, String>,
+    /// Secrets by id.
+    pub(crate) secrets: BTreeMap<String, Secret>,
+    /// For which platform.
+    pub(crate) platform: Platform,
+    /// Logins for base images.
+    pub(crate) logins: LoginSource,
+}
+
+/// Where the result of a build goes.
+#[derive(Clone, Debug)]
+pub(crate) struct Exporter {
+    /// `moby` in the Engine, `oci` in buildkitd.
+    pub(crate) kind: &'static str,
+    /// Its attributes.
+    pub(crate) attributes: HashMap<String, String>,
+}
+
+/// A build that is under way.
+pub(crate) struct Solve<'a> {
+    /// What is built.
+    pub(crate) request: &'a BuildRequest,
+    /// Under which session BuildKit calls back.
+    pub(crate) session: &'a str,
+    /// Where the result goes.
+    pub(crate) exporter: Exporter,
+    /// Whom to tell.
+    pub(crate) progress: &'a mpsc::UnboundedSender<Progress>,
+}
+
+/// BuildKit's own limit for a message.
+const LARGEST_MESSAGE: usize = 16 * 1024 * 1024;
+
+/// When a build has ended, its last reports come within this.
+const LAST_REPORTS: Duration = Duration::from_secs(2);
+
+impl BuildRequest {
+    /// What the build may ask for. The Dockerfile is a folder of its own, so that `.dockerignore` cannot take it away.
+    pub(crate) fn services(&self, export: Option<mpsc::Sender<std::io::Result<Bytes>>>) -> Result<Services, Error> {
+        let context = Shared { root: self.context.root.clone(), entries: Arc::new(self.context.entries.clone()) };
+        let folder = self.dockerfile.parent().map(std::path::Path::to_owned).unwrap_or_default();
+        let folder = if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder };
+        let entry = super::context::entry(&folder, &self.dockerfile_name())?;
+        let dockerfile = Shared { root: folder, entries: Arc::new(vec![entry]) };
+        let folders = HashMap::from([("context".to_owned(), context), ("dockerfile".to_owned(), dockerfile)]);
+        Ok(Services {
+            folders: Arc::new(folders),
+            secrets: Arc::new(self.secrets.clone()),
+            logins: Arc::clone(&self.logins),
+            export,
+        })
+    }
+
+    /// A name that stays the same for the same context: BuildKit then asks only for files that have changed.
+    pub(crate) fn shared_key(&self) -> String {
+        let root = std::fs::canonicalize(&self.context.root).unwrap_or_else(|_| self.context.root.clone());
+        crate::model::Digest::of(root.to_string_lossy().as_bytes()).hex()[..32].to_owned()
+    }
+
+    /// The Dockerfile's name without its folder.
+    fn dockerfile_name(&self) -> String {
+        self.dockerfile.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+
+    /// What the Dockerfile frontend wants to know
+    /// (<https://github.com/moby/buildkit/blob/master/frontend/dockerui/config.go>).
+    fn frontend_attributes(&self) -> HashMap<String, String> {
+        let mut attributes = HashMap::from([
+            ("filename".to_owned(), self.dockerfile_name()),
+            ("platform".to_owned(), self.platform.to_string()),
+            // The key was made with the digest that the registry has now; a stale local base would contradict it.
+            ("image-resolve-mode".to_owned(), "pull".to_owned()),
+        ]);
+        attributes.extend(self.target.clone().map(|target| ("target".to_owned(), target)));
+        attributes.extend(self.args.iter().map(|(name, value)| (format!("build-arg:{name}"), value.clone())));
+        attributes
+    }
+}
+
+/// A client over one connection.
+pub(crate) async fn client(connection: Box<dyn Connection>) -> Result<ControlClient<Channel>, Error> {
+    let mut once = Some(connection);
+    let connector = tower::service_fn(move |_| {
+        let connection = once.take().ok_or_else(|| std::io::Error::other("the connection to BuildKit was lost"));
+        async move { connection.map(TokioIo::new) }
+    });
+    // The address is only a form: the connection is there already.
+    let channel = Endpoint::from_static("http://buildkit").connect_with_connector(connector).await;
+    let channel = channel.map_err(|error| Error::BuildKit { problem: chain(&error) })?;
+    Ok(ControlClient::new(channel).max_decoding_message_size(LARGEST_MESSAGE))
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// An id that nobody else has.
+pub(crate) fn fresh_id() -> String {
+    use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+    // A `RandomState` is seeded by the operating system for each thread, and counted up for each use.
+    let half = || RandomState::new().build_hasher().finish();
+    format!("{:016x}{:016x}", half(), half())
+}
+
+impl Solve<'_> {
+    /// Builds, and tells what happens.
+    pub(crate) async fn run(&self, client: &mut ControlClient<Channel>) -> Result<SolveResponse, Error> {
+        let id = fresh_id();
+        let mut watcher = client.clone();
+        let solve = client.solve(self.solve_request(&id));
+        tokio::pin!(solve);
+        let mut follower = Follower::default();
+        let result = {
+            let watch = self.watch(&mut watcher, id, &mut follower);
+            tokio::pin!(watch);
+            tokio::select! {
+                result = &mut solve => {
+                    let _ = tokio::time::timeout(LAST_REPORTS, &mut watch).await;
+                    result
+                }
+                () = &mut watch => solve.await,
+            }
+        };
+        result.map(tonic::Response::into_inner).map_err(|status| self.failure(&status, &follower))
+    }
+
+    /// Tells what happens until the build ends.
+    async fn watch(&self, client: &mut ControlClient<Channel>, id: String, follower: &mut Follower) {
+        let Ok(reports) = client.status(StatusRequest { r#ref: id }).await else { return };
+        let mut reports = reports.into_inner();
+        while let Ok(Some(report)) = reports.message().await {
+            for news in follower.take(report) {
+                let _ = self.progress.send(news);
+            }
+        }
+    }
+
+    /// The order to build. The deprecated fields are the ones that an Engine of 2020 knows, and all later ones still read.
+    fn solve_request(&self, id: &str) -> SolveRequest {
+        SolveRequest {
+            r#ref: id.to_owned(),
+            exporter_deprecated: self.exporter.kind.to_owned(),
+            exporter_attrs_deprecated: self.exporter.attributes.clone(),
+            session: self.session.to_owned(),
+            frontend: "dockerfile.v0".to_owned(),
+            frontend_attrs: self.request.frontend_attributes(),
+            cache: Some(CacheOptions::default()),
+            ..SolveRequest::default()
+        }
+    }
+
+    /// What a refusal of BuildKit's means.
+    fn failure(&self, status: &tonic::Status, follower: &Follower) -> Error {
+        use tonic::Code;
+        let message = status.message();
+        let broken = status.code() == Code::Unavailable || message.contains("h2 protocol error");
+        if broken || (status.code() == Code::Unknown && message == "transport error") {
+            return Error::BuildKit { problem: message.to_owned() };
+        }
+        let line = source_line(status.details());
+        Error::Build(Box::new(follower.failure(message, &self.request.dockerfile_text, line)))
+    }
+}
+
+/// Where in the Dockerfile an error lies, as BuildKit attaches it to its status
+/// (<https://github.com/moby/buildkit/blob/master/solver/errdefs/errdefs.proto>).
+#[derive(Clone, PartialEq, prost::Message)]
+struct Source {
+    /// The file.
+    #[prost(message, optional, tag = "1")]
+    info: Option<pb::SourceInfo>,
+    /// The lines.
+    #[prost(message, repeated, tag = "2")]
+    ranges: Vec<pb::Range>,
+}
+
+/// The line in the details of a status. Newer servers attach a message, older ones JSON.
+fn source_line(details: &[u8]) -> Option<usize> {
+    let details = RpcStatus::decode(details).ok()?.details;
+    details.iter().find_map(|detail| {
+        let line = if detail.type_url.ends_with("errdefs.Source+json") {
+            let json: serde_json::Value = serde_json::from_slice(&detail.value).ok()?;
+            json.pointer("/ranges/0/start/line")?.as_i64()?
+        } else if detail.type_url.ends_with("errdefs.Source") {
+            i64::from(Source::decode(detail.value.as_slice()).ok()?.ranges.first()?.start?.line)
+        } else {
+            return None;
+        };
+        usize::try_from(line).ok().filter(|line| *line > 0)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bollard_buildkit_proto::google::protobuf::Any;
+
+    #[test]
+    fn the_line_is_found_in_either_form() {
+        let start = pb::Position { line: 3, character: 0 };
+        let message = Source { info: None, ranges: vec![pb::Range { start: Some(start), end: None }] };
+        for (type_url, value) in [
+            ("type.googleapis.com/errdefs.Source", message.encode_to_vec()),
+            ("github.com/moby/buildkit/solver/errdefs.Source+json", br#"{"ranges":[{"start":{"line":3}}]}"#.to_vec()),
+        ] {
+            let details = vec![Any { type_url: type_url.to_owned(), value }];
+            let status = RpcStatus { code: 2, message: String::new(), details };
+            assert_eq!(source_line(&status.encode_to_vec()), Some(3), "{type_url}");
+        }
+        assert_eq!(source_line(b"nonsense"), None);
+    }
+
+    #[test]
+    fn ids_differ() {
+        assert_ne!(fresh_id(), fresh_id());
+    }
+}

@@ -1,0 +1,116 @@
+//! What can go wrong in a build.
+
+use super::context::ContextError;
+use crate::error::{FailureKind, Hint};
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// Nothing listens.
+    #[error("no {what} answers at {address}")]
+    Away {
+        /// `Docker Engine` or `BuildKit`.
+        what: &'static str,
+        /// Where it was looked for.
+        address: String,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// An address of a kind that Seaway cannot reach.
+    #[error("`{variable}` is `{text}`, which is not supported yet")]
+    Address {
+        /// `DOCKER_HOST`.
+        variable: &'static str,
+        /// Its value.
+        text: String,
+    },
+    /// The Engine refused, or its answer broke off.
+    #[error("the Docker Engine cannot {action}")]
+    Engine {
+        /// What was being attempted.
+        action: &'static str,
+        /// What bollard says.
+        source: Box<bollard::errors::Error>,
+    },
+    /// The connection to BuildKit cannot be made or broke.
+    #[error("cannot talk to BuildKit: {problem}")]
+    BuildKit {
+        /// What went wrong.
+        problem: String,
+    },
+    /// The build itself failed.
+    #[error("{0}")]
+    Build(Box<BuildFailure>),
+    /// The context cannot be read.
+    #[error(transparent)]
+    Context(#[from] ContextError),
+    /// The image that came out is not what was promised.
+    #[error("the builder gave an image that cannot be used: {problem}")]
+    Image {
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Somebody asked to stop.
+    #[error("stopped")]
+    Cancelled,
+}
+
+/// How a build failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BuildFailure {
+    /// What happened: `RUN make failed with exit code 2`, `the Dockerfile has an error`.
+    pub(crate) headline: String,
+    /// BuildKit's own words.
+    pub(crate) message: String,
+    /// The step as BuildKit names it, `[2/4] RUN make`.
+    pub(crate) step: Option<String>,
+    /// The line of the Dockerfile, from 1.
+    pub(crate) line: Option<usize>,
+    /// The last lines of the step's output.
+    pub(crate) log: Vec<String>,
+    /// Whose fault it is.
+    pub(crate) kind: FailureKind,
+    /// What to do.
+    pub(crate) hint: Option<String>,
+}
+
+impl std::fmt::Display for BuildFailure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.headline)
+    }
+}
+
+impl Hint for Error {
+    fn kind(&self) -> FailureKind {
+        match self {
+            Self::Away { .. } | Self::Address { .. } => FailureKind::Configuration,
+            Self::Build(failure) => failure.kind,
+            Self::Context(error) => error.kind(),
+            Self::Cancelled => FailureKind::Interrupted,
+            Self::Engine { .. } | Self::BuildKit { .. } | Self::Image { .. } => FailureKind::Infrastructure,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Away { what: "BuildKit", .. } => {
+                Some("start buildkitd, correct `BUILDKIT_HOST`, or unset it to build with the Docker Engine".to_owned())
+            }
+            Self::Away { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => Some(
+                "this user may not use the socket: join the group `docker`, or point `DOCKER_HOST` elsewhere"
+                    .to_owned(),
+            ),
+            Self::Away { .. } => Some(
+                "an image has to be built: start Docker, or set `DOCKER_HOST` (unix:// or tcp://) or `BUILDKIT_HOST`"
+                    .to_owned(),
+            ),
+            Self::Address { .. } => Some("use unix:///path/to/docker.sock or tcp://host:port".to_owned()),
+            Self::Build(failure) => failure.hint.clone(),
+            Self::Context(error) => error.hint(),
+            Self::Engine { .. } | Self::BuildKit { .. } => {
+                Some("see the Engine's own log; a full disk is a frequent cause (`docker system df`)".to_owned())
+            }
+            Self::Image { .. } | Self::Cancelled => None,
+        }
+    }
+}

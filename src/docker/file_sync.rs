@@ -1,0 +1,132 @@
+//! Gives a build its files: the sending side of BuildKit's file synchronization.
+//!
+//! Source of the protocol: <https://github.com/tonistiigi/fsutil/blob/master/send.go>. The receiver is told of every entry,
+//! asks for the content of those files that it does not have from an earlier build, and says when it has all.
+
+use super::context::{Entry, EntryKind};
+use bollard_buildkit_proto::fsutil::types::packet::PacketType;
+use bollard_buildkit_proto::fsutil::types::{Packet, Stat};
+use std::io::Read as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tonic::{Status, Streaming};
+
+/// A folder that a build may ask for.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared {
+    /// Where it is.
+    pub(crate) root: PathBuf,
+    /// What of it is shown.
+    pub(crate) entries: Arc<Vec<Entry>>,
+}
+
+/// Content travels in pieces of this size: BuildKit takes messages of up to 16 MiB.
+const PIECE: usize = 256 * 1024;
+
+/// Go's bit for a folder in a file's mode (<https://pkg.go.dev/io/fs#FileMode>).
+const GO_FOLDER: u32 = 1 << 31;
+/// Go's bit for a symbolic link.
+const GO_LINK: u32 = 1 << 27;
+/// Go's bit for set-user-id.
+const GO_SETUID: u32 = 1 << 23;
+/// Go's bit for set-group-id.
+const GO_SETGID: u32 = 1 << 22;
+/// Go's bit for sticky.
+const GO_STICKY: u32 = 1 << 20;
+
+/// Where packets go.
+type Outgoing = mpsc::Sender<Result<Packet, Status>>;
+
+/// Sends a folder until the receiver has what it wants.
+pub(crate) async fn send(shared: Shared, mut incoming: Streaming<Packet>, outgoing: Outgoing) {
+    let announcing = tokio::spawn(announce(Arc::clone(&shared.entries), outgoing.clone()));
+    loop {
+        let packet = match incoming.message().await {
+            Ok(Some(packet)) => packet,
+            Ok(None) | Err(_) => break, // the build is over, or it does not want the rest
+        };
+        match packet.r#type() {
+            PacketType::PacketReq => {
+                let (shared, outgoing) = (shared.clone(), outgoing.clone());
+                tokio::task::spawn_blocking(move || content(&shared, packet.id, &outgoing));
+            }
+            PacketType::PacketFin => {
+                let _ = outgoing.send(Ok(of_type(PacketType::PacketFin))).await;
+                break;
+            }
+            _ => {}
+        }
+    }
+    announcing.abort();
+}
+
+/// Tells of every entry, in order; the position of an entry is its id. An empty announcement ends the list.
+async fn announce(entries: Arc<Vec<Entry>>, outgoing: Outgoing) {
+    for entry in entries.iter() {
+        let packet = Packet { stat: Some(stat(entry)), ..of_type(PacketType::PacketStat) };
+        if outgoing.send(Ok(packet)).await.is_err() {
+            return;
+        }
+    }
+    let _ = outgoing.send(Ok(of_type(PacketType::PacketStat))).await;
+}
+
+/// Sends the content of a file; an empty piece ends it. Blocking work.
+fn content(shared: &Shared, id: u32, outgoing: &Outgoing) {
+    let Some(entry) = shared.entries.get(id as usize) else { return };
+    let path = shared.root.join(&entry.path);
+    let piece = |data: Vec<u8>| Ok(Packet { id, data, ..of_type(PacketType::PacketData) });
+    let result = std::fs::File::open(&path).and_then(|mut file| {
+        loop {
+            let mut data = Vec::with_capacity(PIECE);
+            file.by_ref().take(PIECE as u64).read_to_end(&mut data)?;
+            let complete = data.is_empty();
+            if outgoing.blocking_send(piece(data)).is_err() || complete {
+                return Ok(());
+            }
+        }
+    });
+    if let Err(error) = result {
+        let message = format!("cannot read `{}`: {error}", path.display());
+        let _ = outgoing.blocking_send(Err(Status::internal(message)));
+    }
+}
+
+/// An entry as the receiver wants it: owned by root, as Docker's own clients say.
+fn stat(entry: &Entry) -> Stat {
+    let (kind, size, linkname) = match &entry.kind {
+        EntryKind::Folder => (GO_FOLDER, 0, String::new()),
+        EntryKind::Link { target } => (GO_LINK, target.len() as u64, target.clone()),
+        EntryKind::File { size } => (0, *size, String::new()),
+    };
+    let special = [(0o4000, GO_SETUID), (0o2000, GO_SETGID), (0o1000, GO_STICKY)];
+    let special = special.into_iter().filter(|(bit, _)| entry.mode & bit != 0).fold(0, |mode, (_, go)| mode | go);
+    Stat {
+        path: entry.path.clone(),
+        mode: kind | special | (entry.mode & 0o777),
+        size: i64::try_from(size).unwrap_or(i64::MAX),
+        mod_time: entry.modified,
+        linkname,
+        ..Stat::default()
+    }
+}
+
+/// A packet of a kind, otherwise empty.
+fn of_type(kind: PacketType) -> Packet {
+    Packet { r#type: kind.into(), ..Packet::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modes_are_gos() {
+        let entry = |kind, mode| Entry { path: "x".to_owned(), kind, mode, modified: 7 };
+        assert_eq!(stat(&entry(EntryKind::File { size: 3 }, 0o4755)).mode, GO_SETUID | 0o755);
+        assert_eq!(stat(&entry(EntryKind::Folder, 0o1777)).mode, GO_FOLDER | GO_STICKY | 0o777);
+        let link = stat(&entry(EntryKind::Link { target: "to".to_owned() }, 0o777));
+        assert_eq!((link.mode, link.linkname.as_str(), link.size), (GO_LINK | 0o777, "to", 2));
+    }
+}

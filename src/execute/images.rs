@@ -1,0 +1,35 @@
+//! The doors that images come through, and what pushes have in common.
+
+use super::event::{EventKind, Events};
+use crate::docker;
+use crate::plan::OperationId;
+use crate::registry;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// The doors that images come through. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct ImageDoors {
+    /// All registries.
+    pub(crate) registry: registry::Client,
+    /// The builder; nothing is contacted before something has to be built.
+    pub(crate) builder: docker::Builder,
+}
+
+/// Bars and rates need no more news than this.
+const BETWEEN_TRANSFERS: Duration = Duration::from_millis(100);
+
+/// Tells how far a transfer is: often enough for a bar, and when it is complete.
+pub(super) fn on_transfer(events: &Events, operation: OperationId) -> Box<dyn Fn(u64, u64) + Send + Sync> {
+    let events = events.clone();
+    let last = AtomicU64::new(0);
+    Box::new(move |done, total| {
+        let now = u64::try_from(events.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let wait = u64::try_from(BETWEEN_TRANSFERS.as_millis()).unwrap_or_default();
+        let due = now >= last.load(Ordering::Relaxed).saturating_add(wait);
+        if due || done == total {
+            last.store(now, Ordering::Relaxed);
+            events.send(EventKind::Transfer { operation, done, total });
+        }
+    })
+}

@@ -1,0 +1,144 @@
+//! Brings images into the registry that need no build: mirrors, and tags on what is there.
+
+use super::event::{Diagnosis, Events, ImageResult};
+use super::images::{ImageDoors, on_transfer};
+use crate::desired::{DesiredImage, DesiredSource};
+use crate::error::{Failure, FailureKind};
+use crate::model::{Digest, Platform};
+use crate::plan::OperationId;
+use crate::registry::{Error, Mirror};
+use tokio_util::sync::CancellationToken;
+
+/// Copies an image from another registry, at the digest that the plan found, under its content key and its tag for people.
+pub(crate) async fn mirror(
+    doors: &ImageDoors,
+    image: &DesiredImage,
+    digest: &Digest,
+    content_key: &str,
+    operation: OperationId,
+    events: &Events,
+    cancel: &CancellationToken,
+) -> Result<ImageResult, Diagnosis> {
+    let DesiredSource::Mirror(source) = &image.source else {
+        let message = format!("image `{}` is built, not mirrored", image.key);
+        return Err(Failure::new(FailureKind::Infrastructure, message).into());
+    };
+    let (from, platform) = (source.repository.at(digest), Platform::default());
+    let tags = [content_key, image.tag.as_str()];
+    let mirror = Mirror { from: &from, platform: &platform, to: &image.repository, tags: &tags };
+    let report = doors.registry.mirror(mirror, on_transfer(events, operation), cancel).await;
+    let report = report.map_err(|error| about(image, "mirrored", &error))?;
+    let blobs = report.sent + report.mounted + report.existed;
+    Ok(ImageResult {
+        key: image.key.clone(),
+        digest: report.digest,
+        how: "mirrored",
+        detail: format!("{} of {blobs} blobs new, from {source}", report.sent),
+        bytes_sent: report.bytes_sent,
+    })
+}
+
+/// Puts the tag for people on an image that the registry has, where it is missing.
+pub(crate) async fn reuse(
+    doors: &ImageDoors,
+    image: &DesiredImage,
+    digest: &Digest,
+    _operation: OperationId,
+    _events: &Events,
+    cancel: &CancellationToken,
+) -> Result<ImageResult, Diagnosis> {
+    let tagged = tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(Error::Cancelled),
+        tagged = doors.registry.tag(&image.repository, digest, &image.tag) => tagged,
+    };
+    tagged.map_err(|error| about(image, "tagged", &error))?;
+    let detail = match image.source {
+        DesiredSource::Build(_) => "inputs unchanged",
+        DesiredSource::Mirror(_) => "same digest in the registry",
+    };
+    Ok(ImageResult {
+        key: image.key.clone(),
+        digest: digest.clone(),
+        how: "reused",
+        detail: detail.to_owned(),
+        bytes_sent: 0,
+    })
+}
+
+/// The diagnosis of a push that failed: which image, then what the registry said.
+pub(super) fn about(image: &DesiredImage, done: &str, error: &Error) -> Diagnosis {
+    let mut failure = Failure::of(error);
+    if !matches!(error, Error::Cancelled) {
+        failure.messages.insert(0, format!("image `{}` could not be {done}", image.key));
+    }
+    let chain = vec![format!("image {}", image.key), image.repository.to_string()];
+    Diagnosis { failure, chain, evidence: Vec::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::docker::Builder;
+    use crate::execute::EventKind;
+    use crate::model::Reference;
+    use crate::registry::tests::{client, fake::Fake};
+
+    /// An image to be mirrored from one registry into another.
+    fn image(source: &Fake, target: &Fake) -> DesiredImage {
+        DesiredImage {
+            key: "cache".to_owned(),
+            source: DesiredSource::Mirror(Reference::parse(&format!("{}/library/redis:7", source.host)).unwrap()),
+            repository: target.repository("shop/cache"),
+            tag: "1a2b3c4d5e6f".to_owned(),
+            pin: true,
+        }
+    }
+
+    /// Doors without a builder.
+    fn doors() -> ImageDoors {
+        ImageDoors { registry: client(), builder: Builder::default() }
+    }
+
+    #[tokio::test]
+    async fn a_mirror_is_put_under_its_key_and_its_tag() {
+        let (source, target) = (Fake::start().await, Fake::start().await);
+        let digest = source.seed("library/redis", "7", b"redis");
+        let (image, (events, mut received)) = (image(&source, &target), Events::channel());
+        let cancel = CancellationToken::new();
+        let result = mirror(&doors(), &image, &digest, "ck-1", 3, &events, &cancel).await.unwrap();
+        assert_eq!((result.digest, result.how, result.bytes_sent > 0), (digest.clone(), "mirrored", true));
+        for tag in ["ck-1", "1a2b3c4d5e6f"] {
+            assert_eq!(client().head_manifest(&image.repository, tag).await.unwrap().as_ref(), Some(&digest));
+        }
+        drop(events);
+        let mut last = None;
+        while let Some(event) = received.recv().await {
+            let EventKind::Transfer { operation: 3, done, total } = event.kind else { panic!("{:?}", event.kind) };
+            last = Some((done, total));
+        }
+        assert!(last.is_some_and(|(done, total)| done == total), "the last news is that all is done");
+    }
+
+    #[tokio::test]
+    async fn a_reused_image_gets_its_tag_and_nothing_else() {
+        let (source, target) = (Fake::start().await, Fake::start().await);
+        let digest = target.seed("shop/cache", "ck-1", b"redis");
+        let (image, (events, _received)) = (image(&source, &target), Events::channel());
+        let result = reuse(&doors(), &image, &digest, 0, &events, &CancellationToken::new()).await.unwrap();
+        assert_eq!((result.how, result.detail.as_str()), ("reused", "same digest in the registry"));
+        assert_eq!(target.count("PUT /v2/shop/cache/manifests/1a2b3c4d5e6f"), 1);
+        assert_eq!(target.count("PUT ") + target.count("POST "), 1);
+    }
+
+    #[tokio::test]
+    async fn a_stop_is_not_a_failure_of_the_image() {
+        let (source, target) = (Fake::start().await, Fake::start().await);
+        let digest = source.seed("library/redis", "7", b"redis");
+        let (image, (events, _received)) = (image(&source, &target), Events::channel());
+        let cancel = CancellationToken::new();
+        cancel.cancel();
+        let diagnosis = mirror(&doors(), &image, &digest, "ck-1", 0, &events, &cancel).await.unwrap_err();
+        assert_eq!(diagnosis.failure.kind, FailureKind::Interrupted);
+    }
+}

@@ -1,0 +1,210 @@
+//! Asks the registries which images are there: ours by their content key, others by their tag.
+
+use crate::config::Build;
+use crate::desired::{Desired, DesiredImage, DesiredSource, SlotImage};
+use crate::docker::content_key::{Inputs, tag_of};
+use crate::docker::context;
+use crate::error::{Failure, FailureKind};
+use crate::execute::{EventKind, Events, ImageDoors};
+use crate::image::dockerfile::{self, Base};
+use crate::model::{Digest, Platform, Reference};
+use crate::plan::ObservedImage;
+use crate::registry;
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// So many questions are under way at once.
+const AT_ONCE: usize = 8;
+
+/// What the registries know: of each desired image, and of each image in the objects that Seaway did not build.
+pub(crate) async fn survey(
+    desired: &Desired,
+    doors: &ImageDoors,
+    events: &Events,
+) -> Result<(BTreeMap<String, ObservedImage>, BTreeMap<Reference, Digest>), Failure> {
+    events.send(EventKind::Preparing { what: "looking up images".to_owned() });
+    let ours = stream::iter(&desired.images).map(|image| async move {
+        let observed = observe(image, &doors.registry).await?;
+        Ok::<_, Failure>((image.key.clone(), observed))
+    });
+    let ours = ours.buffer_unordered(AT_ONCE).try_collect();
+    let others: BTreeSet<&Reference> =
+        desired.objects.iter().flat_map(|object| &object.slots).filter_map(foreign).collect();
+    let others = stream::iter(others).map(|reference| async move {
+        let digest = doors.registry.resolve(reference).await;
+        let digest = digest.map_err(|error| prefixed(format!("image `{reference}` of the manifests"), &error))?;
+        Ok::<_, Failure>((reference.clone(), digest))
+    });
+    let others = others.buffer_unordered(AT_ONCE).try_collect();
+    futures::future::try_join(ours, others).await
+}
+
+/// The reference of an image that Seaway did not build.
+fn foreign(slot: &crate::desired::ImageSlot) -> Option<&Reference> {
+    match &slot.image {
+        SlotImage::Foreign(reference) => Some(reference),
+        SlotImage::Ours(_) => None,
+    }
+}
+
+/// What the registry knows of one desired image.
+async fn observe(image: &DesiredImage, registry: &registry::Client) -> Result<ObservedImage, Failure> {
+    let (content_key, target) = match &image.source {
+        DesiredSource::Build(build) => {
+            let key = content_key(image, build, registry).await?;
+            (key.clone(), key)
+        }
+        DesiredSource::Mirror(source) => {
+            // A mirror keeps its digest, so the digest itself is looked for.
+            let found = registry.platform_manifest(source, &Platform::default()).await;
+            let found = found.map_err(|error| prefixed(format!("image `{}` mirrors `{source}`", image.key), &error))?;
+            (tag_of(&found.digest), found.digest.to_string())
+        }
+    };
+    let digest = registry.head_manifest(&image.repository, &target).await;
+    let digest = digest.map_err(|error| prefixed(format!("image `{}` cannot be looked up", image.key), &error))?;
+    Ok(ObservedImage { content_key, digest })
+}
+
+/// The content key of a build: its bases are looked up, its files are read.
+async fn content_key(image: &DesiredImage, build: &Build, registry: &registry::Client) -> Result<String, Failure> {
+    let path = build.dockerfile.clone();
+    let unreadable = |error: std::io::Error| {
+        let message = format!("cannot read `{}`, the Dockerfile of image `{}`", path.display(), image.key);
+        let mut failure = Failure::new(FailureKind::Configuration, message);
+        failure.messages.push(error.to_string());
+        failure
+    };
+    let text = tokio::fs::read(&build.dockerfile).await.map_err(unreadable)?;
+    let bases = resolve_bases(image, build, &String::from_utf8_lossy(&text), registry).await?;
+    let build = build.clone();
+    let hashing = tokio::task::spawn_blocking(move || {
+        let context = context::read(&build.context, &build.dockerfile)?;
+        let inputs = Inputs {
+            dockerfile: &text,
+            context: &context,
+            args: &build.args,
+            target: build.target.as_deref(),
+            platform: &build.platform,
+            bases: &bases,
+            secrets: build.secrets.keys().map(String::as_str).collect(),
+        };
+        inputs.content_key()
+    });
+    let key = hashing.await.map_err(|error| Failure::new(FailureKind::Infrastructure, error.to_string()))?;
+    Ok(key?)
+}
+
+/// The digests of the images that a Dockerfile builds on. A name that is none is left to the builder, which says what is
+/// wrong with it.
+async fn resolve_bases(
+    image: &DesiredImage,
+    build: &Build,
+    text: &str,
+    registry: &registry::Client,
+) -> Result<BTreeMap<String, Digest>, Failure> {
+    let bases = dockerfile::bases(text, &build.args, build.target.as_deref(), &build.platform);
+    let known = bases.into_iter().filter_map(|base| Some((Reference::parse(&base.name).ok()?, base)));
+    let resolving = stream::iter(known.collect::<Vec<_>>()).map(|(reference, base): (Reference, Base)| async move {
+        let digest = registry.resolve(&reference).await.map_err(|error| {
+            let place = format!("{}:{}", build.dockerfile.display(), base.line);
+            prefixed(format!("image `{}` is built on `{}` ({place})", image.key, base.name), &error)
+        })?;
+        Ok((base.name, digest))
+    });
+    resolving.buffer_unordered(AT_ONCE).try_collect().await
+}
+
+/// What was being looked up, then what the registry said.
+fn prefixed(message: String, error: &registry::Error) -> Failure {
+    let mut failure = Failure::of(error);
+    failure.messages.insert(0, message);
+    failure
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Rollout;
+    use crate::desired::{DesiredObject, ImageSlot};
+    use crate::docker::Builder;
+    use crate::model::{GroupVersionKind, ObjectRef};
+    use crate::registry::tests::{client, fake::Fake};
+
+    /// A deploy of one build, one mirror and one foreign image.
+    fn desired(fake: &Fake, folder: &std::path::Path) -> Desired {
+        let image = |key: &str, source| DesiredImage {
+            key: key.to_owned(),
+            source,
+            repository: fake.repository(&format!("shop/{key}")),
+            tag: "v1".to_owned(),
+            pin: true,
+        };
+        let redis = Reference::parse(&format!("{}/library/redis:7", fake.host)).unwrap();
+        let build = Build {
+            context: folder.to_owned(),
+            dockerfile: folder.join("Dockerfile"),
+            target: None,
+            args: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            platform: Platform::default(),
+        };
+        let gvk = GroupVersionKind { group: String::new(), version: "v1".to_owned(), kind: "Pod".to_owned() };
+        let slot =
+            ImageSlot { pointer: "/spec/containers/0/image".to_owned(), image: SlotImage::Foreign(redis.clone()) };
+        let object = DesiredObject {
+            reference: ObjectRef { gvk, namespace: Some("shop".to_owned()), name: "pod".to_owned() },
+            body: serde_json::Value::Null,
+            slots: vec![slot],
+            origin: None,
+            sensitive: false,
+        };
+        Desired {
+            application: "shop".to_owned(),
+            namespace: "shop".to_owned(),
+            images: vec![image("api", DesiredSource::Build(build)), image("cache", DesiredSource::Mirror(redis))],
+            objects: vec![object],
+            expose: None,
+            rollout: Rollout::default(),
+            smoke: Vec::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_hit_is_known_before_anything_is_built() {
+        let fake = Fake::start().await;
+        let redis = fake.seed("library/redis", "7", b"redis");
+        fake.seed("library/base", "1", b"base");
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("Dockerfile"), format!("FROM {}/library/base:1\n", fake.host)).unwrap();
+        let desired = desired(&fake, folder.path());
+        let doors = ImageDoors { registry: client(), builder: Builder::default() };
+        let (events, _received) = Events::channel();
+        let (images, foreign) = survey(&desired, &doors, &events).await.unwrap();
+        assert_eq!(foreign.into_values().collect::<Vec<_>>(), std::slice::from_ref(&redis));
+        assert_eq!((images["api"].digest.clone(), images["cache"].digest.clone()), (None, None));
+        assert_eq!(images["cache"].content_key, tag_of(&redis));
+        let built = fake.seed("shop/api", &images["api"].content_key, b"built");
+        fake.seed("shop/cache", "any", b"redis");
+        let before = fake.count("HEAD /v2/shop/api");
+        let (images, _) = survey(&desired, &doors, &events).await.unwrap();
+        assert_eq!((images["api"].digest.clone(), images["cache"].digest.clone()), (Some(built), Some(redis)));
+        assert_eq!(fake.count("HEAD /v2/shop/api") - before, 1, "a hit is one HEAD");
+        fake.seed("library/base", "1", b"newer base");
+        let (images, _) = survey(&desired, &doors, &events).await.unwrap();
+        assert_eq!(images["api"].digest, None, "a new base is a new image");
+    }
+
+    #[tokio::test]
+    async fn a_base_that_is_not_there_is_named_with_its_line() {
+        let fake = Fake::start().await;
+        fake.seed("library/redis", "7", b"redis");
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("Dockerfile"), format!("# x\nFROM {}/gone:1\n", fake.host)).unwrap();
+        let doors = ImageDoors { registry: client(), builder: Builder::default() };
+        let failure = survey(&desired(&fake, folder.path()), &doors, &Events::channel().0).await.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Configuration);
+        assert!(failure.messages[0].contains("Dockerfile:2)"), "{failure}");
+        assert_eq!(failure.messages[1], format!("there is no image `{}/gone:1`", fake.host));
+    }
+}
