@@ -17,6 +17,13 @@ Exit codes: 0 done, 1 the application is at fault, 2 wrong configuration
 or usage, 3 infrastructure (worth a retry), 4 timed out while everything
 was still progressing, 5 changes (plan --exit-code), 130 and 143 stopped.";
 
+/// What is said of `--var`.
+const VAR_HELP: &str = "Set a variable for `${NAME}`; repeatable. Other users of the machine can see it: \
+    secrets belong into the environment [env: SEAWAY_VAR, one a line]";
+
+/// What is said of `--verbose`.
+const VERBOSE_HELP: &str = "Say why (-v), and show requests without secrets (-vv) [env: SEAWAY_VERBOSE, 1 or 2]";
+
 /// What is said below the flags of `check`.
 const CHECK_HELP: &str = "\
 Nothing is contacted. Variables must have values, since `up` would need them;
@@ -146,9 +153,8 @@ pub(crate) struct GlobalFlags {
     #[arg(long = "env", global = true, value_name = "NAME", env = "SEAWAY_ENV", hide_env_values = true)]
     pub(crate) overlay: Option<String>,
 
-    /// Set a variable for `${NAME}`; repeatable, and visible to other users of the machine: secrets belong into the
-    /// environment [env: SEAWAY_VAR, one a line]
-    #[arg(long = "var", global = true, value_name = "NAME=VALUE")]
+    /// Variables for `${NAME}`, over those of the environment. `SEAWAY_VAR` holds one a line.
+    #[arg(long = "var", global = true, value_name = "NAME=VALUE", help = VAR_HELP)]
     pub(crate) variables: Vec<String>,
 
     /// Reach the cluster with this kubeconfig instead of a DigitalOcean token
@@ -169,8 +175,8 @@ pub(crate) struct GlobalFlags {
     #[arg(env = "SEAWAY_COLOR", hide_env_values = true)]
     pub(crate) color: ColorChoice,
 
-    /// Say why (-v), and show requests without secrets (-vv) [env: SEAWAY_VERBOSE, 1 or 2]
-    #[arg(short, long, global = true, action = ArgAction::Count)]
+    /// How much is said. `SEAWAY_VERBOSE` is 1 or 2.
+    #[arg(short, long, global = true, action = ArgAction::Count, help = VERBOSE_HELP)]
     pub(crate) verbose: u8,
 
     /// The address of the DigitalOcean API

@@ -26,7 +26,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return usage(&error),
     };
-    let (verb, settings) = match Settings::resolve(arguments, environment::read()) {
+    let (verb, settings) = match Settings::resolve(arguments, &environment::read()) {
         Ok(resolved) => resolved,
         Err(failure) => return console::fail(&Stop::from(failure), None),
     };

@@ -67,7 +67,7 @@ pub(crate) struct Terminal {
 
 impl Settings {
     /// Resolves flags and environment. A wrong flag is a failure; what the verb needs is not looked at yet.
-    pub(crate) fn resolve(arguments: Arguments, surroundings: Surroundings) -> Result<(Verb, Self), Failure> {
+    pub(crate) fn resolve(arguments: Arguments, surroundings: &Surroundings) -> Result<(Verb, Self), Failure> {
         let Arguments { verb, global } = arguments;
         let environment = surroundings.environment.clone();
         let get = |name: &str| environment.non_empty(name).map(str::to_owned);
@@ -84,7 +84,7 @@ impl Settings {
             output: global.output,
             colour_stdout: wants_colour(global.color, surroundings.stdout_is_terminal, &environment),
             colour_stderr: wants_colour(global.color, surroundings.stderr_is_terminal, &environment),
-            terminal: terminal(&surroundings),
+            terminal: terminal(surroundings),
             verbosity: verbosity(&global, &environment)?,
             ci: ci(&environment),
             api_url: api_url.trim_end_matches('/').to_owned(),
@@ -206,7 +206,7 @@ mod tests {
             stderr_is_terminal: true,
             stdin_is_terminal: true,
         };
-        Settings::resolve(arguments, surroundings).map(|(_, settings)| settings)
+        Settings::resolve(arguments, &surroundings).map(|(_, settings)| settings)
     }
 
     #[test]

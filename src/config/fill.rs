@@ -170,11 +170,11 @@ pub(super) fn secrets(filler: &mut Filler<'_>, raw: &RawConfig) -> BTreeMap<Stri
     let mut secrets = BTreeMap::new();
     for (name, values) in &raw.secrets {
         filler.key(name, "a Secret", validate::dns_subdomain);
-        let filled: BTreeMap<String, Secret> = values
+        let all: BTreeMap<String, Secret> = values
             .iter()
             .map(|(key, value)| (key.value.clone(), secret_value(filler, &name.value, key, value)))
             .collect();
-        let values = if filler.needs.include(Part::Secrets) { filled } else { BTreeMap::new() };
+        let values = if filler.needs.include(Part::Secrets) { all } else { BTreeMap::new() };
         secrets.insert(name.value.clone(), values);
     }
     secrets
@@ -195,12 +195,12 @@ fn written_in_clear(value: &Text, key: &Text) -> Option<Problem> {
 /// does not exist is an empty variable.
 fn secret_value(filler: &mut Filler<'_>, name: &str, key: &Text, value: &Text) -> Secret {
     filler.key(key, "a value of a Secret", validate::secret_key);
-    let filled = filler.text(value, &format!("Secret `{name}`"), Some(Part::Secrets));
+    let made = filler.text(value, &format!("Secret `{name}`"), Some(Part::Secrets));
     if let Some(problem) = written_in_clear(value, key) {
         filler.problems.push(problem);
     }
     let wanted = filler.needs.missing_in(Some(Part::Secrets)) == super::variables::Missing::Error;
-    if wanted && filled.known && filled.text.is_empty() && value.value.contains("${") && !value.value.contains(":-") {
+    if wanted && made.known && made.text.is_empty() && value.value.contains("${") && !value.value.contains(":-") {
         let problem = Problem::new(value.span, format!("the value of `{}` in Secret `{name}` is empty", key.value));
         filler.problems.push(
             problem.hint(
@@ -208,7 +208,7 @@ fn secret_value(filler: &mut Filler<'_>, name: &str, key: &Text, value: &Text) -
             ),
         );
     }
-    Secret::new(filled.text)
+    Secret::new(made.text)
 }
 
 /// Whose address is the application's.

@@ -48,10 +48,10 @@ pub(crate) fn load(request: &Request<'_>) -> Result<Config, Diagnostics> {
     diagnostics.extend(filler.problems.iter().map(|problem| problem.in_file(&file)));
     let (errors, warnings): (Vec<Diagnostic>, Vec<Diagnostic>) =
         diagnostics.into_iter().partition(|diagnostic| diagnostic.severity == Severity::Error);
-    match config {
-        Some(config) if errors.is_empty() => Ok(Config { warnings, ..config }),
-        _ => Err(Diagnostics::new(errors.into_iter().chain(warnings).collect())),
+    if errors.is_empty() {
+        return Ok(Config { warnings, ..config });
     }
+    Err(Diagnostics::new(errors.into_iter().chain(warnings).collect()))
 }
 
 /// The mapping that a deploy.yml is, and the keys that were written twice in it.
@@ -76,13 +76,11 @@ fn parse_root(file: &mut SourceFile) -> Result<Root, Diagnostics> {
         let problem = Problem::new(raw::start_of(second), "deploy.yml is one document, but a second one starts here");
         return Err(problem.hint("take the `---` out").in_file(file).into());
     }
-    match documents.pop() {
-        Some(node) => Ok(Root { node, problems }),
-        None => {
-            let diagnostic = Diagnostic::error(format!("`{}` is empty", file.path.display()));
-            Err(diagnostic.with_hint("start it with the application's name: `name: todo`").into())
-        }
-    }
+    let empty = || {
+        let diagnostic = Diagnostic::error(format!("`{}` is empty", file.path.display()));
+        Diagnostics::from(diagnostic.with_hint("start it with the application's name: `name: todo`"))
+    };
+    documents.pop().map(|node| Root { node, problems }).ok_or_else(empty)
 }
 
 /// Whether a line may hold a secret in clear, in a file that cannot be parsed: it stands under `secrets`, or speaks of
@@ -131,13 +129,13 @@ fn check_other_overlays(root: &Node, chosen: Option<&str>, reader: &mut Reader) 
     }
 }
 
-/// What the whole file means; `None` where it has no registry that could be understood, which has been noted.
+/// What the whole file means, as far as it has a meaning: it is worth something only where nothing is noted.
 fn meaning(
     filler: &mut Filler<'_>,
     raw: &RawConfig,
     request: &Request<'_>,
     diagnostics: &mut Vec<Diagnostic>,
-) -> Option<Config> {
+) -> Config {
     let (name, namespace) = fill::identity(filler, raw);
     let registry = fill::registry(filler, raw);
     let images = fill::images(filler, raw);
@@ -155,7 +153,7 @@ fn meaning(
     let objects: Vec<(String, String)> = manifests.iter().map(identity_of).collect();
     filler.problems.extend(fill::check_exposed(raw, expose.as_ref(), &objects));
     diagnostics.extend(repeated(&manifests, &namespace));
-    Some(Config {
+    Config {
         path: request.path.to_owned(),
         root: filler.root.clone(),
         cluster: fill::cluster(filler, raw),
@@ -170,7 +168,7 @@ fn meaning(
         images,
         manifests,
         expose,
-    })
+    }
 }
 
 /// The keys of a Secret's values.

@@ -31,17 +31,16 @@ pub(super) fn read(file: &mut SourceFile, reading: &Reading<'_>) -> (Vec<Manifes
     for document in documents {
         let document = substituted(document, file, reading, &mut problems);
         for object in taken_apart(&document) {
-            match check(object) {
-                Err(problem) => problems.push(problem),
-                Ok(()) => {
-                    problems.extend(references::check(object, reading.known));
-                    objects.push(ManifestDocument {
-                        file: file.path.clone(),
-                        line: file.line_of(start(object).start),
-                        object: object.to_json(Dialect::Kubernetes),
-                    });
-                }
+            if let Err(problem) = check(object) {
+                problems.push(problem);
+                continue;
             }
+            problems.extend(references::check(object, reading.known));
+            objects.push(ManifestDocument {
+                file: file.path.clone(),
+                line: file.line_of(start(object).start),
+                object: object.to_json(Dialect::Kubernetes),
+            });
         }
     }
     (objects, problems)

@@ -19,6 +19,8 @@ mod scalar;
 pub(crate) mod schema;
 mod source;
 mod suggest;
+#[cfg(test)]
+mod tests;
 mod validate;
 mod variables;
 

@@ -332,7 +332,7 @@ mod tests {
         let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
         for level in 1..8 {
             let inner = format!("*a{}, ", level - 1).repeat(10);
-            text.push_str(&format!("a{level}: &a{level} [{inner}]\n"));
+            text = format!("{text}a{level}: &a{level} [{inner}]\n");
         }
         assert!(parse(&text).1[0].message.contains("more than"));
     }
