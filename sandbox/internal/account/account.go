@@ -40,23 +40,24 @@ type Account struct {
 
 // State is everything that exists in the account. It is what the snapshot file holds.
 type State struct {
-	ClockOffset  time.Duration                   `json:"clock_offset"`
-	Account      godo.Account                    `json:"account"`
-	Regions      []godo.Region                   `json:"regions"`
-	Sizes        []godo.Size                     `json:"sizes"`
-	Options      godo.KubernetesOptions          `json:"options"`
-	Clusters     []godo.KubernetesCluster        `json:"clusters"`
-	Registries   []godo.Registry                 `json:"registries"`
-	Subscription godo.RegistrySubscription       `json:"subscription"`
-	Tiers        []godo.RegistrySubscriptionTier `json:"tiers"`
-	Droplets     []godo.Droplet                  `json:"droplets"`
-	Volumes      []godo.Volume                   `json:"volumes"`
-	VPCs         []godo.VPC                      `json:"vpcs"`
-	Tags         []Tag                           `json:"tags"`
-	Firewalls    []godo.Firewall                 `json:"firewalls"`
-	Balancers    []Balancer                      `json:"balancers"`
-	Tokens       []Token                         `json:"tokens"`
-	Switches     Switches                        `json:"switches"`
+	ClockOffset        time.Duration                   `json:"clock_offset"`
+	Account            godo.Account                    `json:"account"`
+	Regions            []godo.Region                   `json:"regions"`
+	Sizes              []godo.Size                     `json:"sizes"`
+	Options            godo.KubernetesOptions          `json:"options"`
+	Clusters           []godo.KubernetesCluster        `json:"clusters"`
+	Registries         []godo.Registry                 `json:"registries"`
+	Subscription       godo.RegistrySubscription       `json:"subscription"`
+	Tiers              []godo.RegistrySubscriptionTier `json:"tiers"`
+	Droplets           []godo.Droplet                  `json:"droplets"`
+	Volumes            []godo.Volume                   `json:"volumes"`
+	VPCs               []godo.VPC                      `json:"vpcs"`
+	Tags               []Tag                           `json:"tags"`
+	Firewalls          []godo.Firewall                 `json:"firewalls"`
+	Balancers          []Balancer                      `json:"balancers"`
+	Tokens             []Token                         `json:"tokens"`
+	GarbageCollections []GarbageCollection             `json:"garbage_collections"`
+	Switches           Switches                        `json:"switches"`
 }
 
 // Open reads the account from the state folder, or seeds a new one if there is none.

@@ -17,6 +17,8 @@ type Switches struct {
 	PullSecretDelay Seconds `json:"pull_secret_delay_seconds"`
 	// RegistryTokenLifetime is how long a token of the registry's token service works.
 	RegistryTokenLifetime Seconds `json:"registry_token_lifetime_seconds"`
+	// GarbageCollection is how long the registry's garbage collection runs; until then nothing can be pushed.
+	GarbageCollection Seconds `json:"garbage_collection_seconds"`
 	// RegistryReadOnly refuses push tokens, as DigitalOcean does while it collects garbage.
 	RegistryReadOnly bool `json:"registry_read_only"`
 	// RequestsPerHour and RequestsPerMinute limit each token.
@@ -41,6 +43,7 @@ func defaultSwitches() Switches {
 		BalancerQuota:         20,
 		PullSecretDelay:       1,
 		RegistryTokenLifetime: 15 * 60,
+		GarbageCollection:     5,
 		RequestsPerHour:       5000,
 		RequestsPerMinute:     250,
 	}

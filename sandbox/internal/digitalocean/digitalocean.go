@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 
 	"github.com/digitalocean/godo"
 
@@ -101,6 +102,8 @@ type server struct {
 	signer    *signer
 	clusterCA string
 	creator   Creator
+
+	collecting sync.Mutex // held while garbage is collected
 }
 
 // New gives the API as a handler.

@@ -282,7 +282,7 @@ func (s *server) dockerCredentials(c *call) (reply, error) {
 		return reply{}, err
 	}
 	readWrite := c.query("read_write") == "true"
-	if missing := c.token.Missing(scopes("registry:update", "registry:create")); readWrite && len(missing) > 0 {
+	if missing := c.token.Missing(scopes("registry:create")); readWrite && len(missing) > 0 {
 		c.note = fmt.Sprintf("missing scopes: %v", missing)
 		return reply{}, errForbidden
 	}

@@ -165,13 +165,20 @@ func (s *server) allow(r *http.Request, token account.Token, scope string) (gran
 	return grant{kind, name, actions}, nil
 }
 
+// errCollecting is the answer to a push while garbage is collected.
+var errCollecting = &refusal{http.StatusUnauthorized, "UNAUTHORIZED", "registry is read-only: garbage collection is in progress"}
+
 // allowPush decides about pushing and deleting.
 func (s *server) allowPush(r *http.Request, token account.Token, name string) error {
 	if token.Kind == account.KindRegistry && !token.ReadWrite || token.Kind == account.KindAPI && !token.Has("registry:update") {
 		return &refusal{http.StatusForbidden, "DENIED", "the credential may only pull"}
 	}
 	if s.account.Switches().RegistryReadOnly {
-		return &refusal{http.StatusUnauthorized, "UNAUTHORIZED", "registry is read-only: garbage collection is in progress"}
+		return errCollecting
+	}
+	owner, _, _ := strings.Cut(name, "/")
+	if active, err := s.activeGarbage(r.Context(), owner); active != nil || err != nil {
+		return orElse(err, errCollecting)
 	}
 	limit := int(s.subscription().Tier.IncludedRepositories)
 	if limit == 0 {

@@ -3,10 +3,12 @@ package digitalocean_test
 import (
 	"encoding/json"
 	"net/http"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/digitalocean/godo"
 
@@ -85,6 +87,13 @@ var examples = map[string]example{
 	"DELETE /v2/registries/{registry}":  {path: registries, status: 204, missing: "/v2/registries/none"},
 	"GET /v2/registries/{registry}/docker-credentials": {path: registries + "/docker-credentials", status: 200,
 		missing: "/v2/registries/none/docker-credentials", invalid: "?expiry_seconds=soon"},
+	"POST /v2/registries/{registry}/garbage-collection": {path: registries + "/garbage-collection", body: `{"type":"unreferenced blobs only"}`, status: 201,
+		missing: "/v2/registries/none/garbage-collection", invalid: `{"type":"everything"}`},
+	"GET /v2/registries/{registry}/garbage-collection": {path: registries + "/garbage-collection", status: 200, missing: "/v2/registries/none/garbage-collection"},
+	"GET /v2/registries/{registry}/garbage-collections": {path: registries + "/garbage-collections", status: 200,
+		missing: "/v2/registries/none/garbage-collections", paged: "garbage_collections"},
+	"PUT /v2/registries/{registry}/garbage-collection/{uuid}": {path: registries + "/garbage-collection/<garbage>", body: `{"cancel":true}`, status: 200,
+		missing: registries + "/garbage-collection/<nothing>", invalid: `{"cancel":false}`},
 	"GET /v2/registries/{registry}/repositoriesV2": {path: registries + "/repositoriesV2", status: 200, images: true,
 		missing: "/v2/registries/none/repositoriesV2", paged: "repositories"},
 	"DELETE /v2/registries/{registry}/repositories/{repository}": {path: registries + "/repositories/web", status: 204, images: true,
@@ -106,6 +115,13 @@ var examples = map[string]example{
 	"POST /v2/registry/subscription":      {path: "/v2/registry/subscription", body: `{"tier_slug":"basic"}`, status: 200, invalid: `{"tier_slug":"gold"}`},
 	"POST /v2/registry/validate-name":     {path: "/v2/registry/validate-name", body: `{"name":"free"}`, status: 204, invalid: `{"name":"Not free"}`},
 	"GET /v2/registry/docker-credentials": {path: "/v2/registry/docker-credentials?read_write=true&expiry_seconds=60", status: 200},
+	"POST /v2/registry/{registry}/garbage-collection": {path: registryOld + "/garbage-collection", body: `{"type":"unreferenced blobs only"}`, status: 201,
+		missing: "/v2/registry/none/garbage-collection", invalid: `{"type":"everything"}`},
+	"GET /v2/registry/{registry}/garbage-collection": {path: registryOld + "/garbage-collection", status: 200, missing: "/v2/registry/none/garbage-collection"},
+	"GET /v2/registry/{registry}/garbage-collections": {path: registryOld + "/garbage-collections", status: 200,
+		missing: "/v2/registry/none/garbage-collections", paged: "garbage_collections"},
+	"PUT /v2/registry/{registry}/garbage-collection/{uuid}": {path: registryOld + "/garbage-collection/<garbage>", body: `{"cancel":true}`, status: 200,
+		missing: registryOld + "/garbage-collection/<nothing>", invalid: `{"cancel":false}`},
 	"GET /v2/registry/{registry}/repositoriesV2": {path: registryOld + "/repositoriesV2", status: 200, images: true,
 		missing: "/v2/registry/none/repositoriesV2", paged: "repositories"},
 	"GET /v2/registry/{registry}/repositories/{repository}/tags": {path: registryOld + "/repositories/web/tags", status: 200, images: true,
@@ -175,12 +191,27 @@ func newFixture(t *testing.T, pattern string, with example) *fixture {
 		firewall, balancer, pool = s.Firewalls[0].ID, s.Balancers[0].ID, s.Clusters[0].NodePools[0].ID
 	})
 	f.words = strings.NewReplacer("<cluster>", settings.ClusterID, "<nothing>", nothing, "<digest>", digest, "<pool>", pool,
-		"<firewall>", firewall, "<balancer>", balancer, "<vpc>", settings.VPCID, "<volume>", volumeID)
+		"<firewall>", firewall, "<balancer>", balancer, "<vpc>", settings.VPCID, "<volume>", volumeID, "<garbage>", garbageID)
 	return f
 }
 
-// volumeID is the id of a volume.
-const volumeID = "5ea00000-0000-4000-8000-0000000000b1"
+// Ids of a volume and of a garbage collection.
+const (
+	volumeID  = "5ea00000-0000-4000-8000-0000000000b1"
+	garbageID = "5ea00000-0000-4000-8000-0000000000c1"
+)
+
+// addGarbageCollections adds one that has ended, and one that runs unless the route is to start it.
+func (f *fixture) addGarbageCollections(s *account.State) {
+	for _, gc := range []godo.GarbageCollection{
+		{UUID: nothing, Status: "succeeded"}, {UUID: garbageID, Status: "waiting for write JWTs to expire"},
+	} {
+		gc.RegistryName, gc.Type = settings.RegistryName, godo.GCTypeUnreferencedBlobsOnly
+		if gc.Status == "succeeded" || !strings.HasPrefix(f.pattern, "POST ") {
+			s.GarbageCollections = append(s.GarbageCollections, account.GarbageCollection{GarbageCollection: gc, EndsAt: time.Now().Add(time.Hour)})
+		}
+	}
+}
 
 // addSecondOfEverything fills the account.
 func (f *fixture) addSecondOfEverything() {
@@ -207,6 +238,9 @@ func (f *fixture) addSecondOfEverything() {
 		vpc := account.Clone(s.VPCs[0])
 		vpc.ID, vpc.Default = "5ea00000-0000-4000-8000-0000000000fe", false
 		s.VPCs = append(s.VPCs, vpc)
+		if strings.Contains(f.pattern, "garbage") {
+			f.addGarbageCollections(s)
+		}
 		for _, id := range []string{volumeID, "5ea00000-0000-4000-8000-0000000000b2"} {
 			s.Volumes = append(s.Volumes, godo.Volume{ID: id, Name: id, SizeGigaBytes: 1, Region: &s.Regions[0], CreatedAt: cluster.CreatedAt,
 				DropletIDs: []int{}, Tags: []string{}})
@@ -265,6 +299,7 @@ func TestEveryRoute(t *testing.T) {
 // checkRoute tries a route in all ways; the one that succeeds comes last, for it may delete the object.
 func checkRoute(t *testing.T, route digitalocean.RouteOfTest, how example) {
 	f := newFixture(t, route.Pattern, how)
+	f.validator.checkScopes(route.Pattern, f.words.Replace(how.path), route.Scopes)
 	f.send("dop_v1_wrong", how.path, how.body, http.StatusUnauthorized)
 	f.send("", how.path, how.body, http.StatusUnauthorized)
 	for _, missing := range route.Scopes {
@@ -378,5 +413,66 @@ func TestServerErrors(t *testing.T) {
 		if response, _ := b.call("GET", "/v2/account", settings.Token, ""); response.StatusCode != status {
 			t.Errorf("%s, want %d", response.Status, status)
 		}
+	}
+}
+
+// TestNothingIsUnknown: whatever DigitalOcean describes is answered, or refused as not emulated; never as unknown.
+func TestNothingIsUnknown(t *testing.T) {
+	document, err := description()
+	if err != nil || document == nil {
+		t.Skipf("there is no description to compare with: %v", err)
+	}
+	b := newBench(t)
+	if err := b.Account.Switch(func(s *account.Switches) error { s.RequestsPerMinute = 10_000; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	wildcard := regexp.MustCompile(`\{[^}]*\}`)
+	for path, item := range document.Paths.Map() {
+		for method := range item.Operations() {
+			response, _ := b.call(method, wildcard.ReplaceAllString(path, "x"), settings.Token, "{}")
+			requests, _ := b.Account.Requests(0)
+			if last := requests[len(requests)-1]; last.Note == "unknown route" {
+				t.Errorf("%s %s: %s, %s", method, path, response.Status, last.Note)
+			}
+		}
+	}
+}
+
+// TestGarbageCollection: pushes stop until it is over, and then the garbage is really gone.
+func TestGarbageCollection(t *testing.T) {
+	b, ctx := newBench(t), t.Context()
+	b.startRegistry()
+	b.push("web:v1")
+	kept := b.push("web:v1") // the first one has no tag any more
+	official := b.godo(settings.Token)
+	started, _, err := official.Registry.StartGarbageCollection(ctx, settings.RegistryName,
+		&godo.StartGarbageCollectionRequest{Type: godo.GCTypeUntaggedManifestsAndUnreferencedBlobs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	writer, push := b.credential(true, 0), "repository:"+settings.RegistryName+"/web:push"
+	if status, _, _ := b.askToken("GET", "x", writer, push); status != http.StatusUnauthorized {
+		t.Errorf("a push meanwhile: %d", status)
+	}
+	if active, _, err := official.Registry.GetGarbageCollection(ctx, settings.RegistryName); err != nil || active.UUID != started.UUID {
+		t.Errorf("active: %v, %v", active, err)
+	}
+	if err := b.Account.Advance(time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if status, _, _ := b.askToken("GET", "x", writer, push); status != http.StatusOK {
+		t.Errorf("a push afterwards: %d", status)
+	}
+	if _, response, _ := official.Registry.GetGarbageCollection(ctx, settings.RegistryName); response.StatusCode != http.StatusNotFound {
+		t.Errorf("active afterwards: %s", response.Status)
+	}
+	all, _, err := official.Registry.ListGarbageCollections(ctx, settings.RegistryName, nil)
+	// The manifest, its configuration and its layer.
+	if err != nil || len(all) != 1 || all[0].Status != "succeeded" || all[0].BlobsDeleted != 3 || all[0].FreedBytes == 0 {
+		t.Errorf("ended: %+v, %v", all, err)
+	}
+	left, _, err := official.Registry.ListRepositoryManifests(ctx, settings.RegistryName, "web", nil)
+	if err != nil || len(left) != 1 || left[0].Digest != kept {
+		t.Errorf("left: %+v, %v", left, err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -24,6 +25,7 @@ import (
 // message, and the reason.
 var allowed = map[[2]string]string{
 	{"GET /v2/account", `property "droplet_limit" is missing`}: "the same description says that it is hidden from tokens without droplet:read",
+	{"GET /v2/volumes", "scopes"}:                              "the description adds api:read and api:write there, which no token can have",
 	{"GET /v2/droplets", "Value is not nullable"}:              nextBackupWindow,
 	{"GET /v2/droplets/{id}", "Value is not nullable"}:         nextBackupWindow,
 }
@@ -52,7 +54,7 @@ func findDescription() (string, bool) {
 }
 
 // description loads it once for all tests; nil where it is not to be found.
-var description = sync.OnceValues(func() (routers.Router, error) {
+var description = sync.OnceValues(func() (*openapi3.T, error) {
 	path, found := findDescription()
 	if !found {
 		fmt.Printf("%s is not here: the answers are not compared with it (set SEAWAY_SHARED_DATA to its folder)\n", descriptionFile)
@@ -63,6 +65,15 @@ var description = sync.OnceValues(func() (routers.Router, error) {
 		return nil, err
 	}
 	document.Servers = nil // any address
+	return document, nil
+})
+
+// described finds the operation of a request; nil where there is no description.
+var described = sync.OnceValues(func() (routers.Router, error) {
+	document, err := description()
+	if err != nil || document == nil {
+		return nil, err
+	}
 	return gorillamux.NewRouter(document)
 })
 
@@ -75,7 +86,7 @@ type validator struct {
 // newValidator loads the description.
 func newValidator(t *testing.T) *validator {
 	t.Helper()
-	router, err := description()
+	router, err := described()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,6 +125,34 @@ func (v *validator) check(pattern, method, path, body string, response *http.Res
 	}
 	if err := openapi3filter.ValidateResponse(context.Background(), answer); err != nil {
 		v.report(pattern, fmt.Errorf("answer %d: %w", response.StatusCode, err))
+	}
+}
+
+// checkScopes compares the scopes of a route with those of the description.
+func (v *validator) checkScopes(pattern, path string, scopes []string) {
+	v.t.Helper()
+	if v.router == nil {
+		return
+	}
+	method, _, _ := strings.Cut(pattern, " ")
+	request, err := http.NewRequest(method, "http://api"+path, nil)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	route, _, err := v.router.FindRoute(request)
+	if err != nil {
+		v.report(pattern, fmt.Errorf("route %s: %w", path, err))
+		return
+	}
+	var needed []string
+	for _, requirement := range *route.Operation.Security {
+		for _, names := range requirement {
+			needed = append(needed, names...)
+		}
+	}
+	slices.Sort(needed)
+	if given := slices.Sorted(slices.Values(scopes)); !slices.Equal(given, needed) {
+		v.report(pattern, fmt.Errorf("scopes %v, described are %v", given, needed))
 	}
 }
 
@@ -159,9 +198,9 @@ func allowance(pattern, difference string) ([2]string, bool) {
 // TestMain checks after all tests that every allowance was needed.
 func TestMain(m *testing.M) {
 	status := m.Run()
-	router, _ := description()
+	document, _ := description()
 	for entry, reason := range allowed {
-		if _, needed := used.Load(entry); !needed && status == 0 && router != nil && allRun() {
+		if _, needed := used.Load(entry); !needed && status == 0 && document != nil && allRun() {
 			fmt.Printf("nothing needs the allowance %q (%s) any more\n", entry, reason)
 			status = 1
 		}

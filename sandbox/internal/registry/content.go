@@ -252,3 +252,63 @@ func (c *Content) Usage(ctx context.Context, registry string) (int64, error) {
 	}
 	return used, nil
 }
+
+// Collect collects the garbage of one registry, for real: manifests that no tag leads to, and blobs that no manifest
+// names. It gives how many blobs went and how many bytes that freed.
+func (c *Content) Collect(ctx context.Context, registry string, manifests, blobs bool) (count int, bytes int64, err error) {
+	names, err := c.Repositories(ctx)
+	if err != nil || len(names) == 0 {
+		return 0, 0, err
+	}
+	for _, name := range names {
+		if manifests && strings.HasPrefix(name, registry+"/") {
+			if err := c.deleteUntagged(ctx, name); err != nil {
+				return 0, 0, err
+			}
+		}
+	}
+	if !blobs {
+		return 0, 0, nil
+	}
+	countBefore, bytesBefore, err := c.blobs(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	if err := storage.MarkAndSweep(ctx, c.driver, c.namespace, storage.GCOpts{Quiet: true}); err != nil {
+		return 0, 0, err
+	}
+	countAfter, bytesAfter, err := c.blobs(ctx)
+	return countBefore - countAfter, bytesBefore - bytesAfter, err
+}
+
+// deleteUntagged removes the manifests of a repository that have no tag and are not a part of one that has.
+func (c *Content) deleteUntagged(ctx context.Context, name string) error {
+	manifests, err := c.Manifests(ctx, name)
+	if err != nil {
+		return err
+	}
+	needed := map[string]bool{}
+	for _, manifest := range manifests {
+		for _, blob := range manifest.Blobs {
+			needed[blob.Digest] = needed[blob.Digest] || len(manifest.Tags) > 0
+		}
+	}
+	for _, manifest := range manifests {
+		if len(manifest.Tags) == 0 && !needed[manifest.Digest] {
+			if err := c.DeleteManifest(ctx, name, manifest.Digest); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// blobs counts all blobs, manifests among them, and their bytes.
+func (c *Content) blobs(ctx context.Context) (count int, bytes int64, err error) {
+	err = c.namespace.Blobs().Enumerate(ctx, func(found digest.Digest) error {
+		described, err := c.namespace.BlobStatter().Stat(ctx, found)
+		count, bytes = count+1, bytes+described.Size
+		return err
+	})
+	return count, bytes, err
+}
