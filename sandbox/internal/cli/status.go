@@ -33,7 +33,7 @@ func status(ctx context.Context, s settings.Settings, asJSON bool) error {
 		err = json.NewEncoder(os.Stdout).Encode(all)
 	} else {
 		for _, part := range all {
-			fmt.Printf("%-13s %-9s %s\n", part.Part, part.State, part.Detail)
+			fmt.Printf("%-17s %-9s %s\n", part.Part, part.State, part.Detail)
 		}
 	}
 	for _, part := range all {

@@ -102,9 +102,9 @@ func follow(ctx context.Context, s settings.Settings) error {
 func tell(s settings.Settings, status supervisor.Status) {
 	switch status.State {
 	case supervisor.Ready:
-		fmt.Printf("%-13s ready   %6.1f s  %s\n", status.Part, status.Elapsed.Seconds(), status.Detail)
+		fmt.Printf("%-17s ready   %6.1f s  %s\n", status.Part, status.Elapsed.Seconds(), status.Detail)
 	case supervisor.Failed:
-		fmt.Printf("%-13s FAILED  %6.1f s  %s\n", status.Part, status.Elapsed.Seconds(), status.Detail)
+		fmt.Printf("%-17s FAILED  %6.1f s  %s\n", status.Part, status.Elapsed.Seconds(), status.Detail)
 		for _, line := range tail(s.Log(status.Part), 10) {
 			fmt.Println("    ", line)
 		}

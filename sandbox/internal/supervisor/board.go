@@ -40,6 +40,18 @@ func (b *Board) snapshot() ([]Status, <-chan struct{}) {
 	return all, b.changed
 }
 
+// unfinished are the parts that have not ended.
+func (b *Board) unfinished() []string {
+	all, _ := b.snapshot()
+	var names []string
+	for _, status := range all {
+		if status.State != Stopped && status.State != Failed {
+			names = append(names, status.Part)
+		}
+	}
+	return names
+}
+
 // Settled tells whether nothing is on its way any more, and which parts failed. A part that waits for a failed one
 // does not hold the others up.
 func Settled(all []Status) (settled bool, failed []Status) {

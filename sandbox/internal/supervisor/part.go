@@ -24,8 +24,11 @@ type Part struct {
 	Run func(ctx context.Context, ready func(detail string)) error
 }
 
-// runAll starts every part as soon as those that it needs are ready, and returns when all have ended. A part that fails
-// is told on the board; the others go on, so that people can look at what is left.
+// grace is how long parts may take to end when they are told to. What does not end is killed with the supervisor.
+const grace = 3 * time.Second
+
+// runAll starts every part as soon as those that it needs are ready, and returns when ctx has ended and all parts too.
+// A part that fails is told on the board; the others go on, so that people can look at what is left.
 func runAll(ctx context.Context, parts []Part, board *Board, log *slog.Logger) {
 	readiness := map[string]chan struct{}{}
 	for _, part := range parts {
@@ -42,7 +45,14 @@ func runAll(ctx context.Context, parts []Part, board *Board, log *slog.Logger) {
 			}
 		})
 	}
-	all.Wait()
+	ended := make(chan struct{})
+	go func() { all.Wait(); close(ended) }()
+	<-ctx.Done()
+	select {
+	case <-ended:
+	case <-time.After(grace):
+		log.Error("parts do not end when told to", "parts", board.unfinished())
+	}
 }
 
 // await waits for what a part needs, and for what it comes after if that was chosen.

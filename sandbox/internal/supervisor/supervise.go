@@ -44,7 +44,6 @@ func Supervise(s settings.Settings, names []string) error {
 	server := &http.Server{Handler: newServer(board, whole, stop)}
 	go server.Serve(socket) //nolint:errcheck // always ErrServerClosed, or the next `up` says that nobody answers
 	runAll(ctx, parts, board, whole.log)
-	<-ctx.Done() // when all parts failed, their causes can still be asked for
 	err = cleanup.Run(s)
 	return errors.Join(err, server.Close())
 }
