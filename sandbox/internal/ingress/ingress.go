@@ -87,6 +87,9 @@ func install(ctx context.Context, client *kube.Client, config Config) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", config.Definitions, err)
 	}
+	for _, definition := range defined {
+		unstructured.RemoveNestedField(definition.Object, "status") // the generator of the files leaves an empty one
+	}
 	if err := client.ApplyAll(ctx, defined); err != nil {
 		return err
 	}
