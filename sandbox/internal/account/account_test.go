@@ -205,3 +205,19 @@ func TestRequestLog(t *testing.T) {
 		t.Errorf("%+v, %d", seen, last)
 	}
 }
+
+// TestSystemToken: a part has a name of its own in the log, and keeps its token over a reset.
+func TestSystemToken(t *testing.T) {
+	a := open(t, t.TempDir())
+	first, err := a.SystemToken("cloud-controller")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Reset(); err != nil {
+		t.Fatal(err)
+	}
+	found, err := a.Authenticate(first.Value)
+	if err != nil || found.Name != "integration-cloud-controller" || !found.Has("load_balancer:create") {
+		t.Errorf("%+v, %v", found, err)
+	}
+}

@@ -185,14 +185,26 @@ const integrationPrefix = "integration-"
 // integration puts it into a cluster. It makes the credential at the first call and gives the same one afterwards, as
 // long as it works.
 func (a *Account) PullCredential(registry string) (user, password string, err error) {
-	name := integrationPrefix + registry
-	for _, token := range a.Tokens() {
-		if token.Name == name && !token.Revoked {
-			return token.Value, token.Value, nil
-		}
-	}
-	token, err := a.mint(Token{Name: name, Kind: KindRegistry, Registry: registry}, 0)
+	token, err := a.integration(Token{Name: integrationPrefix + registry, Kind: KindRegistry, Registry: registry})
 	return token.Value, token.Value, err
+}
+
+// SystemToken gives a token for the API to a part of the sandbox, so that the request log tells its requests from those
+// of a client: its name there is integration-PART. It is made and kept as PullCredential's is.
+func (a *Account) SystemToken(part string) (Token, error) {
+	return a.integration(Token{Name: integrationPrefix + part, Kind: KindAPI, Scopes: []string{AllScopes}})
+}
+
+// integration finds a token by its name, and mints the one that is given if none works.
+func (a *Account) integration(wanted Token) (Token, error) {
+	a.mu.Lock()
+	at := slices.IndexFunc(a.state.Tokens, func(t Token) bool { return t.Name == wanted.Name && a.validity(t) == nil })
+	if at >= 0 {
+		defer a.mu.Unlock()
+		return a.state.Tokens[at], nil
+	}
+	a.mu.Unlock()
+	return a.mint(wanted, 0)
 }
 
 // DockerConfig is a Docker configuration file that holds this credential for registry.digitalocean.com.

@@ -149,8 +149,12 @@ func (s *sandbox) runPullSecrets(ctx context.Context, log *slog.Logger, ready fu
 }
 
 func (s *sandbox) runCloudController(ctx context.Context, log *slog.Logger, ready func(string)) error {
+	token, err := s.account.SystemToken("cloud-controller") // a name of its own in the request log
+	if err != nil {
+		return err
+	}
 	return cloudcontroller.Run(ctx, cloudcontroller.Config{
-		Kubeconfig: s.settings.AdminKubeconfig(), APIURL: s.settings.URL(settings.PortDigitalOcean), Token: settings.Token,
+		Kubeconfig: s.settings.AdminKubeconfig(), APIURL: s.settings.URL(settings.PortDigitalOcean), Token: token.Value,
 		ClusterID: settings.ClusterID, Region: settings.Region, VPCID: settings.VPCID, Log: log,
 		Retry: func() time.Duration { return s.account.Switches().BalancerRetry.Duration() },
 	}, ready)
