@@ -193,8 +193,7 @@ impl Cause {
             return application(format!("`{instruction}` failed with exit code {code}"), hint);
         }
         if message.contains("parse error") || message.contains("unknown instruction") {
-            let problem = message.rsplit_once(": ").map_or(message, |(_, problem)| problem);
-            return application(format!("the Dockerfile has an error: {problem}"), None);
+            return application(format!("the Dockerfile has an error: {}", parse_problem(message)), None);
         }
         if message.contains("failed to calculate checksum") || message.contains("failed to compute cache key") {
             let path = message.split('"').nth(1).unwrap_or_default();
@@ -235,6 +234,14 @@ impl Cause {
         }
         application(format!("the build failed: {message}"), None)
     }
+}
+
+/// What a parser says, without where: the line is shown beside it.
+fn parse_problem(message: &str) -> &str {
+    let after = message.rsplit_once("parse error").map_or(message, |(_, after)| after);
+    let rest = after.trim_start_matches(" on").trim_start().strip_prefix("line ");
+    let rest = rest.map(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit()).trim_start_matches(": "));
+    rest.unwrap_or(after.trim_start_matches(": "))
 }
 
 /// The exit code in a message: `… exit code: 3`.
@@ -313,7 +320,7 @@ mod tests {
                 "dockerfile parse error line 3: unknown instruction: RUNN",
                 None,
                 FailureKind::Application,
-                "the Dockerfile has an error: RUNN",
+                "the Dockerfile has an error: unknown instruction: RUNN",
             ),
             (
                 r#"failed to compute cache key: "/gone" not found: not found"#,

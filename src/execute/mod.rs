@@ -82,4 +82,6 @@ async fn perform(run: Arc<Progress>, operation: Operation) -> Ended {
 }
 
 #[cfg(test)]
+mod sandbox_tests;
+#[cfg(test)]
 mod tests;
