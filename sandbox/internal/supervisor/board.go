@@ -52,19 +52,15 @@ func (b *Board) unfinished() []string {
 	return names
 }
 
-// Settled tells whether nothing is on its way any more, and which parts failed. A part that waits for a failed one
-// does not hold the others up.
+// Settled tells whether nothing is on its way any more, and which parts failed.
 func Settled(all []Status) (settled bool, failed []Status) {
-	waiting := false
 	for _, status := range all {
 		switch status.State {
-		case Starting:
+		case Waiting, Starting:
 			return false, nil
-		case Waiting:
-			waiting = true
 		case Failed, Stopped:
 			failed = append(failed, status)
 		}
 	}
-	return len(all) > 0 && (!waiting || len(failed) > 0), failed
+	return len(all) > 0, failed
 }

@@ -30,20 +30,14 @@ const grace = 3 * time.Second
 // runAll starts every part as soon as those that it needs are ready, and returns when ctx has ended and all parts too.
 // A part that fails is told on the board; the others go on, so that people can look at what is left.
 func runAll(ctx context.Context, parts []Part, board *Board, log *slog.Logger) {
-	readiness := map[string]chan struct{}{}
+	gates := map[string]*gate{}
 	for _, part := range parts {
-		readiness[part.Name] = make(chan struct{})
+		gates[part.Name] = &gate{ready: make(chan struct{}), failed: make(chan struct{})}
 		board.set(part.Name, Waiting, "")
 	}
 	var all sync.WaitGroup
 	for _, part := range parts {
-		all.Go(func() {
-			if await(ctx, part, readiness) {
-				runOne(ctx, part, board, log, readiness[part.Name])
-			} else {
-				board.set(part.Name, Stopped, "")
-			}
-		})
+		all.Go(func() { runOne(ctx, part, board, log, gates) })
 	}
 	ended := make(chan struct{})
 	go func() { all.Wait(); close(ended) }()
@@ -55,44 +49,54 @@ func runAll(ctx context.Context, parts []Part, board *Board, log *slog.Logger) {
 	}
 }
 
-// await waits for what a part needs, and for what it comes after if that was chosen.
-func await(ctx context.Context, part Part, readiness map[string]chan struct{}) bool {
-	for _, need := range slices.Concat(part.Needs, part.After) {
-		if readiness[need] == nil {
-			continue
+// gate is what other parts wait at. At most one of its channels is ever closed.
+type gate struct{ ready, failed chan struct{} }
+
+// await waits for what a part needs, and for what it comes after if that was chosen. What it only comes after may fail.
+func await(ctx context.Context, part Part, gates map[string]*gate) error {
+	for _, name := range slices.Concat(part.Needs, part.After) {
+		if gates[name] == nil {
+			continue // not chosen
 		}
 		select {
-		case <-readiness[need]:
+		case <-gates[name].ready:
+		case <-gates[name].failed:
+			if slices.Contains(part.Needs, name) {
+				return fmt.Errorf("it needs %s, which failed", name)
+			}
 		case <-ctx.Done():
-			return false
+			return ctx.Err()
 		}
 	}
-	return true
+	return nil
 }
 
-func runOne(ctx context.Context, part Part, board *Board, log *slog.Logger, isReady chan struct{}) {
-	board.set(part.Name, Starting, "")
-	var once sync.Once
-	err := guard(func() error {
-		return part.Run(ctx, func(detail string) {
-			once.Do(func() {
+// runOne waits for its turn, runs a part to its end and tells the board.
+func runOne(ctx context.Context, part Part, board *Board, log *slog.Logger, gates map[string]*gate) {
+	var opened sync.Once
+	err := await(ctx, part, gates)
+	if err == nil {
+		board.set(part.Name, Starting, "")
+		err = guard(func() error {
+			return part.Run(ctx, func(detail string) {
 				board.set(part.Name, Ready, detail)
-				close(isReady)
+				opened.Do(func() { close(gates[part.Name].ready) })
 			})
 		})
-	})
-	switch {
-	case ctx.Err() != nil:
-		if err != nil {
+		if err == nil && ctx.Err() == nil {
+			err = errors.New("it ended by itself")
+		}
+	}
+	if ctx.Err() != nil {
+		if err != nil && !errors.Is(err, ctx.Err()) {
 			log.Error("part ended badly", "part", part.Name, "cause", err)
 		}
 		board.set(part.Name, Stopped, "")
-	case err == nil:
-		board.set(part.Name, Failed, "it ended by itself")
-	default:
-		log.Error("part failed", "part", part.Name, "cause", err)
-		board.set(part.Name, Failed, err.Error())
+		return
 	}
+	log.Error("part failed", "part", part.Name, "cause", err)
+	board.set(part.Name, Failed, err.Error())
+	opened.Do(func() { close(gates[part.Name].failed) })
 }
 
 // guard turns a panic of a part into its failure: one part must not take the others with it.
