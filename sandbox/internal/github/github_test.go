@@ -95,7 +95,9 @@ func (b *bench) callAs(token, method, address, body string) answer {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	return answer{response.StatusCode, response.Header, string(content)}
+	got := answer{response.StatusCode, response.Header, string(content)}
+	compare(b.t, method, strings.TrimPrefix(strings.TrimPrefix(address, b.url), "/api/v3"), body, got)
+	return got
 }
 
 // TestCommentLife: made by the bot, edited by PATCH and by nothing else, deleted.

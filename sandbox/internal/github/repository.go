@@ -3,14 +3,16 @@ package github
 import (
 	"hash/fnv"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/seaway-deploy/seaway/sandbox/internal/settings"
 )
 
-// page addresses for people.
+// website begins the addresses for people.
 const website = "https://github.com/"
+
+// seeded is when everything that is seeded was made.
+const seeded = "2026-01-01T00:00:00Z"
 
 // wireUser makes the short form of a user, as it is in every other object.
 func wireUser(c *call, login string) map[string]any {
@@ -39,7 +41,15 @@ func (s *Server) getUser(c *call) (int, any, error) {
 	if strings.HasSuffix(c.login, "[bot]") {
 		return 0, nil, errIntegration
 	}
-	return http.StatusOK, wireUser(c, c.login), nil
+	user := wireUser(c, c.login)
+	for _, count := range []string{"public_repos", "public_gists", "followers", "following"} {
+		user[count] = 0
+	}
+	for _, unset := range []string{"name", "company", "blog", "location", "email", "hireable", "bio"} {
+		user[unset] = nil
+	}
+	user["created_at"], user["updated_at"], user["user_view_type"] = seeded, seeded, "public"
+	return http.StatusOK, user, nil
 }
 
 // viewer answers the one GraphQL query that tells any token who it is: `{viewer{login}}`.
@@ -63,18 +73,41 @@ func (s *Server) getRateLimit(c *call) (int, any, error) {
 	defer s.mu.Unlock()
 	used := s.state.used[c.login]
 	core := map[string]any{"limit": requestsPerHour, "used": used, "remaining": max(0, requestsPerHour-used), "reset": s.state.hourEnds.Unix()}
-	return http.StatusOK, map[string]any{"resources": map[string]any{"core": core}, "rate": core}, nil
+	return http.StatusOK, map[string]any{"resources": map[string]any{"core": core, "search": core}, "rate": core}, nil
+}
+
+// repositoryLists are the parts of a repository that have an address of their own.
+var repositoryLists = []string{
+	"assignees", "branches", "collaborators", "comments", "commits", "contributors", "deployments", "downloads", "events", "forks",
+	"hooks", "issues", "keys", "labels", "languages", "merges", "milestones", "notifications", "pulls", "releases", "stargazers",
+	"statuses", "subscribers", "subscription", "tags", "teams", "archive", "compare", "contents",
 }
 
 // wireRepository makes the answer for the repository.
 func wireRepository(c *call) map[string]any {
 	owner, name, _ := strings.Cut(settings.GitHubRepo, "/")
-	return map[string]any{
+	api, page := c.base()+"/repos/"+settings.GitHubRepo, website+settings.GitHubRepo
+	repository := map[string]any{
 		"id": 42, "node_id": "R_42", "name": name, "full_name": settings.GitHubRepo, "private": false, "fork": false,
-		"owner": wireUser(c, owner), "html_url": website + settings.GitHubRepo, "description": nil,
-		"url": c.base() + "/repos/" + settings.GitHubRepo, "default_branch": "main", "visibility": "public",
+		"owner": wireUser(c, owner), "html_url": page, "description": nil, "url": api, "default_branch": "main", "visibility": "public",
 		"permissions": map[string]bool{"admin": false, "maintain": false, "push": true, "triage": true, "pull": true},
+		"clone_url":   page + ".git", "git_url": "git://github.com/" + settings.GitHubRepo + ".git", "svn_url": page,
+		"ssh_url": "git@github.com:" + settings.GitHubRepo + ".git", "mirror_url": nil, "homepage": nil, "language": nil, "license": nil,
+		"archived": false, "disabled": false, "has_downloads": true, "has_issues": true, "has_projects": true, "has_wiki": true,
+		"has_pages": false, "has_discussions": false, "created_at": seeded, "updated_at": seeded, "pushed_at": seeded, "topics": []any{},
+		"git_commits_url": api + "/git/commits{/sha}", "git_refs_url": api + "/git/refs{/sha}", "git_tags_url": api + "/git/tags{/sha}",
+		"blobs_url": api + "/git/blobs{/sha}", "trees_url": api + "/git/trees{/sha}", "issue_events_url": api + "/issues/events{/number}",
+		"issue_comment_url": api + "/issues/comments{/number}", "is_template": false, "allow_forking": true,
+		"web_commit_signoff_required": false,
 	}
+	for _, list := range repositoryLists {
+		repository[list+"_url"] = api + "/" + list
+	}
+	for _, count := range []string{"forks", "forks_count", "network_count", "open_issues", "open_issues_count", "size", "stargazers_count",
+		"subscribers_count", "watchers", "watchers_count"} {
+		repository[count] = 0
+	}
+	return repository
 }
 
 // getRepository answers with the repository.
@@ -89,73 +122,4 @@ func (s *Server) getPermission(c *call) (int, any, error) {
 		permission = "write"
 	}
 	return http.StatusOK, map[string]any{"permission": permission, "role_name": permission, "user": wireUser(c, login)}, nil
-}
-
-// wirePull makes the answer for one pull request.
-func wirePull(c *call, p Pull) map[string]any {
-	number := itoa(int64(p.Number))
-	api, page := c.base()+"/repos/"+settings.GitHubRepo, website+settings.GitHubRepo+"/pull/"+number
-	owner, _, _ := strings.Cut(settings.GitHubRepo, "/")
-	branch := func(ref, sha string) map[string]any {
-		return map[string]any{"label": owner + ":" + ref, "ref": ref, "sha": sha, "user": wireUser(c, owner), "repo": wireRepository(c)}
-	}
-	return map[string]any{
-		"id": 4200 + p.Number, "node_id": "PR_" + number, "number": p.Number, "state": p.State, "locked": false, "title": p.Title,
-		"user": wireUser(c, User), "body": nil, "labels": []any{}, "assignees": []any{}, "draft": p.Draft, "merged": p.Merged,
-		"merge_commit_sha": nil, "mergeable": true, "author_association": "CONTRIBUTOR",
-		"created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z", "closed_at": nil, "merged_at": nil,
-		"url": api + "/pulls/" + number, "html_url": page, "diff_url": page + ".diff", "patch_url": page + ".patch",
-		"issue_url": api + "/issues/" + number, "comments_url": api + "/issues/" + number + "/comments",
-		"commits_url": api + "/pulls/" + number + "/commits", "statuses_url": api + "/statuses/" + p.SHA,
-		"review_comments_url": api + "/pulls/" + number + "/comments", "review_comment_url": api + "/pulls/comments{/number}",
-		"head": branch(HeadRef, p.SHA), "base": branch("main", BaseSHA),
-	}
-}
-
-// pull finds the pull request of a call's path.
-func (s *Server) pull(c *call) (Pull, error) {
-	number, err := c.number("number")
-	if err != nil {
-		return Pull{}, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	pull, found := s.state.pulls[int(number)]
-	if !found {
-		return Pull{}, errNotFound
-	}
-	return *pull, nil
-}
-
-// getPull answers with one pull request.
-func (s *Server) getPull(c *call) (int, any, error) {
-	pull, err := s.pull(c)
-	if err != nil {
-		return 0, nil, err
-	}
-	return http.StatusOK, wirePull(c, pull), nil
-}
-
-// listPulls lists pull requests by state and by head, `OWNER:BRANCH`.
-func (s *Server) listPulls(c *call) (int, any, error) {
-	query := c.request.URL.Query()
-	s.mu.Lock()
-	var numbers []int
-	for number := range s.state.pulls {
-		numbers = append(numbers, number)
-	}
-	slices.Sort(numbers)
-	wires := []map[string]any{}
-	for _, number := range numbers {
-		pull := *s.state.pulls[number]
-		state, head := query.Get("state"), query.Get("head")
-		if state == "" {
-			state = "open"
-		}
-		if (state == "all" || state == pull.State) && (head == "" || strings.HasSuffix(head, ":"+HeadRef)) {
-			wires = append(wires, wirePull(c, pull))
-		}
-	}
-	s.mu.Unlock()
-	return http.StatusOK, page(c, wires), nil
 }
