@@ -9,6 +9,9 @@ use jiff::Timestamp;
 use serde_json::Value;
 use std::sync::Arc;
 
+/// A reason is cut after this many characters: it stands on the line of a table.
+const LONGEST_REASON: usize = 100;
+
 /// What the watches know around an object.
 struct Seen {
     /// `ReplicaSet` objects of its namespace.
@@ -76,7 +79,30 @@ pub(super) fn readiness(run: &Progress, object: &ObjectRef) -> Readiness {
         Readiness::Ready(_) | Readiness::Suspended(_) => None,
     };
     run.note_waiting(object, well);
-    if matches!(alone, Readiness::Failed(_)) && run.others_progress(object) { judge(true) } else { alone }
+    match alone {
+        Readiness::Failed(cause) if run.others_progress(object) => match judge(true) {
+            Readiness::Pending(state) => Readiness::Pending(format!("{state}: {}", cause.summary)),
+            settled => settled,
+        },
+        Readiness::Pending(state) => Readiness::Pending(with_reason(state, object, &seen.events, run.started)),
+        settled => settled,
+    }
+}
+
+/// What is being waited for, and why: the newest warning about an object or what it owns.
+fn with_reason(state: String, object: &ObjectRef, events: &[Value], since: Timestamp) -> String {
+    let since = since.to_string();
+    let theirs = |event: &&Value| {
+        let name = event["involvedObject"]["name"].as_str().unwrap_or_default();
+        let rest = name.strip_prefix(object.name.as_str());
+        event["type"] == "Warning" && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    };
+    let when = |event: &Value| event["lastTimestamp"].as_str().unwrap_or_default().to_owned();
+    let newest = events.iter().filter(theirs).filter(|event| when(event) >= since).max_by_key(|event| when(event));
+    match newest.and_then(|event| event["message"].as_str()?.lines().next()) {
+        Some(message) => format!("{state} ({})", message.chars().take(LONGEST_REASON).collect::<String>()),
+        None => state,
+    }
 }
 
 /// Why an object is not ready when its time is over.
@@ -102,4 +128,26 @@ fn judging(run: &Progress, object: &ObjectRef, others_progress: bool) -> Judging
 fn stand_in(object: &ObjectRef) -> Value {
     let metadata = serde_json::json!({ "name": object.name, "namespace": object.namespace });
     serde_json::json!({ "apiVersion": object.gvk.api_version(), "kind": object.gvk.kind, "metadata": metadata })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::GroupVersionKind;
+    use serde_json::json;
+
+    #[test]
+    fn the_newest_warning_says_why_it_takes_so_long() {
+        let event = |kind: &str, name: &str, when: &str, message: &str| json!({ "type": kind, "involvedObject": { "name": name }, "lastTimestamp": when, "message": message });
+        let events = [
+            event("Warning", "api-1-x", "2026-01-02T03:04:05Z", "old"),
+            event("Warning", "api-1-x", "2026-01-02T03:04:09Z", "Readiness probe failed"),
+            event("Normal", "api-1-x", "2026-01-02T03:04:10Z", "Pulled"),
+            event("Warning", "apidocs-1", "2026-01-02T03:04:11Z", "of another"),
+        ];
+        let api = ObjectRef::new(GroupVersionKind::new("apps/v1", "Deployment"), Some("todo"), "api");
+        let say = |since: &str| with_reason("0/1 ready".to_owned(), &api, &events, since.parse().unwrap());
+        assert_eq!(say("2026-01-02T03:04:06Z"), "0/1 ready (Readiness probe failed)");
+        assert_eq!(say("2026-01-02T03:05:00Z"), "0/1 ready");
+    }
 }

@@ -20,10 +20,17 @@ pub(crate) fn text(plan: &Plan) -> String {
         text.push_str(line.trim_end());
         text.push('\n');
     }
+    let mut alone = true;
     for operation in &plan.operations {
-        if let OperationKind::Apply { object, change } = &operation.kind {
-            text.push_str(&object_lines(object, change, &operation.reason));
+        let OperationKind::Apply { object, change } = &operation.kind else { continue };
+        let lines = object_lines(object, change, &operation.reason);
+        // Objects of one line stand together; one with fields stands apart.
+        let several = lines.lines().count() > 1;
+        if !lines.is_empty() && (alone || several) {
+            text.push('\n');
         }
+        alone = if lines.is_empty() { alone } else { several };
+        text.push_str(&lines);
     }
     text
 }
@@ -120,8 +127,7 @@ fn object_lines(object: &DesiredObject, change: &Change, reason: &str) -> String
         (true, None) => "rolls its pods".to_owned(),
         (false, _) => String::new(),
     };
-    let mut text = String::from("\n");
-    text.push_str(format!("{head:<COLUMN$}{effect}").trim_end());
+    let mut text = format!("{head:<COLUMN$}{effect}").trim_end().to_owned();
     text.push('\n');
     for line in field_lines(fields).into_iter().chain(kept.map(|kept| format!("    {kept}"))) {
         text.push_str(&line);

@@ -6,7 +6,7 @@ use super::{
 };
 use super::{Plan, Target, diff, graph};
 use crate::desired::{Desired, DesiredImage, DesiredObject, DesiredSource, SlotImage};
-use crate::model::Digest;
+use crate::model::{Digest, ObjectRef};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a run has to do so that what is desired comes to be.
@@ -181,14 +181,15 @@ impl Planner<'_> {
             .operations
             .iter()
             .filter_map(|operation| match operation.kind {
-                OperationKind::WaitReady { changed, .. } => Some((operation.id, changed)),
+                OperationKind::WaitReady { ref object, changed } => Some((operation.id, changed && runs_pods(object))),
                 _ => None,
             })
             .collect();
         let mut before: Vec<OperationId> = waits.iter().map(|(id, _)| *id).collect();
-        if waits.iter().any(|(_, changed)| *changed) {
+        let rolled: Vec<OperationId> = waits.iter().filter(|(_, rolled)| *rolled).map(|(id, _)| *id).collect();
+        if !rolled.is_empty() {
             let settle = OperationKind::Settle { rollout: self.desired.rollout.clone() };
-            before.push(self.add(settle, before.clone(), ""));
+            before.push(self.add(settle, rolled, ""));
         }
         before.extend(self.applies.values());
         let Some(expose) = self.desired.expose.clone() else { return };
@@ -222,6 +223,11 @@ fn reason(change: &Change, found: &ObservedObject) -> String {
         reason = format!("{reason}; {field} is left to {}", kept.owner);
     }
     reason
+}
+
+/// Whether an object runs pods, which may fall over again after they were ready.
+fn runs_pods(object: &ObjectRef) -> bool {
+    object.gvk.group == "apps" || object.kind() == "Pod"
 }
 
 /// Whether objects like this one become ready some time after they were applied.
@@ -279,7 +285,7 @@ mod tests {
                 "create Deployment api ← [0, 1]",
                 "wait Service web ← [2]",
                 "wait Deployment api ← [3]",
-                "settle ← [4, 5]",
+                "settle ← [5]",
                 "expose web ← [2]",
                 "smoke 1 ← [1, 2, 3, 4, 5, 6, 7]",
             ]
