@@ -22,7 +22,7 @@ pub(crate) use images::ImageDoors;
 
 use crate::error::{Failure, FailureKind};
 use crate::kubernetes::Cluster;
-use crate::plan::{Operation, OperationKind, Plan, verify};
+use crate::plan::{Operation, OperationId, OperationKind, Plan, verify};
 use progress::Progress;
 use scheduler::{Ended, Stop};
 use std::sync::Arc;
@@ -31,6 +31,8 @@ use tokio_util::sync::CancellationToken;
 /// The doors to the outside that operations use. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Doors {
+    /// What images come through.
+    pub(crate) images: ImageDoors,
     /// The cluster.
     pub(crate) cluster: Cluster,
     /// For smoke requests: it must not follow redirects, because a step may expect one.
@@ -69,15 +71,38 @@ pub(crate) async fn run(plan: Arc<Plan>, doors: &Doors, events: &Events, cancel:
 async fn perform(run: Arc<Progress>, operation: Operation) -> Ended {
     let id = operation.id;
     match operation.kind {
-        OperationKind::Build { .. } | OperationKind::Mirror { .. } | OperationKind::Reuse { .. } => {
-            let failure = Failure::new(FailureKind::Configuration, "images are not supported yet");
-            Ended::Failed(Box::new(failure.into()))
+        OperationKind::Build { image, content_key } => {
+            let made = build::build(&run.doors.images, &image, &content_key, id, &run.events, &run.stop.cancel).await;
+            image_ended(&run, id, made)
+        }
+        OperationKind::Mirror { image, digest, content_key } => {
+            let (doors, cancel) = (&run.doors.images, &run.stop.cancel);
+            let made = push::mirror(doors, &image, &digest, &content_key, id, &run.events, cancel).await;
+            image_ended(&run, id, made)
+        }
+        OperationKind::Reuse { image, digest } => {
+            let made = push::reuse(&run.doors.images, &image, &digest, id, &run.events, &run.stop.cancel).await;
+            image_ended(&run, id, made)
         }
         OperationKind::Apply { object, change } => apply::apply(&run, &object, &change).await.into(),
         OperationKind::WaitReady { object, .. } => wait::ready(&run, id, &object).await,
         OperationKind::Settle { rollout } => wait::settle(&run, id, &operation.needs, &rollout).await,
         OperationKind::Expose { expose } => expose::expose(&run, id, &expose).await,
         OperationKind::Smoke { steps, host } => smoke::smoke(&run, id, &steps, host.as_deref()).await.into(),
+    }
+}
+
+/// Notes what came of an image.
+fn image_ended(run: &Progress, id: OperationId, made: Result<ImageResult, Diagnosis>) -> Ended {
+    match made {
+        Ok(result) => {
+            run.learn(&result.key, result.digest.clone());
+            let detail = format!("{}  {}", result.how, result.detail);
+            run.events.send(EventKind::ImageReady { operation: id, result });
+            Ended::Done(detail)
+        }
+        Err(_) if run.stop.cancel.is_cancelled() => Ended::Stopped("stopped half-way".to_owned()),
+        Err(diagnosis) => Ended::Failed(Box::new(diagnosis)),
     }
 }
 

@@ -5,6 +5,7 @@ use crate::desired::Desired;
 use crate::kubernetes::fake::FakeServer;
 use crate::observe::cluster::survey;
 use crate::plan::{Observed, known_digests, plan, sample};
+use crate::registry;
 use serde_json::{Value, json};
 use std::sync::Once;
 use std::time::Duration;
@@ -33,6 +34,13 @@ fn server() -> FakeServer {
     server
 }
 
+/// Doors of which only the cluster's is used.
+fn doors(cluster: Cluster) -> Doors {
+    let registry = registry::Client::new(registry::Hosts::new(None, Vec::new()), registry::Logins::new(None));
+    let images = ImageDoors { registry, builder: crate::docker::Builder::default() };
+    Doors { images, cluster, http: reqwest::Client::new() }
+}
+
 /// Surveys, plans and runs.
 async fn deploy(
     server: &FakeServer,
@@ -46,7 +54,7 @@ async fn deploy(
     observed.objects = survey(desired, &digests, &cluster).await.unwrap();
     let plan = Arc::new(plan(desired, observed));
     let (events, receiver) = Events::channel();
-    let doors = Doors { cluster, http: reqwest::Client::new() };
+    let doors = doors(cluster);
     (run(plan, &doors, &events, cancel).await, receiver)
 }
 
@@ -166,7 +174,7 @@ async fn what_is_refused_on_the_way_is_wrong_configuration() {
     let cluster = server.cluster().await;
     let observed = sample::absent(&set);
     server.refuse("settings", 422, json!({ "kind": "Status", "code": 422, "message": "data: too long" }));
-    let doors = Doors { cluster, http: reqwest::Client::new() };
+    let doors = doors(cluster);
     let (events, _receiver) = Events::channel();
     let outcome = run(Arc::new(plan(&set, observed)), &doors, &events, CancellationToken::new()).await;
     assert_eq!(outcome.failures[0].failure.messages, ["the API server refuses ConfigMap settings", "data: too long"]);

@@ -49,21 +49,21 @@ fn foreign(slot: &crate::desired::ImageSlot) -> Option<&Reference> {
 
 /// What the registry knows of one desired image.
 async fn observe(image: &DesiredImage, registry: &registry::Client) -> Result<ObservedImage, Failure> {
-    let (content_key, target) = match &image.source {
+    let (content_key, target, source) = match &image.source {
         DesiredSource::Build(build) => {
             let key = content_key(image, build, registry).await?;
-            (key.clone(), key)
+            (key.clone(), key, None)
         }
         DesiredSource::Mirror(source) => {
             // A mirror keeps its digest, so the digest itself is looked for.
             let found = registry.platform_manifest(source, &Platform::default()).await;
             let found = found.map_err(|error| prefixed(format!("image `{}` mirrors `{source}`", image.key), &error))?;
-            (tag_of(&found.digest), found.digest.to_string())
+            (tag_of(&found.digest), found.digest.to_string(), Some(found.digest))
         }
     };
     let digest = registry.head_manifest(&image.repository, &target).await;
     let digest = digest.map_err(|error| prefixed(format!("image `{}` cannot be looked up", image.key), &error))?;
-    Ok(ObservedImage { content_key, digest })
+    Ok(ObservedImage { content_key, digest, source })
 }
 
 /// The content key of a build: its bases are looked up, its files are read.

@@ -24,6 +24,8 @@ pub(crate) struct ObservedImage {
     pub(crate) content_key: String,
     /// The digest of the image, if the registry has it under that tag: then it is neither built nor pushed.
     pub(crate) digest: Option<Digest>,
+    /// The digest at the source, for a mirror: it will be the digest in the registry too.
+    pub(crate) source: Option<Digest>,
 }
 
 /// What the cluster knows of a desired object.

@@ -1,9 +1,7 @@
 //! Desired and observed to operations.
 
 use super::slots::Digests;
-use super::{
-    Change, DryRun, FieldChange, Live, Observed, ObservedImage, ObservedObject, Operation, OperationId, OperationKind,
-};
+use super::{Change, DryRun, FieldChange, Live, Observed, ObservedObject, Operation, OperationId, OperationKind};
 use super::{Plan, Target, diff, graph};
 use crate::desired::{Desired, DesiredImage, DesiredObject, DesiredSource, SlotImage};
 use crate::model::{Digest, ObjectRef};
@@ -36,18 +34,10 @@ pub(crate) fn plan(desired: &Desired, observed: Observed) -> Plan {
 pub(crate) fn known_digests(desired: &Desired, observed: &Observed) -> Digests {
     let known = |image: &DesiredImage| -> Option<Digest> {
         let found = observed.images.get(&image.key)?;
-        found.digest.clone().or_else(|| source_digest(image, found, observed))
+        found.digest.clone().or_else(|| found.source.clone())
     };
     let ours = desired.images.iter().filter_map(|image| Some((image.key.clone(), known(image)?))).collect();
     Digests::new(&desired.images, ours, observed.foreign.clone())
-}
-
-/// The digest of a mirrored image at its source, which is its digest in our registry too.
-fn source_digest(image: &DesiredImage, found: &ObservedImage, observed: &Observed) -> Option<Digest> {
-    let DesiredSource::Mirror(reference) = &image.source else { return None };
-    let written = reference.digest.clone().or_else(|| observed.foreign.get(reference).cloned());
-    // A tag cannot hold a colon: the content key of a mirror is its digest with a dash.
-    written.or_else(|| Digest::parse(&found.content_key.replacen("sha256-", "sha256:", 1)).ok())
 }
 
 /// A plan in the making.

@@ -105,7 +105,7 @@ pub(crate) fn unchanged(desired: &Desired) -> Observed {
 
 /// What a world says in which each object looks like this.
 fn observed(desired: &Desired, digest: Option<Digest>, look: impl Fn(&DesiredObject) -> (Live, Value)) -> Observed {
-    let image = ObservedImage { content_key: "ck-1".to_owned(), digest };
+    let image = ObservedImage { content_key: "ck-1".to_owned(), digest, source: None };
     let objects = desired.objects.iter().map(|object| {
         let (live, answer) = look(object);
         (object.reference.clone(), ObservedObject { live, dry_run: DryRun::Answered(answer), kept: Vec::new() })
