@@ -240,16 +240,28 @@ func TestAnOlderImageOfTheSameNameIsForgotten(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer kept.close()
-	for _, key := range []string{"old", "new"} {
-		if err := kept.keep(base, key, made(t, base)); err != nil {
+	for key, content := range []recipe{recipes[1], base} {
+		if err := kept.keep(base, []string{"old", "new"}[key], made(t, content)); err != nil {
 			t.Fatal(err)
 		}
+	}
+	blobs := func() int {
+		found, _ := filepath.Glob(filepath.Join(string(kept.path), "blobs", "sha256", "*"))
+		return len(found)
+	}
+	before := blobs()
+	if err := kept.sweep(); err != nil || blobs() >= before {
+		t.Errorf("swept %d blobs down to %d, %v", before, blobs(), err)
 	}
 	if old, err := kept.find("old"); old != nil || err != nil {
 		t.Errorf("the old image is still there: %v, %v", old, err)
 	}
-	if current, err := kept.find("new"); current == nil || err != nil {
-		t.Errorf("the new image is not there: %v", err)
+	current, err := kept.find("new")
+	if current == nil || err != nil {
+		t.Fatalf("the new image is not there: %v", err)
+	}
+	if layers, err := layersOf(current); err != nil || len(layers) != 1 {
+		t.Errorf("the new image is not whole: %d layers, %v", len(layers), err)
 	}
 }
 

@@ -35,9 +35,8 @@ mkdir -p "$workshop/apt/lists/partial" "$workshop/apt/archives/partial"
 mount --bind "$workshop/apt/lists" "$root/var/lib/apt/lists"
 mount --bind "$workshop/apt/archives" "$root/var/cache/apt"
 
-# PERL_HASH_SEED: debconf writes its database in the order of a Perl hash.
 inside() {
-	chroot "$root" /usr/bin/env -i HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive PERL_HASH_SEED=0 \
+	chroot "$root" /usr/bin/env -i HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive \
 		PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin SOURCE_DATE_EPOCH="$SOURCE_DATE_EPOCH" \
 		MIRROR="$MIRROR" SECURITY_MIRROR="$SECURITY_MIRROR" http_proxy="${http_proxy-}" "$@"
 }

@@ -157,7 +157,16 @@ func (s *store) stock(ctx context.Context, authorities []string, log *slog.Logge
 		return nil, err
 	}
 	err = s.make(ctx, shop, images)
-	return images, errors.Join(err, shop.close())
+	return images, errors.Join(err, shop.close(), s.sweep())
+}
+
+// sweep removes what no image refers to any more.
+func (s *store) sweep() error {
+	unused, err := s.path.GarbageCollect()
+	for _, blob := range unused {
+		err = errors.Join(err, s.path.RemoveBlob(blob))
+	}
+	return err
 }
 
 // take is what the store has, nil for what it lacks.

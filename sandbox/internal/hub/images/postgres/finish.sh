@@ -8,6 +8,7 @@ done
 rm -rf /usr/lib/postgresql/15/lib/bitcode /usr/lib/postgresql/15/lib/llvmjit*
 rm -f /etc/ssl/private/ssl-cert-snakeoil.key /etc/ssl/certs/ssl-cert-snakeoil.pem
 find /etc/ssl/certs -xtype l -delete # the hash link to the latter
+sed -i 's,/tmp/postgresql-common\.[[:alnum:]]*,/tmp/postgresql-common,' /var/cache/debconf/config.dat # a name that differs each time
 sample=/usr/share/postgresql/15/postgresql.conf.sample
 sed -i -E "s/^#?listen_addresses = .*/listen_addresses = '*'/; s/^#?jit = .*/jit = off/" "$sample"
 grep -q "^listen_addresses = '\*'" "$sample" && grep -q '^jit = off' "$sample"
