@@ -296,7 +296,7 @@ mod tests {
     async fn one_list_for_a_kind_and_one_dry_run_for_an_object() {
         let server = server();
         let objects = vec![
-            sample::object("v1", "Namespace", "todo", json!({})),
+            sample::object("v1", "ConfigMap", "settings", json!({})),
             sample::deployment("api", &["api"]),
             sample::deployment("worker", &["api"]),
         ];
@@ -304,7 +304,7 @@ mod tests {
         assert_eq!(observed.len(), 3);
         let log = server.log();
         let count = |start: &str| log.iter().filter(|line| line.starts_with(start)).count();
-        assert_eq!((count("GET"), count("PATCH"), log.len()), (2, 3, 5), "{log:?}");
+        assert_eq!((count("GET"), count("PATCH"), log.len()), (3, 3, 6), "{log:?}");
         assert!(log.iter().filter(|line| line.starts_with("PATCH")).all(|line| line.contains("dryRun=All")));
     }
 
