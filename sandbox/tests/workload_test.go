@@ -39,12 +39,13 @@ func serveWeb() {
 // TestWorkloads runs real pods against everything that a DOKS cluster gives them.
 func TestWorkloads(t *testing.T) {
 	b := newBox(t, 198)
-	b.run("up", "--parts", "cluster,api,registry,volumes,pull-secrets,cloud-controller,load-balancers,ingress")
+	b.run("up", "--parts", "cluster,api,registry,volumes,pull-secrets,cloud-controller,load-balancers,ingress,metrics")
 	b.apply(webManifest)
 	b.kubectl("-n", "shop", "rollout", "status", "deployment", "web", "--timeout=2m")
 	t.Run("load balancers", func(t *testing.T) { b.at(t).testLoadBalancers() })
 	t.Run("ingress and gateway", func(t *testing.T) { b.at(t).testIngress() })
 	t.Run("volumes", func(t *testing.T) { b.at(t).testVolumes() })
+	t.Run("metrics", func(t *testing.T) { b.at(t).testMetrics() })
 	t.Run("pull secrets", func(t *testing.T) { b.at(t).testPullSecrets() })
 }
 
@@ -208,6 +209,25 @@ func (b *box) testVolumes() {
 	b.eventually("the volume is gone", func() bool {
 		_, err := os.Stat(b.Path("volumes", volume))
 		return errors.Is(err, os.ErrNotExist) && !strings.Contains(b.api(http.MethodGet, "/v2/volumes", ""), volume)
+	})
+}
+
+const autoscalerManifest = `
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: web, namespace: shop}
+spec:
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}
+  minReplicas: 2
+  maxReplicas: 3
+  metrics: [{type: Resource, resource: {name: cpu, target: {type: AverageValue, averageValue: 500m}}}]
+`
+
+// testMetrics lets an autoscaler see what the pods use.
+func (b *box) testMetrics() {
+	b.apply(autoscalerManifest)
+	b.eventually("the autoscaler knows a CPU value", func() bool {
+		return b.kubectl("-n", "shop", "get", "hpa", "web", "-o", "jsonpath={.status.currentMetrics[0].resource.current.averageValue}") != ""
 	})
 }
 

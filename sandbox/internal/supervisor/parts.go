@@ -19,6 +19,7 @@ import (
 	"github.com/seaway-deploy/seaway/sandbox/internal/github"
 	"github.com/seaway-deploy/seaway/sandbox/internal/hub"
 	"github.com/seaway-deploy/seaway/sandbox/internal/ingress"
+	"github.com/seaway-deploy/seaway/sandbox/internal/metrics"
 	"github.com/seaway-deploy/seaway/sandbox/internal/pullsecrets"
 	"github.com/seaway-deploy/seaway/sandbox/internal/registry"
 	"github.com/seaway-deploy/seaway/sandbox/internal/settings"
@@ -45,6 +46,7 @@ func (s *sandbox) parts() []Part {
 		s.part("cloud-controller", s.runCloudController, "cluster", "api"),
 		s.part("load-balancers", s.runLoadBalancers, "cluster"),
 		s.part("ingress", s.runIngress, "cluster"),
+		s.part("metrics", s.runMetrics, "cluster"),
 	}
 	// The seeded state is what the cluster holds when every other part is ready.
 	last := s.part("baseline", s.runBaseline, "cluster")
@@ -169,4 +171,8 @@ func (s *sandbox) runIngress(ctx context.Context, _ *slog.Logger, ready func(str
 		Kubeconfig: s.settings.AdminKubeconfig(), Contour: program(s.settings, "contour"),
 		Envoy: program(s.settings, "envoy"), Definitions: program(s.settings, "definitions.yaml"),
 	}, ready)
+}
+
+func (s *sandbox) runMetrics(ctx context.Context, log *slog.Logger, ready func(string)) error {
+	return metrics.Run(ctx, metrics.Config{Settings: s.settings, Log: log, Listen: s.listenNode}, ready)
 }

@@ -63,6 +63,17 @@ func (s *sandbox) dialNode(ctx context.Context, network, address string) (net.Co
 	return inside.DialContext(ctx, network, address)
 }
 
+// listenNode listens on an address inside the cluster's network.
+func (s *sandbox) listenNode(network, address string) (net.Listener, error) {
+	s.mu.Lock()
+	inside := s.node.Network
+	s.mu.Unlock()
+	if inside == nil {
+		return nil, fmt.Errorf("listen at %s inside the cluster: the cluster does not run", address)
+	}
+	return inside.Listen(network, address)
+}
+
 // enclosed serves every port inside a daemon's namespaces before the daemon starts.
 func (s *sandbox) enclosed(open func() (*enclosure.Enclosure, error)) (*enclosure.Enclosure, error) {
 	box, err := open()
