@@ -28,7 +28,7 @@ const ROOMS: [(&str, &[&str]); 17] = [
         "execute",
         &["config", "desired", "docker", "error", "health", "http", "image", "kubernetes", "model", "plan", "registry"],
     ),
-    ("report", &["config", "error", "execute", "github", "http", "model", "plan"]),
+    ("report", &["config", "desired", "error", "execute", "github", "http", "model", "plan"]),
     (
         "cli",
         &[
