@@ -11,8 +11,10 @@ mod exit_code;
 mod run_context;
 pub(crate) mod settings;
 
+use crate::error::{Failure, FailureKind};
 use args::{Arguments, Verb};
 use clap::Parser as _;
+use clap::error::{ContextKind, ContextValue};
 use commands::{Ending, Stop};
 use settings::Settings;
 use std::ffi::OsString;
@@ -38,8 +40,32 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
+/// Verbs that the interface promises and that nothing implements yet.
+const LATER: [&str; 14] = [
+    "init",
+    "status",
+    "history",
+    "logs",
+    "rollback",
+    "preview",
+    "build",
+    "explain",
+    "cluster",
+    "registry",
+    "cost",
+    "doctor",
+    "export",
+    "completions",
+];
+
 /// Shows a usage error, or the help that was asked for.
 fn usage(error: &clap::Error) -> ExitCode {
+    if let Some(ContextValue::String(verb)) = error.get(ContextKind::InvalidSubcommand)
+        && LATER.contains(&verb.as_str())
+    {
+        let failure = Failure::new(FailureKind::Configuration, format!("`{verb}` is not supported yet"));
+        return console::fail(&failure.with_hint("`seaway --help` lists what is").into(), None);
+    }
     let _ = error.print(); // a closed pipe is no reason to fail
     exit_code::of_usage(error)
 }

@@ -133,6 +133,10 @@ pub(super) fn manifest_files(text: &Text, path: &Path) -> Result<Vec<PathBuf>, P
     if path.is_file() {
         return Ok(vec![path.to_owned()]);
     }
+    if text.value.contains('*') && !path.exists() {
+        let problem = Problem::new(text.span, "patterns are not supported");
+        return Err(problem.hint("name the folder, whose manifests are all taken, or each file"));
+    }
     if !path.is_dir() {
         return Err(missing(text, path, "file or folder"));
     }

@@ -78,7 +78,7 @@ impl Filler<'_> {
     }
 
     /// The same rule for a text without variables, such as a key.
-    fn key(&mut self, key: &Text, what: &str, rule: fn(&str) -> Result<(), String>) {
+    pub(super) fn key(&mut self, key: &Text, what: &str, rule: fn(&str) -> Result<(), String>) {
         if let Err(rule) = rule(&key.value) {
             let message = format!("{what} cannot be called `{}`", key.value);
             self.problems.push(Problem::new(key.span, message).hint(rule));
@@ -216,7 +216,7 @@ pub(super) fn expose(filler: &mut Filler<'_>, raw: &RawConfig, namespace: &str) 
     let expose = raw.expose.as_ref()?;
     let path = format!("expose.{}", expose.kind.to_lowercase());
     let part = Some(Part::Cluster);
-    let host = expose.host.as_ref().map(|text| filler.text(text, "`expose.host`", part).text);
+    let host = expose.host.as_ref().map(|text| filler.name(text, "expose.host", part, validate::host_name));
     let target = filler.value(&expose.target, &path, part, |text| {
         let Some((other, name)) = text.split_once('/') else {
             return validate::dns_subdomain(text).map(|()| (namespace.to_owned(), text.to_owned()));

@@ -2,7 +2,7 @@
 
 use super::diagnostic::{Diagnostic, Diagnostics, Severity};
 use super::fill::{self, Filler};
-use super::manifests::{self, Reading};
+use super::manifests::{Manifest, Reading};
 use super::needs::{Needs, Part};
 use super::node::{Node, parse};
 use super::raw::{self, Problem, RawConfig, RawManifest, Reader, Text};
@@ -147,8 +147,9 @@ fn meaning(
     let known = Known {
         images: keys.map(|key| (key.to_owned(), repository(key))).collect(),
         secrets: raw.secrets.iter().map(|(name, values)| (name.value.clone(), key_names(values))).collect(),
+        manifest_secrets: Vec::new(),
     };
-    let manifests = read_manifests(filler, raw, &known, diagnostics);
+    let manifests = read_manifests(filler, raw, known, diagnostics);
     let expose = fill::expose(filler, raw, &namespace);
     let objects: Vec<(String, String)> = manifests.iter().map(identity_of).collect();
     filler.problems.extend(fill::check_exposed(raw, expose.as_ref(), &objects));
@@ -186,45 +187,49 @@ fn identity_of(document: &ManifestDocument) -> (String, String) {
 fn read_manifests(
     filler: &mut Filler<'_>,
     raw: &RawConfig,
-    known: &Known,
+    known: Known,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Vec<ManifestDocument> {
     if !filler.needs.include(Part::Manifests) {
         return Vec::new();
     }
-    raw.manifests.iter().flat_map(|entry| read_entry(filler, entry, known, diagnostics)).collect()
-}
-
-/// The objects of one entry of `manifests`.
-fn read_entry(
-    filler: &mut Filler<'_>,
-    entry: &RawManifest,
-    known: &Known,
-    diagnostics: &mut Vec<Diagnostic>,
-) -> Vec<ManifestDocument> {
-    let Some(path) = filler.path(&entry.path, "manifests", Part::Manifests) else { return Vec::new() };
-    let files = match files::manifest_files(&entry.path, &path) {
-        Ok(files) => files,
-        Err(problem) => {
-            filler.problems.push(problem);
-            return Vec::new();
-        }
-    };
-    let substitute: Vec<String> = entry.substitute.iter().map(|name| name.value.clone()).collect();
+    let entries: Vec<(Vec<String>, Vec<Manifest>)> =
+        raw.manifests.iter().map(|entry| read_entry(filler, entry)).collect();
+    let secrets = entries.iter().flat_map(|(_, manifests)| manifests).flat_map(Manifest::secrets).collect();
+    let known = Known { manifest_secrets: secrets, ..known };
     let missing = filler.needs.missing_in(Some(Part::Manifests));
-    let reading = Reading { variables: filler.variables, missing, substitute: &substitute, known };
     let mut documents = Vec::new();
-    for path in files {
-        match files::read_manifest(&path, entry.path.span) {
-            Err(problem) => filler.problems.push(problem),
-            Ok(mut file) => {
-                let (objects, problems) = manifests::read(&mut file, &reading);
-                documents.extend(objects);
-                diagnostics.extend(problems.iter().map(|problem| problem.in_file(&file)));
-            }
+    for (substitute, manifests) in entries {
+        let reading = Reading { variables: filler.variables, missing, substitute: &substitute, known: &known };
+        for manifest in manifests {
+            let file = manifest.file.clone();
+            let (objects, problems) = manifest.read(&reading);
+            documents.extend(objects);
+            diagnostics.extend(problems.iter().map(|problem| problem.in_file(&file)));
         }
     }
     documents
+}
+
+/// The files of one entry of `manifests`, and the variables that are filled into them.
+fn read_entry(filler: &mut Filler<'_>, entry: &RawManifest) -> (Vec<String>, Vec<Manifest>) {
+    for name in &entry.substitute {
+        filler.key(name, "a variable", validate::variable_name);
+    }
+    let substitute: Vec<String> = entry.substitute.iter().map(|name| name.value.clone()).collect();
+    let Some(path) = filler.path(&entry.path, "manifests", Part::Manifests) else { return (substitute, Vec::new()) };
+    let files = files::manifest_files(&entry.path, &path).unwrap_or_else(|problem| {
+        filler.problems.push(problem);
+        Vec::new()
+    });
+    let mut manifests = Vec::new();
+    for path in files {
+        match files::read_manifest(&path, entry.path.span) {
+            Ok(file) => manifests.push(Manifest::parse(file)),
+            Err(problem) => filler.problems.push(problem),
+        }
+    }
+    (substitute, manifests)
 }
 
 /// Objects that stand in the manifests twice: the second would undo the first.

@@ -6,6 +6,7 @@ use super::raw::{Problem, Text};
 use super::references::{self, Known};
 use super::scalar::Dialect;
 use super::source::{SourceFile, Span};
+use super::texts;
 use super::variables::{Missing, Scope, Variables};
 
 /// What the manifests of one entry are read with.
@@ -20,30 +21,56 @@ pub(super) struct Reading<'a> {
     pub(super) known: &'a Known,
 }
 
-/// The objects of a file and its mistakes.
-pub(super) fn read(file: &mut SourceFile, reading: &Reading<'_>) -> (Vec<ManifestDocument>, Vec<Problem>) {
-    if file.text.lines().any(|line| line.contains("kind") && line.contains("Secret")) {
-        file.hide(); // its lines may hold values in clear
-    }
-    let (documents, malformed) = parse(&file.text);
-    let mut problems: Vec<Problem> = malformed.iter().map(|malformed| Problem::of_yaml(malformed, file)).collect();
-    let mut objects = Vec::new();
-    for document in documents {
-        let document = substituted(document, file, reading, &mut problems);
-        for object in taken_apart(&document) {
-            if let Err(problem) = check(object) {
-                problems.push(problem);
-                continue;
-            }
-            problems.extend(references::check(object, reading.known));
-            objects.push(ManifestDocument {
-                file: file.path.clone(),
-                line: file.line_of(start(object).start),
-                object: object.to_json(Dialect::Kubernetes),
-            });
+/// A manifest file, taken apart into documents.
+pub(super) struct Manifest {
+    /// The file.
+    pub(super) file: SourceFile,
+    /// Its documents, as they were written.
+    documents: Vec<Node>,
+    /// The mistakes so far.
+    problems: Vec<Problem>,
+}
+
+impl Manifest {
+    /// Parses a file.
+    pub(super) fn parse(mut file: SourceFile) -> Self {
+        if file.text.lines().any(|line| line.contains("kind") && line.contains("Secret")) {
+            file.hide(); // its lines may hold values in clear
         }
+        let (documents, malformed) = parse(&file.text);
+        let problems = malformed.iter().map(|malformed| Problem::of_yaml(malformed, &file)).collect();
+        Self { file, documents, problems }
     }
-    (objects, problems)
+
+    /// The names of the Secrets in it.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = String> {
+        let objects = self.documents.iter().flat_map(taken_apart);
+        let secrets = objects.filter(|object| text_of(object.get("kind")).is_some_and(|kind| kind.contains("Secret")));
+        secrets.filter_map(|object| text_of(object.get("metadata")?.get("name")).map(str::to_owned))
+    }
+
+    /// The objects and the mistakes.
+    pub(super) fn read(self, reading: &Reading<'_>) -> (Vec<ManifestDocument>, Vec<Problem>) {
+        let Self { file, documents, mut problems } = self;
+        let mut objects = Vec::new();
+        for document in documents {
+            // As it was written: a value that a variable gives is not for messages.
+            problems.extend(taken_apart(&document).into_iter().flat_map(|o| references::check(o, reading.known)));
+            let document = substituted(document, &file, reading, &mut problems);
+            for object in taken_apart(&document) {
+                let mistakes = check(object);
+                if mistakes.is_empty() {
+                    objects.push(ManifestDocument {
+                        file: file.path.clone(),
+                        line: file.line_of(start(object).start),
+                        object: object.to_json(Dialect::Kubernetes),
+                    });
+                }
+                problems.extend(mistakes);
+            }
+        }
+        (objects, problems)
+    }
 }
 
 /// The document with the listed variables filled into its scalars. A plain scalar is read again afterwards, so that
@@ -94,8 +121,16 @@ fn start(object: &Node) -> Span {
     object.entries().first().map_or(object.span, |entry| entry.key_span)
 }
 
+/// What is wrong with an object as such.
+fn check(object: &Node) -> Vec<Problem> {
+    match check_identity(object) {
+        Err(problem) => vec![problem],
+        Ok(()) => texts::check(object),
+    }
+}
+
 /// Whether this is an object of Kubernetes at all.
-fn check(object: &Node) -> Result<(), Problem> {
+fn check_identity(object: &Node) -> Result<(), Problem> {
     if !matches!(object.kind, NodeKind::Map(_)) {
         let problem = Problem::new(object.span, format!("a manifest must be a mapping, not {}", object.described()));
         return Err(problem.hint("an object starts with `apiVersion:` and `kind:`"));

@@ -21,6 +21,7 @@ mod source;
 mod suggest;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod validate;
 mod variables;
 

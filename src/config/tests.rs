@@ -47,7 +47,7 @@ fn folder() -> TempDir {
         ("deploy.yml", DEPLOY),
         ("backend/Dockerfile", ""),
         ("frontend/docker/Prod", ""),
-        ("k8s/b.yml", "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: b }\ndata: { on: yes, mode: 0644 }\n"),
+        ("k8s/b.yml", "apiVersion: batch/v1\nkind: Job\nmetadata: { name: b }\nspec: { suspend: yes, mode: 0644 }\n"),
         (
             "k8s/a.json",
             r#"{"apiVersion":"v1","kind":"List","items":[{"apiVersion":"v1","kind":"Service","metadata":{"name":"a"}}]}"#,
@@ -119,9 +119,9 @@ fn images_are_builds_and_mirrors() {
 fn manifests_are_read_like_kubectl_does_and_filled_where_asked() {
     let folder = folder();
     let config = read(folder.path(), None, Needs::ALL, &VARIABLES).unwrap();
-    let [service, map, deployment] = config.manifests.as_slice() else { panic!("three objects") };
+    let [service, job, deployment] = config.manifests.as_slice() else { panic!("three objects") };
     assert_eq!(service.object["kind"], "Service");
-    assert_eq!(map.object["data"], json!({ "on": true, "mode": 420 }));
+    assert_eq!(job.object["spec"], json!({ "suspend": true, "mode": 420 }));
     assert_eq!((deployment.file.as_path(), deployment.line), (folder.path().join("more.yaml").as_path(), 4));
     let x = json!(["3", "dev ${OTHER}", "ghcr.io/acme/todo/cache:1", "$$ ${STAGE}"]);
     assert_eq!(deployment.object["spec"], json!({ "replicas": 3, "x": x }));

@@ -32,6 +32,18 @@ fn subdomain_rule() -> String {
     "lower-case letters, digits, `-` and `.` inside make a name".to_owned()
 }
 
+/// The host name that requests carry.
+pub(super) fn host_name(text: &str) -> Result<(), String> {
+    dns_subdomain(text).map_err(|_| "this is a host name without scheme, port and path: `todo.example.com`".to_owned())
+}
+
+/// A variable that manifests may hold: of the environment, or one of Seaway's own with a dot.
+pub(super) fn variable_name(text: &str) -> Result<(), String> {
+    let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    let name = !text.is_empty() && text.chars().all(inner) && !text.starts_with(|c: char| c.is_ascii_digit());
+    if name { Ok(()) } else { Err("write the name alone: `substitute: [NAME]`".to_owned()) }
+}
+
 /// The key of an image, which becomes a part of a repository's path.
 pub(super) fn image_key(text: &str) -> Result<(), String> {
     let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
@@ -164,12 +176,6 @@ pub(super) fn unknown_environment<'a>(name: &str, names: impl Iterator<Item = &'
         None => format!("the environments are {}", listed(names)),
     };
     (message, hint)
-}
-
-/// A value that means nothing.
-pub(super) fn bad_value(text: &Text, path: &str, rule: String) -> Problem {
-    let _ = text;
-    Problem::new(text.span, format!("`{path}` cannot be this")).hint(rule)
 }
 
 #[cfg(test)]

@@ -435,3 +435,32 @@ fn a_password_in_the_file_is_a_warning() {
     assert!(!run.to_string().contains("hunter2"), "{run}");
     insta::assert_snapshot!(run);
 }
+
+#[test]
+fn values_of_manifests_that_yaml_reads_differently() {
+    let manifest = DEPLOYMENT.replace("{ app: backend }", "{ app: backend, version: 1.0, canary: yes }").replace(
+        "              valueFrom: { secretKeyRef: { name: database-secret, key: url } }",
+        "              value: 5432",
+    );
+    let world = World::with_deploy("name: todo\nmanifests: [k8s.yaml]\n").file("k8s.yaml", manifest);
+    insta::assert_snapshot!(world.seaway(&["check"]));
+}
+
+#[test]
+fn a_secret_of_a_similar_name_is_a_warning() {
+    let text = "name: todo\nsecrets: { database-secrets: { url: x } }\nmanifests: [k8s.yaml]\n";
+    insta::assert_snapshot!(World::with_deploy(text).file("k8s.yaml", DEPLOYMENT).seaway(&["check"]));
+}
+
+#[test]
+fn names_in_substitute_and_patterns() {
+    let text = "\
+name: todo
+expose: { service: a, host: \"https://todo.example.com/\" }
+manifests:
+  - { path: a.yaml, substitute: [\"${A}\"] }
+  - k8s/*.yaml
+";
+    let world = World::with_deploy(text).file("a.yaml", "apiVersion: v1\nkind: Service\nmetadata: { name: a }\n");
+    insta::assert_snapshot!(world.seaway(&["check"]));
+}

@@ -54,3 +54,8 @@ fn no_verb_shows_the_help_and_is_a_mistake() {
     assert_eq!(run.code, Some(2));
     assert!(run.stderr.contains("Usage: seaway"));
 }
+
+#[test]
+fn a_verb_of_a_later_version_is_refused_as_such() {
+    insta::assert_snapshot!(World::new().seaway(&["rollback", "12"]));
+}

@@ -28,6 +28,7 @@ const ROOMS: [(&str, &[&str]); 17] = [
         "execute",
         &["config", "desired", "docker", "error", "health", "http", "image", "kubernetes", "model", "plan", "registry"],
     ),
+    // A report shows a plan, and a plan is made of desired things.
     ("report", &["config", "desired", "error", "execute", "github", "http", "model", "plan"]),
     (
         "cli",
