@@ -107,6 +107,7 @@ func (c Config) manifests() []byte {
 	return []byte(strings.NewReplacer("{contour}", c.Contour, "{envoy}", c.Envoy).Replace(manifests))
 }
 
+// names are the objects' names.
 func names(objects []*unstructured.Unstructured) []string {
 	var all []string
 	for _, object := range objects {

@@ -45,6 +45,7 @@ func New(kubeconfig, agent string) (*Client, error) {
 	return forConfig(config, agent)
 }
 
+// forConfig makes the clients that share a configuration.
 func forConfig(config *rest.Config, agent string) (*Client, error) {
 	typed, err := kubernetes.NewForConfig(config)
 	if err != nil {
@@ -77,6 +78,7 @@ func (c *Client) ApplyAll(ctx context.Context, objects []*unstructured.Unstructu
 	return nil
 }
 
+// apply writes one object, and then its status.
 func (c *Client) apply(ctx context.Context, object *unstructured.Unstructured) error {
 	mapping, err := c.mapping(ctx, object.GroupVersionKind())
 	if err != nil {

@@ -34,6 +34,7 @@ type handler struct {
 	pods   corelisters.PodLister
 }
 
+// newHandler serves the group with the numbers of the source and the labels of the pods.
 func newHandler(source source, pods corelisters.PodLister) http.Handler {
 	h := &handler{source, pods}
 	mux := http.NewServeMux()
@@ -87,6 +88,7 @@ func (h *handler) nodes(_ *http.Request, from numbers) (any, error) {
 	return api.NodeMetricsList{TypeMeta: kind("NodeMetricsList"), Items: []api.NodeMetrics{nodeMetrics(from)}}, nil
 }
 
+// node is the one node, by its name.
 func (h *handler) node(r *http.Request, from numbers) (any, error) {
 	if name := r.PathValue("name"); name != from.Node.NodeName {
 		return nil, apierrors.NewNotFound(api.Resource("nodes"), name)
@@ -94,6 +96,7 @@ func (h *handler) node(r *http.Request, from numbers) (any, error) {
 	return nodeMetrics(from), nil
 }
 
+// nodeMetrics is what the node uses in all.
 func nodeMetrics(from numbers) api.NodeMetrics {
 	return api.NodeMetrics{
 		TypeMeta: kind("NodeMetrics"), ObjectMeta: metav1.ObjectMeta{Name: from.Node.NodeName},
@@ -120,6 +123,7 @@ func (h *handler) podList(r *http.Request, from numbers) (any, error) {
 	return list, nil
 }
 
+// pod is one pod, by its name.
 func (h *handler) pod(r *http.Request, from numbers) (any, error) {
 	for _, pod := range from.Pods {
 		if pod.PodRef.Namespace == r.PathValue("namespace") && pod.PodRef.Name == r.PathValue("name") {
@@ -165,6 +169,7 @@ func usage(cpu *stats.CPUStats, memory *stats.MemoryStats) v1.ResourceList {
 	return used
 }
 
+// kind is the type of an answer.
 func kind(name string) metav1.TypeMeta {
 	return metav1.TypeMeta{Kind: name, APIVersion: api.SchemeGroupVersion.String()}
 }
@@ -179,6 +184,7 @@ func fail(w http.ResponseWriter, err error) {
 	write(w, int(status.Code), status)
 }
 
+// write answers with JSON.
 func write(w http.ResponseWriter, code int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)

@@ -151,6 +151,7 @@ func identifier(secret *v1.Secret) string {
 	return secret.Labels[labelCopy]
 }
 
+// everyNamespace lists the names of all.
 func (i *integration) everyNamespace() []string {
 	all, err := i.namespaces.List(labels.Everything())
 	if err != nil {

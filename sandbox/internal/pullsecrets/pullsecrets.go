@@ -9,6 +9,7 @@ package pullsecrets
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -29,7 +30,7 @@ import (
 // agent is how the integration presents itself to the API server.
 const agent = "digitalocean-registry-integration"
 
-// look is how often the account is asked whether the integration was switched on or off.
+// look is how often the account is asked whether something changed for the integration.
 const look = time.Second
 
 // Config joins a cluster and an account.
@@ -78,7 +79,7 @@ func integrate(ctx context.Context, client kubernetes.Interface, config Config, 
 	context.AfterFunc(ctx, i.queue.ShutDown)
 	var work sync.WaitGroup
 	work.Go(func() { i.work(ctx) })
-	work.Go(func() { i.followSwitch(ctx) })
+	work.Go(func() { i.follow(ctx) })
 	work.Wait()
 	secrets.Shutdown()
 	others.Shutdown()
@@ -124,25 +125,39 @@ func (i *integration) later(namespace string) {
 	i.queue.AddAfter(namespace, i.config.Account.Switches().PullSecretDelay.Duration())
 }
 
-// followSwitch has every namespace looked at when the account's registries, or the cluster's part in them, change.
-func (i *integration) followSwitch(ctx context.Context) {
+// follow has every namespace looked at when the account's registries, the cluster's part in them, or the credential for
+// them change: the account may be reset under a running cluster.
+func (i *integration) follow(ctx context.Context) {
 	ticker := time.NewTicker(look)
 	defer ticker.Stop()
-	known := i.registries()
+	known := i.credentials()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		}
-		if now := i.registries(); !slices.Equal(now, known) {
-			i.config.Log.Info("registries of the cluster changed", "from", known, "to", now)
+		if now := i.credentials(); !maps.Equal(now, known) {
+			i.config.Log.Info("the cluster's registries or their credentials changed", "registries", slices.Sorted(maps.Keys(now)))
 			known = now
 			for _, namespace := range i.everyNamespace() {
 				i.later(namespace)
 			}
 		}
 	}
+}
+
+// credentials are the registries of the cluster with the password for each.
+func (i *integration) credentials() map[string]string {
+	passwords := map[string]string{}
+	for _, registry := range i.registries() {
+		_, password, err := i.config.Account.PullCredential(registry)
+		if err != nil {
+			i.config.Log.Error("make a credential", "registry", registry, "error", err) // tried again at the next look
+		}
+		passwords[registry] = password
+	}
+	return passwords
 }
 
 // registries are the names of those that this cluster pulls from; none when the integration is off.

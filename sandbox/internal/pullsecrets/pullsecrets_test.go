@@ -162,3 +162,19 @@ func TestSwitchedOffItTakesEverythingAway(t *testing.T) {
 	await(t, b.secrets, secretIn("shop", watch.Deleted))
 	await(t, b.accounts, accountRefers("own"))
 }
+
+func TestARevokedCredentialIsReplaced(t *testing.T) {
+	b := newBench(t)
+	b.namespace("shop")
+	made := await(t, b.secrets, secretIn("shop", watch.Added))
+	_, password, err := b.account.PullCredential(settings.RegistryName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.account.Revoke(password); err != nil {
+		t.Fatal(err)
+	}
+	await(t, b.secrets, func(_ watch.EventType, secret *v1.Secret) bool {
+		return string(secret.Data[v1.DockerConfigJsonKey]) != string(made.Data[v1.DockerConfigJsonKey])
+	})
+}

@@ -68,6 +68,7 @@ func (p *provisioner) provision(ctx context.Context, claim *v1.PersistentVolumeC
 	return nil
 }
 
+// create makes the disk first: a volume that is there can be mounted at once.
 func (p *provisioner) create(ctx context.Context, claim *v1.PersistentVolumeClaim, class *storage.StorageClass, volume *v1.PersistentVolume) error {
 	if err := supported(claim); err != nil {
 		return err

@@ -40,6 +40,7 @@ func (p *provisioner) syncVolume(ctx context.Context, name string) error {
 	return err
 }
 
+// reclaimable volumes were made here, are no longer claimed, and are not to be kept.
 func reclaimable(volume *v1.PersistentVolume) bool {
 	return volume.Annotations[annotationProvisionedBy] == Driver && volume.Status.Phase == v1.VolumeReleased &&
 		volume.Spec.PersistentVolumeReclaimPolicy == v1.PersistentVolumeReclaimDelete && volume.DeletionTimestamp == nil
@@ -76,6 +77,7 @@ func (p *provisioner) makeDisk(volume *v1.PersistentVolume, fileSystem string) e
 	})
 }
 
+// resizeDisk changes the size in the account: a folder has none.
 func (p *provisioner) resizeDisk(name string, to resource.Quantity) error {
 	return p.config.Account.Change(func(state *account.State) error {
 		at := slices.IndexFunc(state.Volumes, named(name))
@@ -98,6 +100,7 @@ func (p *provisioner) removeDisk(name string) error {
 	})
 }
 
+// named finds a volume in the account.
 func named(name string) func(godo.Volume) bool {
 	return func(volume godo.Volume) bool { return volume.Name == name }
 }

@@ -118,6 +118,7 @@ type provisioner struct {
 	queue   workqueue.TypedRateLimitingInterface[item]
 }
 
+// enqueue has an object looked at whenever it appears or changes.
 func (p *provisioner) enqueue(kind string) cache.ResourceEventHandler {
 	add := func(object any) {
 		name, err := cache.ObjectToName(object)
@@ -147,6 +148,7 @@ func (p *provisioner) work(ctx context.Context) {
 	}
 }
 
+// sync looks at one object; looking twice changes nothing more.
 func (p *provisioner) sync(ctx context.Context, next item) error {
 	if next.kind == volumeKind {
 		return p.syncVolume(ctx, next.name)

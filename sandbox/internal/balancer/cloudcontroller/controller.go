@@ -67,10 +67,10 @@ func Run(ctx context.Context, config Config, ready func(detail string)) error {
 	return nil
 }
 
+// newLoadBalancers joins the two clients.
 func newLoadBalancers(config Config, client kubernetes.Interface) (*loadBalancers, error) {
 	source := oauth2.StaticTokenSource(&oauth2.Token{AccessToken: config.Token})
-	digitalOcean, err := godo.New(oauth2.NewClient(context.Background(), source),
-		godo.SetBaseURL(config.APIURL), godo.SetUserAgent(userAgent))
+	digitalOcean, err := godo.New(oauth2.NewClient(context.Background(), source), godo.SetBaseURL(config.APIURL), godo.SetUserAgent(userAgent))
 	if err != nil {
 		return nil, fmt.Errorf("make a client for the DigitalOcean API at %s: %w", config.APIURL, err)
 	}

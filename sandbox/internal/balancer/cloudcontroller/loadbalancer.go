@@ -134,6 +134,7 @@ func (l *loadBalancers) find(ctx context.Context, service *v1.Service) (*godo.Lo
 	return nil, errNotFound
 }
 
+// create asks for a new load balancer and notes it on the Service at once, so that it is never made twice.
 func (l *loadBalancers) create(ctx context.Context, service *v1.Service, nodes []*v1.Node) (*godo.LoadBalancer, error) {
 	request, err := l.request(ctx, service, nodes)
 	if err != nil {
@@ -166,6 +167,7 @@ func (l *loadBalancers) update(ctx context.Context, balancer *godo.LoadBalancer,
 	return updated, nil
 }
 
+// request describes the load balancer that the Service wants on these nodes.
 func (l *loadBalancers) request(ctx context.Context, service *v1.Service, nodes []*v1.Node) (*godo.LoadBalancerRequest, error) {
 	droplets, err := l.droplets(ctx, nodes)
 	if err != nil {
@@ -211,8 +213,10 @@ func status(service *v1.Service, balancer *godo.LoadBalancer) *v1.LoadBalancerSt
 	return shown
 }
 
+// disowned Services keep their load balancer as it is.
 func disowned(service *v1.Service) bool { return service.Annotations[annotationDisown] == "true" }
 
+// isNotFound is true for an answer of 404.
 func isNotFound(response *godo.Response) bool {
 	return response != nil && response.Response != nil && response.StatusCode == http.StatusNotFound
 }

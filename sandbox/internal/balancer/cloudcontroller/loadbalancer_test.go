@@ -29,6 +29,10 @@ type fakeAccount struct {
 }
 
 func (f *fakeAccount) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get("Authorization") != "Bearer t" {
+		write(w, 401, map[string]string{"id": "unauthorized", "message": "Unable to authenticate you"})
+		return
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.requests = append(f.requests, r.Method+" "+r.URL.RequestURI())

@@ -35,6 +35,7 @@ func buildRequest(service *v1.Service, droplets []int, at place) (*godo.LoadBala
 // validName is what DigitalOcean accepts as the name of a load balancer.
 var validName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.-]*$`)
 
+// fillName sets the name, which must be one that DigitalOcean accepts.
 func fillName(service *v1.Service, request *godo.LoadBalancerRequest) error {
 	name := loadBalancerName(service)
 	if len(name) > 255 || !validName.MatchString(name) || strings.HasSuffix(name, "-") {
@@ -56,6 +57,7 @@ func defaultName(service *v1.Service) string {
 	return name[:min(len(name), 32)]
 }
 
+// fillType sets the type: DigitalOcean's own default has been the network load balancer since DOKS 1.33.
 func fillType(service *v1.Service, request *godo.LoadBalancerRequest) (err error) {
 	request.Type, err = oneOf(service, annotationType, godo.LoadBalancerTypeRegionalNetwork, godo.LoadBalancerTypeRegional)
 	return err
@@ -84,6 +86,7 @@ func fillSize(service *v1.Service, request *godo.LoadBalancerRequest) error {
 	return nil
 }
 
+// fillNetwork sets whether the address is public, and its families; each type has its own default for those.
 func fillNetwork(service *v1.Service, request *godo.LoadBalancerRequest) (err error) {
 	if request.Network, err = oneOf(service, annotationNetwork,
 		godo.LoadBalancerNetworkTypeExternal, godo.LoadBalancerNetworkTypeInternal); err != nil {
@@ -97,6 +100,7 @@ func fillNetwork(service *v1.Service, request *godo.LoadBalancerRequest) (err er
 	return err
 }
 
+// fillRules sets the algorithm and the forwarding rules.
 func fillRules(service *v1.Service, request *godo.LoadBalancerRequest) (err error) {
 	if request.Algorithm, err = oneOf(service, annotationAlgorithm, "round_robin", "least_connections"); err != nil {
 		return err
@@ -105,6 +109,7 @@ func fillRules(service *v1.Service, request *godo.LoadBalancerRequest) (err erro
 	return err
 }
 
+// fillSticky sets the sessions; by cookies they need a name and a lifetime.
 func fillSticky(service *v1.Service, request *godo.LoadBalancerRequest) error {
 	kind, err := oneOf(service, annotationStickyType, "none", "cookies")
 	if err != nil {
@@ -126,6 +131,7 @@ func fillSticky(service *v1.Service, request *godo.LoadBalancerRequest) error {
 	return nil
 }
 
+// fillFlags sets what is true or false, and the idle timeout.
 func fillFlags(service *v1.Service, request *godo.LoadBalancerRequest) error {
 	letsEncrypt := false
 	for _, entry := range []struct {

@@ -115,6 +115,7 @@ type encryption struct {
 	passthrough bool
 }
 
+// encryptionOf reads the annotations on TLS.
 func encryptionOf(service *v1.Service) (encryption, error) {
 	passthrough, err := flag(service, annotationTLSPassthrough)
 	return encryption{service.Annotations[annotationCertificateID], passthrough}, err

@@ -135,6 +135,7 @@ func proxyHeader(client net.Conn) string {
 	return fmt.Sprintf("PROXY TCP4 %s %s %d %d\r\n", from.IP, to.IP, from.Port, to.Port)
 }
 
+// dialWithin dials, but not for longer than the limit.
 func dialWithin(ctx context.Context, dial Dial, address string, limit time.Duration) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

@@ -114,6 +114,7 @@ func (h *health) probeTarget(ctx context.Context) (err error) {
 	return fmt.Errorf("no target accepts connections: %w", err)
 }
 
+// connects says whether an address accepts a connection.
 func (h *health) connects(ctx context.Context, address string) error {
 	connection, err := dialWithin(ctx, h.dial, address, h.timeout())
 	if err != nil {
@@ -122,6 +123,7 @@ func (h *health) connects(ctx context.Context, address string) error {
 	return connection.Close()
 }
 
+// timeout is how long one question may take.
 func (h *health) timeout() time.Duration {
 	return time.Duration(h.route.check.ResponseTimeoutSeconds) * h.second
 }
