@@ -93,14 +93,23 @@ pub(super) fn readiness(run: &Progress, object: &ObjectRef) -> Readiness {
 fn with_reason(state: String, object: &ObjectRef, events: &[Value], since: Timestamp) -> String {
     let since = since.to_string();
     let theirs = |event: &&Value| {
-        let name = event["involvedObject"]["name"].as_str().unwrap_or_default();
-        let rest = name.strip_prefix(object.name.as_str());
-        event["type"] == "Warning" && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+        let involved = &event["involvedObject"];
+        let rest = involved["name"].as_str().unwrap_or_default().strip_prefix(object.name.as_str());
+        let own = match involved["kind"].as_str() {
+            Some("Pod" | "ReplicaSet") => rest.is_some_and(|rest| rest.starts_with('-')),
+            kind => kind == Some(object.kind()) && rest == Some(""),
+        };
+        // DigitalOcean's controller calls it an error that a load balancer is not there at once.
+        let in_making = event["message"].as_str().is_some_and(|message| message.contains("currently being created"));
+        event["type"] == "Warning" && own && !in_making
     };
     let when = |event: &Value| event["lastTimestamp"].as_str().unwrap_or_default().to_owned();
     let newest = events.iter().filter(theirs).filter(|event| when(event) >= since).max_by_key(|event| when(event));
     match newest.and_then(|event| event["message"].as_str()?.lines().next()) {
-        Some(message) => format!("{state} ({})", message.chars().take(LONGEST_REASON).collect::<String>()),
+        Some(message) => {
+            let reason: String = message.chars().take(LONGEST_REASON).collect();
+            format!("{state} ({})", reason.trim_end_matches([' ', ':']))
+        }
         None => state,
     }
 }
@@ -143,6 +152,7 @@ mod tests {
             event("Warning", "api-1-x", "2026-01-02T03:04:05Z", "old"),
             event("Warning", "api-1-x", "2026-01-02T03:04:09Z", "Readiness probe failed"),
             event("Normal", "api-1-x", "2026-01-02T03:04:10Z", "Pulled"),
+            event("Warning", "api", "2026-01-02T03:04:12Z", "of a namesake of another kind"),
             event("Warning", "apidocs-1", "2026-01-02T03:04:11Z", "of another"),
         ];
         let api = ObjectRef::new(GroupVersionKind::new("apps/v1", "Deployment"), Some("todo"), "api");

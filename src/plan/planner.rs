@@ -37,7 +37,17 @@ pub(crate) fn known_digests(desired: &Desired, observed: &Observed) -> Digests {
         found.digest.clone().or_else(|| found.source.clone())
     };
     let ours = desired.images.iter().filter_map(|image| Some((image.key.clone(), known(image)?))).collect();
-    Digests::new(&desired.images, ours, observed.foreign.clone())
+    let images: Vec<DesiredImage> = desired.images.iter().map(|image| tagged(image, observed)).collect();
+    Digests::new(&images, ours, observed.foreign.clone())
+}
+
+/// An image with a tag for people: without a git tree there is none, and the content key takes its place.
+fn tagged(image: &DesiredImage, observed: &Observed) -> DesiredImage {
+    let mut image = image.clone();
+    if let Some(found) = observed.images.get(&image.key).filter(|_| image.tag.is_empty()) {
+        image.tag.clone_from(&found.content_key);
+    }
+    image
 }
 
 /// A plan in the making.
@@ -71,6 +81,7 @@ impl Planner<'_> {
     fn images(&mut self) {
         for image in &self.desired.images {
             let Some(found) = self.observed.images.get(&image.key) else { continue };
+            let image = tagged(image, self.observed);
             let content_key = found.content_key.clone();
             let (kind, reason) = match (&found.digest, &image.source) {
                 (Some(digest), _) => {
@@ -320,6 +331,15 @@ mod tests {
         assert!(!turns_out_unchanged(&object, std::slice::from_ref(&field), &digests(Digest::of(b"other"))));
         let other = FieldChange { path: "spec.replicas".to_owned(), before: Some("3".to_owned()), after: None };
         assert!(!turns_out_unchanged(&object, &[field, other], &digests(sample::digest())));
+    }
+
+    #[test]
+    fn without_a_git_tree_the_content_key_is_the_tag() {
+        let mut desired = sample::desired(Vec::new());
+        desired.images[0].tag.clear();
+        let plan = plan(&desired, sample::absent(&desired));
+        let OperationKind::Build { image, content_key } = &plan.operations[0].kind else { panic!() };
+        assert_eq!(&image.tag, content_key);
     }
 
     #[test]
