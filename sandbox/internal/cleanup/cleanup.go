@@ -20,6 +20,9 @@ import (
 // Run removes processes, mounts, cgroups and state of a sandbox whose supervisor is gone or is the caller. The logs and
 // the lock files stay: those for people, these because another `up` may be waiting for them.
 func Run(s settings.Settings) error {
+	if os.Geteuid() != 0 { // then nothing could be made but processes and files
+		return errors.Join(killProcesses(s), removeState(s))
+	}
 	return errors.Join(
 		killProcesses(s),
 		unmount(s),

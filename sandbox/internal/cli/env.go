@@ -2,9 +2,11 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -77,10 +79,37 @@ func convenience(arguments []string) int {
 	if err != nil {
 		return report(err)
 	}
-	for _, pair := range exports(s) {
+	variables := exports(s)
+	if arguments[0] == "crane" {
+		folder, err := writeLogins(s)
+		if err != nil {
+			return report(err)
+		}
+		variables = append(variables, [2]string{"DOCKER_CONFIG", folder})
+		arguments = append(arguments, "--insecure") // the registries speak http
+	}
+	for _, pair := range variables {
 		if err := os.Setenv(pair[0], pair[1]); err != nil {
 			return report(err)
 		}
 	}
 	return components.Run(arguments)
+}
+
+// writeLogins writes a configuration in Docker's format that signs in to the sandbox's registries with the seeded token,
+// and returns its folder.
+func writeLogins(s settings.Settings) (string, error) {
+	login := map[string]string{"username": settings.Token, "password": settings.Token}
+	logins := map[string]any{"auths": map[string]any{
+		s.HostPort(settings.PortRegistry): login, s.HostPort(settings.PortRegistryOld): login,
+	}}
+	text, err := json.Marshal(logins)
+	if err != nil {
+		return "", err
+	}
+	folder := s.Path("crane")
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return "", err
+	}
+	return folder, os.WriteFile(filepath.Join(folder, "config.json"), text, 0o600)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -59,6 +60,9 @@ func start(ctx context.Context, s settings.Settings, parts []string) (bool, erro
 	if err != nil {
 		return false, err
 	}
+	if err := supervisor.Check(parts); err != nil {
+		return false, errors.Join(err, lock.Close())
+	}
 	// Whatever a killed run left would be in the way.
 	err = errors.Join(cleanup.Run(s), clearLogs(s))
 	if err := errors.Join(err, lock.Close()); err != nil {
@@ -77,9 +81,12 @@ func clearLogs(s settings.Settings) error {
 
 // follow prints a line for every part that gets ready or fails, until nothing is on its way any more.
 func follow(ctx context.Context, s settings.Settings) error {
+	waiting := newReminder()
+	defer waiting.stop()
 	told := map[string]string{}
 	var failed []supervisor.Status
 	err := supervisor.NewClient(s).Follow(ctx, func(all []supervisor.Status) bool {
+		waiting.see(all)
 		for _, status := range all {
 			if told[status.Part] != status.State {
 				told[status.Part] = status.State
@@ -98,6 +105,45 @@ func follow(ctx context.Context, s settings.Settings) error {
 	}
 	return nil
 }
+
+// reminder names the parts that are still starting, when nothing was told for a while.
+type reminder struct {
+	timer    *time.Timer
+	mu       sync.Mutex
+	starting []string
+}
+
+// quiet is how long a person should wait without a word.
+const quiet = 15 * time.Second
+
+func newReminder() *reminder {
+	r := &reminder{}
+	r.timer = time.AfterFunc(quiet, r.remind)
+	return r
+}
+
+func (r *reminder) see(all []supervisor.Status) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.starting = nil
+	for _, status := range all {
+		if status.State == supervisor.Starting {
+			r.starting = append(r.starting, status.Part)
+		}
+	}
+	r.timer.Reset(quiet)
+}
+
+func (r *reminder) remind() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.starting) > 0 {
+		fmt.Printf("still starting: %s (`sandbox logs %s` tells more)\n", strings.Join(r.starting, ", "), r.starting[0])
+	}
+	r.timer.Reset(quiet)
+}
+
+func (r *reminder) stop() { r.timer.Stop() }
 
 func tell(s settings.Settings, status supervisor.Status) {
 	switch status.State {

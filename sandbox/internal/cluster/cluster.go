@@ -86,7 +86,7 @@ func (c Config) serve(ctx context.Context, node *namespaces, started <-chan erro
 
 // prepare writes everything that the programs read.
 func (c Config) prepare() error {
-	if err := checkMachine(); err != nil {
+	if err := CheckMachine(); err != nil {
 		return err
 	}
 	if length := len(c.path("containerd.sock.ttrpc")); length > 107 {

@@ -11,8 +11,8 @@ import (
 
 const containerdProgram = "/usr/bin/containerd"
 
-// checkMachine says everything that the machine lacks, at once.
-func checkMachine() error {
+// CheckMachine says everything that the machine lacks for a node, at once.
+func CheckMachine() error {
 	var missing []string
 	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
 		missing = append(missing, "linux on amd64 (this is "+runtime.GOOS+" on "+runtime.GOARCH+")")

@@ -44,7 +44,7 @@ var programs = map[string]func() int{
 	"kubelet":                 command(func() *cobra.Command { return kubelet.NewKubeletCommand(context.Background()) }),
 	"kube-proxy":              command(func() *cobra.Command { return proxy.NewProxyCommand() }),
 	"kubectl":                 command(kubectl.NewDefaultKubectlCommand),
-	"crane":                   command(func() *cobra.Command { return crane.Root }),
+	"crane":                   runCrane,
 	"coredns":                 func() int { coremain.Run(); return 0 },
 }
 
@@ -56,6 +56,14 @@ func init() {
 
 func command(build func() *cobra.Command) func() int {
 	return func() int { return cli.Run(build()) }
+}
+
+// runCrane runs crane as its own main does: Kubernetes' runner would give it flags that it has already.
+func runCrane() int {
+	if crane.Root.Execute() != nil { // it has told the cause
+		return 1
+	}
+	return 0
 }
 
 // Names lists the programs, sorted.

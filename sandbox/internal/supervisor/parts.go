@@ -2,7 +2,11 @@ package supervisor
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"os"
+	"slices"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -65,6 +69,29 @@ func (s *sandbox) part(name string, run start, needs ...string) Part {
 		}
 		return run(ctx, log, ready)
 	}}
+}
+
+// ofRoot are the parts that make namespaces, mounts or firewall rules. Those that need one of them are so too.
+var ofRoot = []string{"cluster", "engine", "buildkit", "hub"}
+
+// Check says what the machine lacks for the named parts, before anything is started.
+func Check(names []string) error {
+	chosen, err := Choose((&sandbox{}).parts(), names)
+	if err != nil {
+		return err
+	}
+	for _, part := range chosen {
+		if os.Geteuid() != 0 && slices.Contains(ofRoot, part.Name) {
+			return errors.Join(fmt.Errorf("the part %q needs root", part.Name),
+				errors.New("without root there are: sandbox up --parts api,registry,github,faults,control"))
+		}
+		if part.Name == "cluster" {
+			if err := cluster.CheckMachine(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // PartNames lists the parts.
