@@ -102,6 +102,7 @@ func provision(ctx context.Context, client kubernetes.Interface, config Config) 
 const (
 	claimKind  = "claim"
 	volumeKind = "volume"
+	goneKind   = "volume that is gone"
 )
 
 // item names an object that is to be looked at.
@@ -128,7 +129,18 @@ func (p *provisioner) enqueue(kind string) cache.ResourceEventHandler {
 		}
 		p.queue.Add(item{kind, name.Namespace, name.Name})
 	}
-	return cache.ResourceEventHandlerFuncs{AddFunc: add, UpdateFunc: func(_, changed any) { add(changed) }}
+	return cache.ResourceEventHandlerFuncs{AddFunc: add, UpdateFunc: func(_, changed any) { add(changed) }, DeleteFunc: p.gone}
+}
+
+// gone removes the disk of a volume whose object somebody else has deleted, unless it is to be kept.
+func (p *provisioner) gone(object any) {
+	if last, ok := object.(cache.DeletedFinalStateUnknown); ok {
+		object = last.Obj
+	}
+	volume, ok := object.(*v1.PersistentVolume)
+	if ok && volume.Annotations[annotationProvisionedBy] == Driver && volume.Spec.PersistentVolumeReclaimPolicy == v1.PersistentVolumeReclaimDelete {
+		p.queue.Add(item{kind: goneKind, name: volume.Name})
+	}
 }
 
 // work looks at item after item until the queue is shut down. One that fails comes back later.
@@ -150,7 +162,10 @@ func (p *provisioner) work(ctx context.Context) {
 
 // sync looks at one object; looking twice changes nothing more.
 func (p *provisioner) sync(ctx context.Context, next item) error {
-	if next.kind == volumeKind {
+	switch next.kind {
+	case goneKind:
+		return p.removeDisk(next.name)
+	case volumeKind:
 		return p.syncVolume(ctx, next.name)
 	}
 	return p.syncClaim(ctx, next.namespace, next.name)

@@ -156,6 +156,25 @@ func TestAVolumeFromClaimToDeletion(t *testing.T) {
 	}
 }
 
+func TestADeletedObjectTakesItsDiskAlong(t *testing.T) {
+	b := newBench(t)
+	changes := b.watchVolumes()
+	b.create(claim("do-block-storage", "1Gi", v1.ReadWriteOnce))
+	volume := b.awaitVolume(changes, ofType(watch.Added))
+	if err := b.kube.CoreV1().PersistentVolumes().Delete(t.Context(), volume.Name, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) { // nobody tells of a folder's end
+		names, _ := b.accountVolumes()
+		if _, err := os.Stat(volume.Spec.Local.Path); os.IsNotExist(err) && len(names) == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the disk is still there, the account holds %v", names)
+		}
+	}
+}
+
 func TestRetainedVolumesStay(t *testing.T) {
 	for name, test := range map[string]struct {
 		policy v1.PersistentVolumeReclaimPolicy

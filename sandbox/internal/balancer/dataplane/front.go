@@ -11,6 +11,7 @@ import (
 )
 
 const (
+	eagerChecks  = 200                    // before a port that never opened is asked about no more often than others
 	dialAttempts = 3                      // a pod that has just gone may still be chosen: another try finds another pod
 	dialPause    = 100 * time.Millisecond // between two of them
 	dialTimeout  = 5 * time.Second
@@ -28,16 +29,16 @@ type front struct {
 
 // run serves until ctx ends; then the port is free and every connection is cut.
 //
-// Until the port has been open once, the target is asked ten times an interval: kube-proxy takes up a new address only
-// after the Service shows it, and whoever waits for the address should find it open.
+// At first the target is asked ten times an interval, until the port has been open: kube-proxy takes up a new address
+// only after the Service shows it, and whoever waits for the address should find it open.
 func (f *front) run(ctx context.Context) {
 	interval := time.Duration(f.route.check.CheckIntervalSeconds) * f.second
 	health := &health{route: f.route, dial: f.dial, second: f.second}
 	pause := interval / 10
 	var listener net.Listener
-	for {
+	for checks := 1; ; checks++ {
 		listener = f.adjust(ctx, listener, health.check(ctx))
-		if listener != nil {
+		if listener != nil || checks == eagerChecks {
 			pause = interval
 		}
 		select {
