@@ -59,6 +59,9 @@ pub(super) struct Malformed {
 /// No file that people write comes near this; a file that is made to eat memory does.
 const MOST_NODES: usize = 200_000;
 
+/// Nor does a mapping of theirs come near this; each new key is compared with those before it.
+const MOST_KEYS: usize = 10_000;
+
 /// The deepest nesting, far below what would exhaust the stack.
 const DEEPEST: usize = 100;
 
@@ -238,6 +241,9 @@ impl Builder {
             Some((Open::List(items), ..)) => items.push(node),
             Some((Open::Map(entries, awaited), ..)) => match awaited.take() {
                 None => *awaited = Some(key_of(node)?),
+                Some((_, key_span)) if entries.len() >= MOST_KEYS => {
+                    return Err(malformed(format!("there are more than {MOST_KEYS} keys in this mapping"), key_span));
+                }
                 Some((key, key_span)) => {
                     let first = entries.iter().find(|entry| entry.key == key && key != "<<");
                     if let Some(first) = first.map(|entry| entry.key_span) {
@@ -335,6 +341,12 @@ mod tests {
             text = format!("{text}a{level}: &a{level} [{inner}]\n");
         }
         assert!(parse(&text).1[0].message.contains("more than"));
+    }
+
+    #[test]
+    fn a_mapping_of_very_many_keys_is_refused() {
+        let text = (0..=MOST_KEYS).fold(String::new(), |text, number| text + &format!("k{number}: 1\n"));
+        assert!(parse(&text).1[0].message.contains("keys in this mapping"));
     }
 
     #[test]

@@ -82,7 +82,8 @@ fn parse(text: &str, only: Option<&[String]>) -> Result<Vec<Part>, Unreadable> {
 /// Reads the variable that starts at this byte, where `${` stands.
 fn parse_variable(text: &str, start: usize) -> Result<Variable, Unreadable> {
     let fail = |end: usize, message: &str| Unreadable { range: start..end, message: message.to_owned() };
-    let end = closing_brace(text, start + 2).ok_or_else(|| fail(text.len(), "a `${` has no closing `}`"))?;
+    let end = closing_brace(text, start + 2)
+        .ok_or_else(|| fail(text.len(), "a `${` has no closing `}`, or is nested too deep"))?;
     let inner = &text[start + 2..end];
     let split = inner.find([':', '=', '?', '+', '%', '#']).unwrap_or(inner.len());
     let (name, operator) = (&inner[..split], inner.get(split..).unwrap_or_default());
@@ -98,7 +99,10 @@ fn parse_variable(text: &str, start: usize) -> Result<Variable, Unreadable> {
     Ok(Variable { range: start..end + 1, name: name.to_owned(), fallback })
 }
 
-/// The `}` that closes a `${` whose inside starts at this byte.
+/// How deep defaults may hold variables with defaults: far more than anybody reads.
+const DEEPEST: usize = 16;
+
+/// The `}` that closes a `${` whose inside starts at this byte; `None` where there is none, or only too deep.
 fn closing_brace(text: &str, start: usize) -> Option<usize> {
     let mut depth = 1_usize;
     let bytes = text.as_bytes();
@@ -110,6 +114,9 @@ fn closing_brace(text: &str, start: usize) -> Option<usize> {
         }
         if depth == 0 {
             return Some(at);
+        }
+        if depth > DEEPEST {
+            return None;
         }
     }
     None
@@ -413,7 +420,7 @@ mod tests {
             ("${EMPTY:?}", "`EMPTY` is empty", 0..10),
             ("${git.sha}", "`git.sha` has no value: deploy.yml does not lie in a git work tree with a commit", 0..10),
             ("${git.sah}", "unknown variable `git.sah`", 0..10),
-            ("x ${A", "a `${` has no closing `}`", 2..5),
+            ("x ${A", "a `${` has no closing `}`, or is nested too deep", 2..5),
             ("${1A}", "this is not the name of a variable", 0..5),
             ("${A-b}", "this is not the name of a variable", 0..6),
             ("${A:=b}", "after a variable's name only `:-default` and `:?message` are understood", 0..7),
@@ -448,6 +455,14 @@ mod tests {
         ] {
             assert_eq!(fill(text, &[("A", "1")], scope).0.text, wanted);
         }
+    }
+
+    #[test]
+    fn defaults_in_defaults_have_an_end() {
+        let text = format!("{}x{}", "${N:-".repeat(100_000), "}".repeat(100_000));
+        assert_eq!(fill(&text, &[], Scope::default()).1.len(), 1);
+        let text = format!("{}x{}", "${N:-".repeat(DEEPEST), "}".repeat(DEEPEST));
+        assert_eq!(fill(&text, &[], Scope::default()).0.text, "x");
     }
 
     #[test]

@@ -54,13 +54,16 @@ const ROOMS: [(&str, &[&str]); 17] = [
 ];
 
 /// Pure rooms, or pure files of a room that is not.
-const PURE: [&str; 12] = [
+const PURE: [&str; 15] = [
     "src/config/fill",
     "src/config/manifests.rs",
     "src/config/node.rs",
     "src/config/overlay.rs",
     "src/config/raw",
     "src/config/references.rs",
+    "src/config/scalar.rs",
+    "src/config/source.rs",
+    "src/config/texts.rs",
     "src/config/validate.rs",
     "src/config/variables.rs",
     "src/desired",
