@@ -96,7 +96,11 @@ func install(ctx context.Context, client *kube.Client, config Config) error {
 	if err := client.Await(ctx, definitions, "", "Established", names(defined)...); err != nil {
 		return err
 	}
-	if err := client.Apply(ctx, config.manifests()); err != nil {
+	secret, err := certificateSecret()
+	if err != nil {
+		return err
+	}
+	if err := client.Apply(ctx, append(config.manifests(), "\n---\n"+secret...)); err != nil {
 		return err
 	}
 	return client.Await(ctx, deployments, namespace, "Available", "contour", "envoy")

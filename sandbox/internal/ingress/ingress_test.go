@@ -1,12 +1,14 @@
 package ingress
 
 import (
+	"crypto/tls"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	apps "k8s.io/api/apps/v1"
+	core "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/seaway-deploy/seaway/sandbox/internal/kube"
@@ -72,5 +74,23 @@ func TestThereIsAClassForIngressAndAGatewayForRoutes(t *testing.T) {
 		if kinds[kind] != want {
 			t.Errorf("%s is %q, want %q", kind, kinds[kind], want)
 		}
+	}
+}
+
+func TestTheGatewayHasACertificateThatCanBeServed(t *testing.T) {
+	text, err := certificateSecret()
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects, err := kube.Parse([]byte(text))
+	if err != nil || len(objects) != 1 {
+		t.Fatalf("%d objects, %v", len(objects), err)
+	}
+	secret := &core.Secret{}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(objects[0].Object, secret, true); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tls.X509KeyPair(secret.Data["tls.crt"], secret.Data["tls.key"]); err != nil || secret.Type != core.SecretTypeTLS {
+		t.Errorf("type %s: %v", secret.Type, err)
 	}
 }
