@@ -147,7 +147,10 @@ mod tests {
 
     #[test]
     fn the_newest_warning_says_why_it_takes_so_long() {
-        let event = |kind: &str, name: &str, when: &str, message: &str| json!({ "type": kind, "involvedObject": { "name": name }, "lastTimestamp": when, "message": message });
+        let event = |kind: &str, name: &str, when: &str, message: &str| {
+            let involved = json!({ "kind": if name.contains('-') { "Pod" } else { "Job" }, "name": name });
+            json!({ "type": kind, "involvedObject": involved, "lastTimestamp": when, "message": message })
+        };
         let events = [
             event("Warning", "api-1-x", "2026-01-02T03:04:05Z", "old"),
             event("Warning", "api-1-x", "2026-01-02T03:04:09Z", "Readiness probe failed"),
