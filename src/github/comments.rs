@@ -289,8 +289,8 @@ impl Comments {
         }
         let doing = format!("editing our comment on #{}", self.number);
         let path = format!("{}/comments/{}", self.issues, comment.id);
-        let patch = || self.request(Method::PATCH, path.clone(), Some(json!({ "body": body })), &doing);
-        match self.policy.run(Error::retry, patch).await {
+        let send = || self.request(Method::PATCH, path.clone(), Some(json!({ "body": body })), &doing);
+        match self.policy.run(Error::retry, send).await {
             Ok(_) => Ok(Published::Edited),
             Err(error) if error.is_absent() => Ok(Published::Gone),
             Err(error) => Err(error),
@@ -364,7 +364,7 @@ fn parse<T: serde::de::DeserializeOwned>(doing: &str, value: Value) -> Result<T,
 }
 
 /// The text in at most `limit` bytes: cut at the end of a line, with what is open there closed again.
-fn fit(text: &str, limit: usize) -> String {
+pub(crate) fn fit(text: &str, limit: usize) -> String {
     /// Room for the closing of fences and details, and for the remark.
     const RESERVE: usize = 256;
     if text.len() <= limit {

@@ -4,20 +4,30 @@
 //! through the redactor. A failing report is a warning and never changes the result of the deploy.
 
 mod failure;
+mod files;
 mod json;
 mod lines;
+mod markdown;
+mod page;
 mod picture;
+mod pr_comment;
 mod results;
 mod table;
 mod terminal;
 mod text;
+mod timeline;
+
+pub(crate) use files::skipped;
+pub(crate) use page::Links;
 
 use crate::error::{Failure, FailureKind};
 use crate::execute::{Event, EventKind, Outcome};
+use crate::github::Comments;
 use crate::model::Redactor;
 use futures::future::BoxFuture;
 use picture::Picture;
 use std::io::Write;
+use std::path::PathBuf;
 use std::time::Duration;
 use text::Paint;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -42,6 +52,14 @@ pub(crate) struct Settings {
     pub(crate) people: People,
     /// Whether standard output is a terminal.
     pub(crate) stdout_is_terminal: bool,
+    /// The comments on the pull request, if one is to be written.
+    pub(crate) comments: Option<Comments>,
+    /// The file that becomes the job summary.
+    pub(crate) summary: Option<PathBuf>,
+    /// The file that takes the outputs of the step.
+    pub(crate) outputs: Option<PathBuf>,
+    /// Where the comment and the summary lead to.
+    pub(crate) links: Links,
 }
 
 /// What people read on standard error.
@@ -83,9 +101,21 @@ const WIDTH: usize = 100;
 
 impl Reports {
     /// The reports that the settings ask for, on the process's own streams.
-    pub(crate) fn new(settings: &Settings, redactor: &Redactor) -> Self {
+    ///
+    /// Needs the runtime: the comment is written beside the run.
+    pub(crate) fn new(settings: Settings, redactor: &Redactor) -> Self {
         let output = |writer| Output { writer, redactor: redactor.clone() };
         let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
+        let Settings { links, .. } = settings;
+        if let Some(comments) = settings.comments {
+            sinks.push(Box::new(pr_comment::PrComment::new(comments, links.clone())));
+        }
+        if let Some(path) = settings.summary {
+            sinks.push(Box::new(files::JobSummary::new(path, links, redactor.clone())));
+        }
+        if let Some(path) = settings.outputs {
+            sinks.push(Box::new(files::Outputs::new(path, redactor.clone())));
+        }
         let people = output(Box::new(std::io::stderr()));
         sinks.push(match settings.people {
             People::Table { colour } => {

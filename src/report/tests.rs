@@ -2,13 +2,20 @@
 
 mod stories;
 
+use super::files::{JobSummary, Outputs};
 use super::lines::Lines;
+use super::pr_comment::PrComment;
 use super::results::Results;
 use super::terminal::Terminal;
 use super::*;
 use crate::execute::Events;
+use crate::github::Sticky;
+use crate::model::Secret;
+use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 use stories::Story;
+use wiremock::matchers::{method, path, path_regex};
+use wiremock::{Mock, MockServer, ResponseTemplate};
 
 /// A writer whose text can be looked at.
 #[derive(Clone, Default)]
@@ -211,4 +218,133 @@ async fn a_log_is_never_silent_for_long() {
     let beats: Vec<&str> = text.lines().filter(|line| line.contains("still going on")).collect();
     assert!(beats.len() >= 4, "{text}");
     assert!(beats[0].contains("wait for Deployment backend: 1/3 ready"), "{}", beats[0]);
+}
+
+/// Where pages lead to.
+fn links() -> Links {
+    let base = "https://github.com/acme/todo";
+    Links { log: Some(format!("{base}/actions/runs/77/attempts/1")), commit: Some(format!("{base}/commit/1a2b3c4")) }
+}
+
+/// The page of a story.
+fn page_of(story: &Story) -> String {
+    let mut picture = Picture::new(redactor());
+    story.0.iter().for_each(|event| picture.absorb(event));
+    let text = page::page(&picture, &links());
+    assert!(!text.contains(stories::SECRET) && !text.contains("hunter2"), "a secret is shown: {text}");
+    text
+}
+
+#[test]
+fn a_run_as_a_page() {
+    let mut underway = stories::done();
+    underway.0.truncate(stories::IN_THE_BUILD);
+    insta::assert_snapshot!("page_underway", page_of(&underway));
+    insta::assert_snapshot!("page_done", page_of(&stories::done()));
+    insta::assert_snapshot!("page_unchanged", page_of(&stories::unchanged()));
+    insta::assert_snapshot!("page_failed", page_of(&stories::failed()));
+    insta::assert_snapshot!("page_cancelled", page_of(&stories::cancelled()));
+    insta::assert_snapshot!("page_early", page_of(&stories::unreachable()));
+}
+
+#[tokio::test]
+async fn a_run_leaves_its_summary_and_outputs() {
+    let folder = tempfile::tempdir().unwrap();
+    let (summary, outputs) = (folder.path().join("summary"), folder.path().join("outputs"));
+    let (to_summary, to_outputs) = (summary.clone(), outputs.clone());
+    play(&stories::done(), move |_| Box::new(JobSummary::new(to_summary, links(), redactor()))).await;
+    play(&stories::failed(), move |_| Box::new(Outputs::new(to_outputs, redactor()))).await;
+    assert!(std::fs::read_to_string(summary).unwrap().starts_with("### `todo` is live: <http://203.0.113.10>\n"));
+    let text = std::fs::read_to_string(outputs).unwrap();
+    let values: Vec<&str> = text.split('\n').collect();
+    assert_eq!((values[1], values[4], values[7], values[13]), ("failed", "1", "", "todo-app-prod"));
+    let digests: Value = serde_json::from_str(values[10]).unwrap();
+    assert!(digests["backend"].as_str().unwrap().starts_with("sha256:"));
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_written_is_a_warning() {
+    let page = Page::default();
+    let redactor = redactor();
+    let log = Lines::new(page.output(&redactor), false, false);
+    let outputs = Outputs::new("/nowhere/outputs".into(), redactor.clone());
+    let reports = Reports { sinks: vec![Box::new(outputs), Box::new(log)], picture: Picture::new(redactor) };
+    let (events, receiver) = Events::channel();
+    stories::unchanged().0.into_iter().for_each(|event| events.send(event.kind));
+    reports.run(receiver).await;
+    assert!(page.text().contains("the outputs of the step was not written"), "{}", page.text());
+}
+
+/// A GitHub on which comment 1 is ours once it is posted; writes are answered with this status.
+async fn hub(post: u16) -> MockServer {
+    let server = MockServer::start().await;
+    let comment = json!({"id": 1, "user": {"login": "github-actions[bot]"}, "body": ""});
+    let mount = |verb: &'static str, status: u16, body: Value| {
+        Mock::given(method(verb)).respond_with(ResponseTemplate::new(status).set_body_json(body))
+    };
+    let list = Mock::given(method("GET")).and(path("/repos/acme/todo/issues/42/comments"));
+    list.respond_with(ResponseTemplate::new(200).set_body_json(json!([]))).mount(&server).await;
+    let user = Mock::given(path("/user"));
+    user.respond_with(ResponseTemplate::new(403).set_body_json(json!({"message": "no"}))).mount(&server).await;
+    let one = Mock::given(method("GET")).and(path_regex("/comments/1$"));
+    one.respond_with(ResponseTemplate::new(200).set_body_json(&comment)).mount(&server).await;
+    mount("POST", post, comment.clone()).mount(&server).await;
+    mount("PATCH", 200, comment).mount(&server).await;
+    server
+}
+
+/// Plays a story to the comment and the log; gives the bodies that were written, and the log.
+async fn commented(server: &MockServer, story: Story) -> (Vec<String>, String) {
+    let sticky = Sticky::deploy("todo", "todo-app-prod", None);
+    let comments = Comments::new(&server.uri(), &Secret::new("t"), "acme/todo", 42, sticky).unwrap();
+    let page = Page::default();
+    let redactor = redactor();
+    let log = Lines::new(page.output(&redactor), false, false);
+    let sinks: Vec<Box<dyn Sink>> = vec![Box::new(PrComment::new(comments, links())), Box::new(log)];
+    let (events, receiver) = Events::channel();
+    let running = tokio::spawn(Reports { sinks, picture: Picture::new(redactor) }.run(receiver));
+    for event in story.0 {
+        if matches!(event.kind, EventKind::Finished(_)) {
+            wait_for_post(server).await;
+        }
+        events.send(event.kind);
+    }
+    running.await.unwrap();
+    let requests = server.received_requests().await.unwrap();
+    let written = requests.iter().filter(|request| matches!(request.method.as_str(), "POST" | "PATCH"));
+    let body = |request: &wiremock::Request| request.body_json::<Value>().unwrap()["body"].as_str().unwrap().to_owned();
+    (written.map(body).collect(), page.text())
+}
+
+/// Comes back when the comment has been posted, as in a run that takes its time.
+async fn wait_for_post(server: &MockServer) {
+    let posted = async {
+        loop {
+            let requests = server.received_requests().await.unwrap();
+            if requests.iter().any(|request| request.method.as_str() == "POST") {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), posted).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_comment_is_there_early_and_tells_the_end() {
+    let server = hub(201).await;
+    let (bodies, log) = commented(&server, stories::done()).await;
+    assert_eq!(bodies.len(), 2, "{bodies:?}");
+    assert!(bodies[0].contains("### `todo` is being deployed"), "{}", bodies[0]);
+    assert!(bodies[1].starts_with("<!-- seaway:deploy:todo/todo-app-prod -->\n### `todo` is live"), "{}", bodies[1]);
+    assert!(!log.contains("comment"), "{log}");
+}
+
+#[tokio::test]
+async fn a_comment_that_is_refused_is_a_warning() {
+    let server = hub(403).await;
+    let (bodies, log) = commented(&server, stories::unchanged()).await;
+    assert_eq!(bodies.len(), 1);
+    assert!(log.contains("warning: the comment on the pull request was not written"), "{log}");
+    assert!(log.contains("pull-requests: write"), "{log}");
 }

@@ -18,6 +18,9 @@ pub(in crate::report) const SECRET: &str = "hunter2|<secret>@x";
 /// A run.
 pub(in crate::report) struct Story(pub(in crate::report) Vec<Event>);
 
+/// How many events of [`done`] happen before the backend is built.
+pub(in crate::report) const IN_THE_BUILD: usize = 13;
+
 /// How many events of [`done`] happen before the rollout is over.
 pub(in crate::report) const IN_THE_ROLLOUT: usize = 25;
 
