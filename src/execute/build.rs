@@ -88,7 +88,7 @@ impl Work<'_> {
         };
         let result = self.build_and_push(request.clone(), known).await;
         match result {
-            Err(Trouble::Push(error)) if error.code() == Some("MANIFEST_BLOB_UNKNOWN") => {
+            Err(Trouble::Push(error)) if error.has_lost_blobs() => {
                 self.say("the registry has lost layers that it listed: sending them again");
                 self.build_and_push(request, KnownLayers::default()).await
             }

@@ -153,6 +153,24 @@ async fn a_buildkitd_builds_pushes_and_is_found_again() {
     the_whole_way(environment("DOCKER_HOST"), "buildkit-test").await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the sandbox"]
+async fn a_large_base_is_sent_once() {
+    let environment = environment("BUILDKIT_HOST");
+    let doors = doors(&environment);
+    let unique = format!("{:?}", std::time::SystemTime::now());
+    let dockerfile = "FROM python:3.11-slim\nCOPY unique /unique\n";
+    let folder = folder(&[("Dockerfile", dockerfile), ("unique", &unique)]);
+    let image = image(folder.path(), "large-test");
+    for _ in 0..2 {
+        std::fs::write(folder.path().join("unique"), format!("{:?}", std::time::SystemTime::now())).unwrap();
+        let start = tokio::time::Instant::now();
+        let (result, lines) = run(&doors, &image).await;
+        let result = result.unwrap_or_else(|diagnosis| panic!("{diagnosis:#?}\n{lines:#?}"));
+        println!("{} sent {} bytes in {:?}", result.detail, result.bytes_sent, start.elapsed());
+    }
+}
+
 /// The diagnosis of a Dockerfile that fails.
 async fn failure(environment: &Environment, dockerfile: &str) -> String {
     let doors = doors(environment);

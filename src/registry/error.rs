@@ -199,6 +199,11 @@ impl Error {
         matches!(self, Self::Refused { refusal, .. } if matches!(refusal.status.as_u16(), 429 | 503))
     }
 
+    /// Whether the registry misses blobs of a manifest: it listed them a moment ago and has collected them since.
+    pub(crate) fn has_lost_blobs(&self) -> bool {
+        self.code().is_some_and(|code| matches!(code, "MANIFEST_BLOB_UNKNOWN" | "BLOB_UNKNOWN"))
+    }
+
     /// The protocol's code, if the registry gave one.
     pub(crate) fn code(&self) -> Option<&str> {
         match self {

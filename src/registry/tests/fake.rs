@@ -319,6 +319,12 @@ fn manifest(fake: &Fake, path: &str, target: &str, asked: &Asked, body: Bytes) -
     };
     if asked.method == Method::PUT {
         let digest = Digest::of(&body);
+        let parts: crate::image::Manifest = serde_json::from_slice(&body).unwrap();
+        let has = |blob: &Digest| contents.blobs.contains_key(&(path.to_owned(), blob.to_string()));
+        if !parts.blobs().iter().all(|blob| has(&blob.digest)) {
+            let body = r#"{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN","message":"blob unknown to registry"}]}"#;
+            return (StatusCode::BAD_REQUEST, body).into_response();
+        }
         let media_type = asked.headers[header::CONTENT_TYPE].to_str().unwrap().to_owned();
         for key in [digest.as_str(), target] {
             contents.manifests.insert((path.to_owned(), key.to_owned()), (media_type.clone(), body.clone()));

@@ -313,6 +313,15 @@ async fn the_remote_index_knows_layers_by_their_uncompressed_digest() {
 }
 
 #[tokio::test]
+async fn blobs_that_the_registry_has_lost_are_told_from_other_refusals() {
+    let fake = Fake::start().await;
+    let (_, manifest) = image();
+    let repository = fake.repository("shop/api");
+    let error = client().put_manifest(&repository, &manifest, Some("v1")).await.unwrap_err();
+    assert!(error.has_lost_blobs(), "{error}");
+}
+
+#[tokio::test]
 async fn a_tag_is_put_once() {
     let fake = Fake::start().await;
     let digest = fake.seed("shop/api", "ck-1", b"layer");
