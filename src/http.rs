@@ -29,10 +29,9 @@ pub(crate) struct Recipe {
     pub(crate) skip_verify: bool,
     /// Leaves redirects to the caller, who decides which headers may travel.
     pub(crate) no_redirects: bool,
-    /// HTTP/1.1 only: uploads on one HTTP/2 connection would share one flow-control window.
-    pub(crate) http1_only: bool,
-    /// Takes bodies as they are stored, without asking for compression: a blob's digest is of those bytes.
-    pub(crate) stored_bodies: bool,
+    /// For large blobs. HTTP/1.1 only: uploads on one HTTP/2 connection would share one flow-control window. And bodies are
+    /// taken as they are stored, without asking for compression: a blob's digest is of those bytes.
+    pub(crate) for_blobs: bool,
 }
 
 /// Why a client could not be made.
@@ -80,11 +79,8 @@ pub(crate) fn client(recipe: &Recipe) -> Result<reqwest::Client, Error> {
     if recipe.no_redirects {
         builder = builder.redirect(reqwest::redirect::Policy::none());
     }
-    if recipe.http1_only {
-        builder = builder.http1_only();
-    }
-    if recipe.stored_bodies {
-        builder = builder.no_gzip();
+    if recipe.for_blobs {
+        builder = builder.http1_only().no_gzip();
     }
     if recipe.skip_verify {
         builder = builder.tls_danger_accept_invalid_certs(true);

@@ -42,7 +42,9 @@ impl Fields {
 
     /// Several fields.
     fn all(&mut self, fields: &[&str]) {
-        fields.iter().for_each(|field| self.add(field.as_bytes()));
+        for field in fields {
+            self.add(field.as_bytes());
+        }
     }
 }
 

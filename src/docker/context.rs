@@ -144,32 +144,32 @@ impl Walk<'_> {
         names.sort_unstable();
         for name in names {
             let child = if path.is_empty() { name } else { format!("{path}/{name}") };
-            self.entry(child)?;
+            self.entry(&child)?;
         }
         Ok(())
     }
 
     /// Takes an entry, and what is below it.
-    fn entry(&mut self, path: String) -> Result<(), ContextError> {
-        let ignored = self.rules.ignores(&path);
+    fn entry(&mut self, path: &str) -> Result<(), ContextError> {
+        let ignored = self.rules.ignores(path);
         if ignored && !self.rules.has_exceptions() {
             return Ok(());
         }
-        let Some(entry) = look(self.root, &path)? else { return Ok(()) };
+        let Some(entry) = look(self.root, path)? else { return Ok(()) };
         let is_folder = entry.kind == EntryKind::Folder;
         match (ignored, is_folder) {
             (true, false) => return Ok(()),
             (true, true) => {
                 self.pending.push(entry);
                 let depth = self.pending.len();
-                self.folder(&path)?;
+                self.folder(path)?;
                 self.pending.truncate(depth - 1); // nothing below was included: the folder goes too
             }
             (false, _) => {
                 self.entries.append(&mut self.pending);
                 self.entries.push(entry);
                 if is_folder {
-                    self.folder(&path)?;
+                    self.folder(path)?;
                 }
             }
         }

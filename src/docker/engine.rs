@@ -8,6 +8,7 @@ use super::save::{self, ChannelReader, KnownLayers, Part};
 use super::session::{METHODS, Services};
 use crate::model::Environment;
 use bollard_buildkit_proto::moby::buildkit::v1::BytesMessage;
+use bollard_buildkit_proto::moby::buildkit::v1::control_client::ControlClient;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use std::collections::HashMap;
@@ -17,6 +18,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tonic::metadata::MetadataValue;
+use tonic::transport::Channel;
 
 /// Builds images. Cheap to clone; nothing is contacted before the first build.
 #[derive(Clone, Debug, Default)]
@@ -120,7 +122,7 @@ impl Job {
         let services = self.request.services(Some(sender))?;
         let mut client = buildkit::client(connect(&address, "BuildKit").await?).await?;
         let mut serving = JoinSet::new();
-        serve_over_grpc(&mut client, services, &session, &self.request.shared_key(), &mut serving).await?;
+        serve_over_grpc(&client, services, &session, &self.request.shared_key(), &mut serving)?;
         let exporter = Exporter { kind: "oci", attributes: HashMap::new() };
         let solve = Solve { request: &self.request, session: &session, exporter, progress: &self.progress };
         let building = async {
@@ -150,8 +152,8 @@ async fn connect(address: &Address, what: &'static str) -> Result<Box<dyn Connec
 }
 
 /// Serves a session inside of a call: buildkitd calls back over messages of bytes.
-async fn serve_over_grpc(
-    client: &mut bollard_buildkit_proto::moby::buildkit::v1::control_client::ControlClient<tonic::transport::Channel>,
+fn serve_over_grpc(
+    client: &ControlClient<Channel>,
     services: Services,
     session: &str,
     shared_key: &str,

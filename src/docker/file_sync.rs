@@ -42,10 +42,8 @@ type Outgoing = mpsc::Sender<Result<Packet, Status>>;
 pub(crate) async fn send(shared: Shared, mut incoming: Streaming<Packet>, outgoing: Outgoing) {
     let announcing = tokio::spawn(announce(Arc::clone(&shared.entries), outgoing.clone()));
     loop {
-        let packet = match incoming.message().await {
-            Ok(Some(packet)) => packet,
-            Ok(None) | Err(_) => break, // the build is over, or it does not want the rest
-        };
+        // Otherwise the build is over, or it does not want the rest.
+        let Ok(Some(packet)) = incoming.message().await else { break };
         match packet.r#type() {
             PacketType::PacketReq => {
                 let (shared, outgoing) = (shared.clone(), outgoing.clone());

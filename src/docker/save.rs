@@ -134,7 +134,9 @@ impl Reader<'_> {
             return self.layer(None, Vec::new(), content);
         }
         let Some(digest) = digest else {
-            let is_document = !name.contains('/') && name.ends_with(".json") && size <= LARGEST_DOCUMENT;
+            let is_document = !name.contains('/')
+                && std::path::Path::new(name).extension().is_some_and(|end| end == "json")
+                && size <= LARGEST_DOCUMENT;
             if is_document {
                 self.documents.insert(name.to_owned(), read_all(content)?.into());
             }
@@ -150,7 +152,7 @@ impl Reader<'_> {
             }
             // The magic numbers of gzip and zstd: a layer as it is pushed.
             [0x1f, 0x8b, ..] | [0x28, 0xb5, 0x2f, 0xfd] => self.pass(digest, size, start, content),
-            _ => self.layer(Some(digest), start, content),
+            _ => self.layer(Some(&digest), start, content),
         }
     }
 
@@ -166,9 +168,9 @@ impl Reader<'_> {
     }
 
     /// Takes a layer in that is not compressed; its digest may be known from its name.
-    fn layer(&mut self, name: Option<Digest>, start: Vec<u8>, content: &mut impl Read) -> Result<(), EntryError> {
-        if let Some(blob) = name.as_ref().and_then(|name| self.known.by_diff_id.get(name)) {
-            self.layers.extend(name.clone().map(|name| (name, blob.clone())));
+    fn layer(&mut self, name: Option<&Digest>, start: Vec<u8>, content: &mut impl Read) -> Result<(), EntryError> {
+        if let Some((name, blob)) = name.and_then(|name| self.known.by_diff_id.get_key_value(name)) {
+            self.layers.insert(name.clone(), blob.clone());
             return Ok(());
         }
         let mut ahead = start;

@@ -158,7 +158,7 @@ impl Work<'_> {
                 Some(Ok(Part::Manifest { media_type, bytes, layers })) => {
                     let manifest = RawManifest::new(Some(&media_type), bytes);
                     let report = pusher.finish(&manifest, &[self.content_key, &self.image.tag]).await?;
-                    return Ok(self.result(&manifest, report, layers));
+                    return Ok(self.result(&manifest, &report, layers.0));
                 }
                 Some(Err(error)) => {
                     pusher.stop().await;
@@ -174,7 +174,7 @@ impl Work<'_> {
     }
 
     /// What people read of a build that is pushed.
-    fn result(&self, manifest: &RawManifest, report: PushReport, (layers, _known): (usize, usize)) -> ImageResult {
+    fn result(&self, manifest: &RawManifest, report: &PushReport, layers: usize) -> ImageResult {
         let parts: Option<Manifest> = manifest.read().ok();
         let is_new = |layer: &&crate::image::Descriptor| report.new.contains(&layer.digest);
         let new = parts.map(|parts| parts.layers.iter().filter(is_new).count()).unwrap_or_default();

@@ -2,6 +2,8 @@
 //!
 //! Run inside of the sandbox's environment: `eval "$(sandbox env)"; cargo test --lib sandbox_tests -- --ignored`.
 
+#![expect(clippy::print_stdout, reason = "whoever runs these by hand wants to see the numbers")]
+
 use super::build::build;
 use super::event::{EventKind, Events, ImageResult};
 use super::images::ImageDoors;
@@ -216,13 +218,10 @@ async fn a_stop_ends_a_build_within_a_second() {
         let cancel = CancellationToken::new();
         let stop = cancel.clone();
         let watcher = tokio::spawn(async move {
-            while let Some(event) = received.recv().await {
-                if matches!(&event.kind, EventKind::BuildLog { line, .. } if line == "now") {
-                    stop.cancel();
-                    return tokio::time::Instant::now();
-                }
-            }
-            panic!("the step never began");
+            let begun = |kind: &EventKind| matches!(kind, EventKind::BuildLog { line, .. } if line == "now");
+            while !begun(&received.recv().await.expect("the step begins").kind) {}
+            stop.cancel();
+            tokio::time::Instant::now()
         });
         let diagnosis = build(&doors, &image, "ck-never", 0, &events, &cancel).await.unwrap_err();
         assert_eq!(diagnosis.failure.kind, FailureKind::Interrupted);

@@ -153,14 +153,13 @@ fn substitute(text: &str, known: &BTreeMap<String, String>) -> String {
     while let Some(at) = rest.find('$') {
         out.push_str(&rest[..at]);
         let after = &rest[at + 1..];
-        let (value, used) =
-            match after.strip_prefix('{').and_then(|inner| closing(inner).map(|end| (&inner[..end], end))) {
-                Some((inside, end)) => (expand(inside, known), end + 2),
-                None => {
-                    let end = after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(after.len());
-                    (known.get(&after[..end]).cloned().unwrap_or_default(), end)
-                }
-            };
+        let braced = after.strip_prefix('{').and_then(|inner| Some((inner, closing(inner)?)));
+        let (value, used) = if let Some((inner, end)) = braced {
+            (expand(&inner[..end], known), end + 2)
+        } else {
+            let end = after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(after.len());
+            (known.get(&after[..end]).cloned().unwrap_or_default(), end)
+        };
         out.push_str(&value);
         rest = &after[used..];
     }
@@ -208,13 +207,11 @@ pub(crate) fn instructions(text: &str) -> Vec<Instruction> {
         let mut line = first;
         loop {
             let trimmed = line.trim_end();
-            match trimmed.strip_suffix(escape) {
-                Some(start) => joined.push_str(start),
-                None => {
-                    joined.push_str(trimmed);
-                    break;
-                }
-            }
+            let Some(start) = trimmed.strip_suffix(escape) else {
+                joined.push_str(trimmed);
+                break;
+            };
+            joined.push_str(start);
             // Comments and blank lines do not end a continuation.
             match lines.by_ref().find(|(_, line)| !is_silent(line)) {
                 Some((_, next)) => line = next,

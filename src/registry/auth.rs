@@ -80,7 +80,7 @@ pub(crate) struct Tokens {
     /// How often the token service is asked again.
     retry: RetryPolicy,
     /// The tokens in use.
-    tokens: Mutex<HashMap<(Url, Scope), Slot<Token>>>,
+    in_use: Mutex<HashMap<(Url, Scope), Slot<Token>>>,
 }
 
 /// The answer of a token service.
@@ -88,7 +88,7 @@ pub(crate) struct Tokens {
 struct TokenAnswer {
     /// The token, as Docker's specification names it.
     token: Option<String>,
-    /// The token, as OAuth2 names it.
+    /// The token, as `OAuth2` names it.
     access_token: Option<String>,
     /// Its life in seconds; 60 where nothing is said.
     expires_in: Option<u64>,
@@ -107,7 +107,7 @@ impl Tokens {
     /// No token yet.
     pub(crate) fn new(logins: Logins, retry: RetryPolicy) -> Self {
         let retry = RetryPolicy { tries: retry.tries.min(MOST_TRIES), ..retry };
-        Self { logins, retry, schemes: Mutex::default(), tokens: Mutex::default() }
+        Self { logins, retry, schemes: Mutex::default(), in_use: Mutex::default() }
     }
 
     /// The `Authorization` header for a request; `None` where the registry wants none.
@@ -121,7 +121,7 @@ impl Tokens {
             Scheme::Anonymous => Ok(None),
             Scheme::Basic => Ok(self.logins.get(&endpoint.registry).await?.as_ref().and_then(basic)),
             Scheme::Bearer { realm, service } => {
-                let slot = slot(&self.tokens, &(endpoint.base.clone(), scope.clone()));
+                let slot = slot(&self.in_use, &(endpoint.base.clone(), scope.clone()));
                 let mut token = slot.lock().await; // whoever waits here finds the token that another one fetched
                 if let Some(token) = token.as_ref().filter(|token| token.stale_at > Instant::now()) {
                     return Ok(Some(token.header.clone()));
@@ -144,7 +144,7 @@ impl Tokens {
         if let Some(scheme) = scheme_of(endpoint, headers) {
             *slot(&self.schemes, &endpoint.base).lock().await = Some(scheme);
         }
-        let slot = slot(&self.tokens, &(endpoint.base.clone(), scope.clone()));
+        let slot = slot(&self.in_use, &(endpoint.base.clone(), scope.clone()));
         let mut token = slot.lock().await;
         if token.as_ref().is_some_and(|token| Some(&token.header) == used) {
             *token = None;
@@ -223,7 +223,7 @@ struct Ask<'a> {
 }
 
 impl Ask<'_> {
-    /// Fetches a token: by GET with the password, by POST with an identity token. A service that knows only OAuth2
+    /// Fetches a token: by GET with the password, by POST with an identity token. A service that knows only `OAuth2`
     /// (404, 405 or 501 on GET) is asked by POST, except DigitalOcean's, which knows only GET and says so by 405.
     async fn token(&self) -> Result<Token, Error> {
         let asked_at = Instant::now();
@@ -258,7 +258,7 @@ impl Ask<'_> {
         }
     }
 
-    /// The OAuth2 form (<https://distribution.github.io/distribution/spec/auth/oauth/>); secrets travel in the body.
+    /// The `OAuth2` form (<https://distribution.github.io/distribution/spec/auth/oauth/>); secrets travel in the body.
     fn by_post(&self) -> reqwest::RequestBuilder {
         let scopes = self.scope.0.join(" ");
         let mut form = url::form_urlencoded::Serializer::new(String::new());

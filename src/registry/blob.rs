@@ -152,7 +152,7 @@ impl Client {
                 }
             }
             let answer = tokio::time::timeout(self.patience().request, self.send(question, &pool, request));
-            let answer = answer.await.map_err(|_| self.stalled(question, self.patience().request))??;
+            let answer = answer.await.map_err(|_| Self::stalled(question, self.patience().request))??;
             if answer.status() != StatusCode::UNAUTHORIZED || last {
                 return Ok(answer);
             }
@@ -183,7 +183,7 @@ impl Client {
     }
 
     /// The error of a request on which nothing moved.
-    pub(crate) fn stalled(&self, question: Question<'_>, waited: std::time::Duration) -> Error {
+    pub(crate) fn stalled(question: Question<'_>, waited: std::time::Duration) -> Error {
         Error::Stalled {
             registry: question.endpoint.registry.clone(),
             action: question.action.to_owned(),

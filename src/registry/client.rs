@@ -177,12 +177,12 @@ impl Client {
         pool: &reqwest::Client,
         request: RequestBuilder,
     ) -> Result<Response, Error> {
-        let request = request.build().map_err(|error| self.transport(question, &error))?;
-        http::send(pool, request).await.map_err(|error| self.transport(question, &error))
+        let request = request.build().map_err(|error| Self::transport(question, &error))?;
+        http::send(pool, request).await.map_err(|error| Self::transport(question, &error))
     }
 
     /// The error of a request that got no answer, or only part of one.
-    pub(crate) fn transport(&self, question: Question<'_>, error: &reqwest::Error) -> Error {
+    pub(crate) fn transport(question: Question<'_>, error: &reqwest::Error) -> Error {
         let url = error.url().unwrap_or(&question.endpoint.base);
         transport(question.endpoint, url, question.action, error)
     }

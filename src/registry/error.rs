@@ -302,8 +302,8 @@ mod tests {
     use crate::error::{Failure, render};
 
     /// The refusal that this answer stands for.
-    fn refusal(status: u16, body: &str) -> Box<Refusal> {
-        Box::new(Refusal::read(StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), body.as_bytes()))
+    fn refusal(status: u16, body: &str) -> Refusal {
+        Refusal::read(StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), body.as_bytes())
     }
 
     #[test]
@@ -326,7 +326,7 @@ mod tests {
             registry: DIGITALOCEAN.to_owned(),
             action: "push `shop/api`".to_owned(),
             had_login: true,
-            refusal: refusal(401, ""),
+            refusal: Box::new(refusal(401, "")),
         };
         assert_eq!(error.kind(), FailureKind::Configuration);
         insta::assert_snapshot!(render(&Failure::from(error)), @r"
@@ -342,7 +342,7 @@ mod tests {
         let error = Error::Refused {
             registry: DIGITALOCEAN.to_owned(),
             action: "push `a`".to_owned(),
-            refusal: refusal(403, body),
+            refusal: Box::new(refusal(403, body)),
         };
         assert!(error.hint().unwrap().starts_with("the plan's number of repositories"));
     }

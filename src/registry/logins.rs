@@ -17,7 +17,7 @@ pub(crate) enum Login {
         /// The password.
         password: Secret,
     },
-    /// An OAuth2 refresh token, as `docker login` stores it for some registries.
+    /// An `OAuth2` refresh token, as `docker login` stores it for some registries.
     IdentityToken(Secret),
 }
 
@@ -88,10 +88,13 @@ fn from_docker(path: &std::path::Path, registry: &str) -> Result<Option<Login>, 
         Ok(DockerCredential::UsernamePassword(user, password)) => {
             Ok(Some(Login::Password { user, password: Secret::new(password) }))
         }
-        Err(CredentialRetrievalError::NoCredentialConfigured | CredentialRetrievalError::ConfigNotFound) => Ok(None),
-        // What a helper printed may hold the credential itself, so it is never shown. A helper that has nothing for
-        // this registry also ends like this (`credentials not found in native keychain`).
-        Err(CredentialRetrievalError::HelperFailure { .. }) => Ok(None),
+        // A helper that has nothing for this registry ends with a failure (`credentials not found in native keychain`).
+        // What it printed may hold a credential, so it is never shown.
+        Err(
+            CredentialRetrievalError::NoCredentialConfigured
+            | CredentialRetrievalError::ConfigNotFound
+            | CredentialRetrievalError::HelperFailure { .. },
+        ) => Ok(None),
         Err(error) => Err(error.to_string()),
     }
 }

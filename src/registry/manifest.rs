@@ -93,7 +93,7 @@ impl Client {
         let question = Question { endpoint: &endpoint, scope: &scope, action: &action };
         let media_type = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let media_type = media_type.map(|text| text.split(';').next().unwrap_or(text).trim().to_owned());
-        let bytes = answer.bytes().await.map_err(|error| self.transport(question, &error))?;
+        let bytes = answer.bytes().await.map_err(|error| Self::transport(question, &error))?;
         if bytes.len() > LARGEST_MANIFEST {
             return Err(Self::nonsense(question, "the manifest is larger than 4 MiB"));
         }
@@ -178,7 +178,7 @@ impl Client {
         match answer.status() {
             StatusCode::NOT_FOUND => Ok(Vec::new()),
             status if status.is_success() => {
-                let answer: Answer = answer.json().await.map_err(|error| self.transport(question, &error))?;
+                let answer: Answer = answer.json().await.map_err(|error| Self::transport(question, &error))?;
                 Ok(answer.tags.unwrap_or_default())
             }
             _ => Err(self.refusal(question, answer).await),

@@ -230,7 +230,9 @@ impl Client {
         let mut blobs = blobs;
         // The largest first: whatever is left at the end is short.
         blobs.sort_by_key(|blob| std::cmp::Reverse(blob.descriptor.size));
-        blobs.into_iter().for_each(|blob| pusher.add(blob));
+        for blob in blobs {
+            pusher.add(blob);
+        }
         pusher.finish(manifest, tags).await
     }
 }

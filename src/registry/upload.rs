@@ -196,7 +196,7 @@ impl Upload<'_> {
         *lock(&shared.progress) = (Instant::now(), blob.size == 0);
         let answer = tokio::select! {
             answer = self.client.send(question, &pool, request) => answer,
-            waited = self.stalled(shared) => Err(self.client.stalled(question, waited)),
+            waited = self.stalled(shared) => Err(Client::stalled(question, waited)),
         };
         // What the source complained of is the cause; the broken connection is only its consequence.
         let answer = lock(&shared.problem).take().map_or(answer, Err)?;

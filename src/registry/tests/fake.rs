@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 /// What the registry does wrong, or differently.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(crate) struct Faults {
     /// So many blob PUTs are cut in the middle.
     pub(crate) cut_puts: u32,
@@ -184,7 +185,7 @@ async fn answer(State(fake): State<Fake>, request: Request) -> Response {
     }
     if let Some((path, target)) = rest.split_once("/manifests/") {
         let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
-        return manifest(&fake, path, target, &asked, body);
+        return manifest(&fake, path, target, &asked, &body);
     }
     let path = rest.trim_end_matches("/tags/list");
     let contents = fake.contents();
@@ -307,7 +308,7 @@ fn blob(fake: &Fake, path: &str, digest: &str, asked: &Asked) -> Response {
 }
 
 /// Gives or takes a manifest.
-fn manifest(fake: &Fake, path: &str, target: &str, asked: &Asked, body: Bytes) -> Response {
+fn manifest(fake: &Fake, path: &str, target: &str, asked: &Asked, body: &Bytes) -> Response {
     let mut contents = fake.contents();
     let digest_header = |digest: &Digest, contents: &Contents| {
         let shown = if contents.faults.wrong_digest { Digest::of(b"another") } else { digest.clone() };
@@ -318,8 +319,8 @@ fn manifest(fake: &Fake, path: &str, target: &str, asked: &Asked, body: Bytes) -
         headers
     };
     if asked.method == Method::PUT {
-        let digest = Digest::of(&body);
-        let parts: crate::image::Manifest = serde_json::from_slice(&body).unwrap();
+        let digest = Digest::of(body);
+        let parts: crate::image::Manifest = serde_json::from_slice(body).unwrap();
         let has = |blob: &Digest| contents.blobs.contains_key(&(path.to_owned(), blob.to_string()));
         if !parts.blobs().iter().all(|blob| has(&blob.digest)) {
             let body = r#"{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN","message":"blob unknown to registry"}]}"#;
