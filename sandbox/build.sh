@@ -3,7 +3,7 @@
 #
 # What is built is kept in $SANDBOX_CACHE (~/.cache/seaway-sandbox) under the hash of the sources: the first build
 # compiles Kubernetes (about 8 CPU-minutes), an unchanged one takes a moment. On Debian, as root, missing packages are
-# installed; nothing that they bring is started. All but the path goes to standard error.
+# installed; nothing that they bring is started. With SANDBOX_KWOK=1 it builds KWOK too. All but the path goes to standard error.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")"
 
@@ -113,6 +113,18 @@ gather_definitions() {
   chmod 755 "$out" # what the cache holds complete is executable, see once
 }
 
+build_kwok() { (cd kwok && go build -trimpath -ldflags "-s -w" -o "$out" sigs.k8s.io/kwok/cmd/kwok); }
+
+# What KWOK plays by default: nodes that get ready and stay so, pods that run at once.
+gather_stages() {
+  local module file
+  module=$(cd kwok && go list -m -f '{{.Dir}}' sigs.k8s.io/kwok)
+  for file in "$module"/kustomize/stage/{node/fast,node/heartbeat-with-lease,pod/fast}/{node,pod}-*.yaml; do
+    [ ! -e "$file" ] || { printf -- '---\n' && cat "$file"; }
+  done >"$out"
+  chmod 755 "$out"
+}
+
 check_go
 mkdir -p "$cache/programs" "$cache/bin"
 exec 9>"$cache/build.lock"
@@ -120,7 +132,7 @@ flock 9 # one build at a time on a machine
 install_packages
 
 export CGO_ENABLED=0
-sources=$(find . -type f -not -path './buildkit/*' -not -path './tests/*' -not -name '*_test.go' -not -name '*.md' \
+sources=$(find . -type f -not -path './buildkit/*' -not -path './kwok/*' -not -path './tests/*' -not -name '*_test.go' -not -name '*.md' \
   -not -name '.*' -print0 | digest)
 modules=$(printf '%s\0' go.mod go.sum | digest)
 others=$(find buildkit -type f -name 'go.*' -print0 | digest)
@@ -133,6 +145,11 @@ once contour "$modules" build_contour
 once definitions.yaml "$modules" gather_definitions
 once envoy "$envoy" fetch_envoy
 once buildkitd "$others" build_buildkitd
+simulator=$(printf '%s\0' kwok/go.mod kwok/go.sum | digest)
+if [ -n "${SANDBOX_KWOK:-}" ] || [ -x "$cache/programs/kwok-$simulator" ]; then # two minutes for what few need
+  once kwok "$simulator" build_kwok
+  once stages.yaml "$simulator" gather_stages
+fi
 ln -sfn "$sources" "$cache/bin/current"
 find "$cache/bin" -mindepth 1 -maxdepth 1 -type d ! -name "$sources" -mmin +1440 -exec rm -rf {} +
 printf '%s\n' "$folder/sandbox"

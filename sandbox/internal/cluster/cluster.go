@@ -30,6 +30,16 @@ type Node struct {
 	PID        int              // process 1 of the node, as the machine numbers it
 	Address    string           // of the node, inside Network
 	Kubeconfig string           // of an administrator; its server is served on the machine and inside Network
+
+	namespaces *namespaces
+}
+
+// Keep runs a program inside the node for as long as the node lives, and starts it again when it ends. Its output goes
+// to the log of its name.
+func (n Node) Keep(name string, command ...string) error {
+	return n.namespaces.order([]program{{
+		Name: name, Path: command[0], Args: command, Log: n.namespaces.config.Settings.Log(name),
+	}})
 }
 
 // What the seeded node pool is called; the emulated account answers the same.
@@ -122,7 +132,7 @@ func (c Config) start(ctx context.Context, node *namespaces) error {
 	}
 	node.forwarding = forwarding
 	if c.Started != nil {
-		c.Started(Node{node.network, node.process.Pid, settings.NodeIP, c.Settings.AdminKubeconfig()})
+		c.Started(Node{node.network, node.process.Pid, settings.NodeIP, c.Settings.AdminKubeconfig(), node})
 	}
 	if err := node.order(c.storePrograms()); err != nil {
 		return err

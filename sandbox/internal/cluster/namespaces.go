@@ -31,7 +31,7 @@ type namespaces struct {
 	orders   io.WriteCloser
 	prepared chan error // one value: how the preparation went
 
-	mu    sync.Mutex
+	mu    sync.Mutex          // for orders and exits
 	exits map[string][]string // how often and how each program ended
 }
 
@@ -149,6 +149,8 @@ func (n *namespaces) send(order any) error {
 	if err != nil {
 		return err
 	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	_, err = n.orders.Write(append(line, '\n'))
 	return err
 }

@@ -20,6 +20,7 @@ type Part struct {
 	Needs []string // parts that must be ready before this one starts; choosing this one chooses them
 	After []string // parts that must be ready before this one starts, if they were chosen
 	With  string   // the part that brings this one along when it is chosen
+	Extra bool     // runs only when it is chosen by name
 	// Run serves until ctx ends and calls ready once it serves.
 	Run func(ctx context.Context, ready func(detail string)) error
 }
@@ -109,16 +110,20 @@ func guard(run func() error) (err error) {
 	return run()
 }
 
-// Choose keeps the named parts and everything that they need; an empty choice keeps all.
+// Choose keeps the named parts and everything that they need. The name "all", and no name, stand for all but the extra ones.
 func Choose(parts []Part, names []string) ([]Part, error) {
-	if len(names) == 0 {
-		return parts, nil
-	}
 	byName := map[string]Part{}
 	known := make([]string, 0, len(parts))
+	var ordinary []string
 	for _, part := range parts {
 		byName[part.Name] = part
 		known = append(known, part.Name)
+		if !part.Extra {
+			ordinary = append(ordinary, part.Name)
+		}
+	}
+	if len(names) == 0 || slices.Contains(names, "all") {
+		names = slices.DeleteFunc(slices.Concat(names, ordinary), func(name string) bool { return name == "all" })
 	}
 	wanted := map[string]bool{}
 	var add func(name string) error

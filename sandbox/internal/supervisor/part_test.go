@@ -84,15 +84,19 @@ func TestFailedPartFailsItsDependents(t *testing.T) {
 func TestChoose(t *testing.T) {
 	companion := serving("companion", "cluster")
 	companion.With, companion.After = "cluster", []string{"api", "ingress"}
-	all := []Part{serving("cluster"), serving("api"), serving("ingress", "cluster"), companion}
+	extra := serving("scale", "cluster")
+	extra.Extra = true
+	all := []Part{serving("cluster"), serving("api"), serving("ingress", "cluster"), extra, companion}
 	for choice, want := range map[string]string{
-		"":        "cluster api ingress companion",
-		"api":     "api",
-		"ingress": "cluster ingress companion",
+		"":          "cluster api ingress companion",
+		"api":       "api",
+		"ingress":   "cluster ingress companion",
+		"api,scale": "cluster api scale companion",
+		"all,scale": "cluster api ingress scale companion",
 	} {
 		var names []string
 		if choice != "" {
-			names = []string{choice}
+			names = strings.Split(choice, ",")
 		}
 		chosen, err := Choose(all, names)
 		if err != nil {

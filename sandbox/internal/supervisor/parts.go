@@ -23,6 +23,7 @@ import (
 	"github.com/seaway-deploy/seaway/sandbox/internal/github"
 	"github.com/seaway-deploy/seaway/sandbox/internal/hub"
 	"github.com/seaway-deploy/seaway/sandbox/internal/ingress"
+	"github.com/seaway-deploy/seaway/sandbox/internal/kwok"
 	"github.com/seaway-deploy/seaway/sandbox/internal/metrics"
 	"github.com/seaway-deploy/seaway/sandbox/internal/pullsecrets"
 	"github.com/seaway-deploy/seaway/sandbox/internal/registry"
@@ -51,6 +52,7 @@ func (s *sandbox) parts() []Part {
 		s.part("load-balancers", s.runLoadBalancers, "cluster"),
 		s.part("ingress", s.runIngress, "cluster"),
 		s.part("metrics", s.runMetrics, "cluster"),
+		extra(s.part("kwok", s.runKWOK, "cluster")),
 	}
 	// The seeded state is what the cluster holds when every other part is ready.
 	last := s.part("baseline", s.runBaseline, "cluster")
@@ -59,6 +61,12 @@ func (s *sandbox) parts() []Part {
 		last.After = append(last.After, part.Name)
 	}
 	return append(parts, last)
+}
+
+// extra makes a part one that runs only when it is asked for.
+func extra(part Part) Part {
+	part.Extra = true
+	return part
 }
 
 func (s *sandbox) part(name string, run start, needs ...string) Part {
@@ -202,4 +210,13 @@ func (s *sandbox) runIngress(ctx context.Context, _ *slog.Logger, ready func(str
 
 func (s *sandbox) runMetrics(ctx context.Context, log *slog.Logger, ready func(string)) error {
 	return metrics.Run(ctx, metrics.Config{Settings: s.settings, Log: log, Listen: s.listenNode}, ready)
+}
+
+func (s *sandbox) runKWOK(ctx context.Context, log *slog.Logger, ready func(string)) error {
+	s.mu.Lock()
+	node := s.node
+	s.mu.Unlock()
+	return kwok.Run(ctx, kwok.Config{
+		Program: program(s.settings, "kwok"), Stages: program(s.settings, "stages.yaml"), Node: node, Log: log,
+	}, ready)
 }

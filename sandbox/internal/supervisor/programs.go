@@ -12,7 +12,7 @@ import (
 // helpers are what is built or fetched beside the sandbox, because it does not link with it: programs, and the
 // definitions of the resources that Contour serves. build.sh leaves the folder of its last build as bin/current in the
 // cache.
-var helpers = []string{"buildkitd", "contour", "envoy", "definitions.yaml"}
+var helpers = []string{"buildkitd", "contour", "envoy", "definitions.yaml", "kwok", "stages.yaml"}
 
 // program is where the running sandbox finds itself (by the name "sandbox") and its helpers.
 func program(s settings.Settings, name string) string { return s.Path("bin", name) }
