@@ -108,7 +108,8 @@ fn with_reason(state: String, object: &ObjectRef, events: &[Value], since: Times
     match newest.and_then(|event| event["message"].as_str()?.lines().next()) {
         Some(message) => {
             let reason: String = message.chars().take(LONGEST_REASON).collect();
-            format!("{state} ({})", reason.trim_end_matches([' ', ':']))
+            let cut = if reason.len() < message.len() { "…" } else { "" };
+            format!("{state} ({}{cut})", reason.trim_end_matches([' ', ':']))
         }
         None => state,
     }

@@ -161,13 +161,21 @@ pub(crate) fn sentence(status: &Status) -> String {
     }
 }
 
+/// Whether a 500 is about the object after all: server-side apply says so of a field that the schema does not have, and
+/// of the same key twice in a list.
+pub(super) fn is_typed_patch(status: &Status) -> bool {
+    let text = &status.message;
+    text.contains("failed to create typed") || text.contains("not declared in schema")
+}
+
 /// Whether a status says "not now" rather than "no".
 ///
 /// A quota or a leader election that lost a race, and a webhook whose server is not up yet, come as 409 and 500:
 /// <https://kubernetes.io/docs/reference/using-api/api-concepts/> has no rule for them, the texts are the servers' own.
 fn is_transient(status: &Status) -> bool {
     match status.code {
-        429 | 500 | 502..=504 => true,
+        429 | 502..=504 => true,
+        500 => !is_typed_patch(status),
         409 => status.message.contains("Operation cannot be fulfilled"),
         _ => false,
     }
@@ -224,6 +232,9 @@ mod tests {
     fn only_not_now_is_tried_again() {
         assert!(refused(429, "").is_transient() && refused(503, "").is_transient());
         assert!(refused(409, "Operation cannot be fulfilled on resourcequotas \"q\"").is_transient());
+        assert!(
+            !refused(500, "failed to create typed patch object (todo/x; v1): .dta: field not declared").is_transient()
+        );
         assert!(!refused(409, "Apply failed with 1 conflict").is_transient() && !refused(422, "").is_transient());
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! <https://kubernetes.io/docs/reference/using-api/server-side-apply/>
 
+use super::error::is_typed_patch;
 use super::{Cluster, Error};
 use crate::model::{FIELD_MANAGER, ObjectRef};
 use kube::core::Status;
@@ -140,6 +141,7 @@ fn classify(error: Error, object: &ObjectRef) -> ApplyError {
             ApplyError::Terminating(object.namespace.clone().unwrap_or_default())
         }
         400 | 413 | 415 | 422 => ApplyError::Invalid(complaints(status)),
+        500 if is_typed_patch(status) => ApplyError::Invalid(complaints(status)),
         // A policy or an admission webhook says no: the object is wrong for this cluster.
         403 if !status.message.contains(" cannot ") => ApplyError::Invalid(complaints(status)),
         _ => ApplyError::Request(error),
@@ -161,7 +163,15 @@ fn complaints(status: &Status) -> Vec<String> {
         })
         .collect();
     each.dedup();
-    if each.is_empty() { vec![super::error::sentence(status)] } else { each }
+    if each.is_empty() { vec![plain(&super::error::sentence(status))] } else { each }
+}
+
+/// A message without the server's own way of naming the object: `failed to create typed patch object (todo/x; …): .dta:
+/// field not declared in schema` is `.dta: field not declared in schema`.
+fn plain(message: &str) -> String {
+    let typed = message.starts_with("failed to create typed patch object");
+    let rest = message.split_once("): ").filter(|_| typed).map(|(_, rest)| rest);
+    rest.unwrap_or(message).to_owned()
 }
 
 /// The conflicts of a refused apply. The owner stands only in the text of the cause:
@@ -286,6 +296,18 @@ mod tests {
         server.answer_next(409, conflict(r#"conflict with "kubectl-edit" using apps/v1"#, ".spec.replicas"));
         let error = cluster.apply(&api(), &body(), Mode::DryRun).await.unwrap_err();
         assert_eq!(error.to_string(), "`.spec.replicas` belongs to `kubectl-edit`");
+    }
+
+    #[tokio::test]
+    async fn an_unknown_field_is_final_though_the_server_calls_it_internal() {
+        let server = FakeServer::start();
+        let cluster = server.cluster().await;
+        server.forget();
+        let message = "failed to create typed patch object (todo/api; apps/v1, Kind=Deployment): .spc: field not declared in schema";
+        server.fail_next(500, message, None);
+        let error = cluster.apply(&api(), &body(), Mode::DryRun).await.unwrap_err();
+        assert_eq!(error.to_string(), ".spc: field not declared in schema");
+        assert_eq!(server.log().len(), 1);
     }
 
     #[tokio::test]
