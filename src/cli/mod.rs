@@ -6,10 +6,14 @@
 mod args;
 mod commands;
 pub(crate) mod console;
+mod doors;
 mod environment;
 mod exit_code;
+mod reporting;
 mod run_context;
 pub(crate) mod settings;
+mod signals;
+mod walk;
 
 use crate::error::{Failure, FailureKind};
 use args::{Arguments, Verb};

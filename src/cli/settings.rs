@@ -63,6 +63,8 @@ pub(crate) struct Terminal {
     pub(crate) live: bool,
     /// Somebody can answer questions.
     pub(crate) answers: bool,
+    /// Standard output is a terminal.
+    pub(crate) stdout: bool,
 }
 
 impl Settings {
@@ -171,6 +173,7 @@ fn terminal(surroundings: &Surroundings) -> Terminal {
     Terminal {
         live: surroundings.stderr_is_terminal && !dumb && !in_ci,
         answers: surroundings.stdin_is_terminal && surroundings.stderr_is_terminal && !in_ci,
+        stdout: surroundings.stdout_is_terminal,
     }
 }
 
@@ -248,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_pipeline_has_no_live_table_and_is_asked_nothing() {
-        assert_eq!(resolve(&["up"], &[]).unwrap().terminal, Terminal { live: true, answers: true });
+        assert_eq!(resolve(&["up"], &[]).unwrap().terminal, Terminal { live: true, answers: true, stdout: false });
         assert_eq!(resolve(&["up"], &[("CI", "true")]).unwrap().terminal, Terminal::default());
         assert_eq!(resolve(&["up"], &[("GITHUB_ACTIONS", "true")]).unwrap().ci, Some(Ci::GitHub));
     }

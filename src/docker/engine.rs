@@ -53,6 +53,15 @@ impl Builder {
         Self { docker_host: get("DOCKER_HOST"), buildkit_host: get("BUILDKIT_HOST") }
     }
 
+    /// Whether there is a builder: connects to it and says nothing.
+    pub(crate) async fn check(&self) -> Result<(), Error> {
+        let (text, variable, what) = match &self.buildkit_host {
+            Some(host) => (host.as_str(), "BUILDKIT_HOST", "BuildKit"),
+            None => (self.docker_host.as_deref().unwrap_or(DEFAULT_SOCKET), "DOCKER_HOST", "the Docker Engine"),
+        };
+        connect(&Address::parse(text, variable)?, what).await.map(drop)
+    }
+
     /// Builds an image. Parts whose layers are known are left out; progress goes to `progress`.
     pub(crate) fn build(
         &self,

@@ -22,10 +22,12 @@ pub(crate) use images::ImageDoors;
 
 use crate::error::{Failure, FailureKind};
 use crate::kubernetes::Cluster;
-use crate::plan::{Operation, OperationId, OperationKind, Plan, verify};
+use crate::model::Digest;
+use crate::plan::{Operation, OperationKind, Plan, verify};
 use progress::Progress;
 use scheduler::{Ended, Stop};
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio_util::sync::CancellationToken;
 
 /// The doors to the outside that operations use. Cheap to clone.
@@ -67,22 +69,38 @@ pub(crate) async fn run(plan: Arc<Plan>, doors: &Doors, events: &Events, cancel:
     }
 }
 
+/// Brings the images of a plan into the registry, and touches no cluster: the other operations are not looked at.
+pub(crate) async fn push(plan: Arc<Plan>, doors: &ImageDoors, events: &Events, cancel: CancellationToken) -> Outcome {
+    events.send(EventKind::Planned(plan.clone()));
+    let begin = tokio::time::Instant::now();
+    let digests: Arc<Mutex<BTreeMap<String, Digest>>> = Arc::default();
+    let stop = Stop { cancel, ..Stop::default() };
+    let perform = |operation: &Operation| {
+        let (doors, events, stop) = (doors.clone(), events.clone(), stop.clone());
+        let (operation, digests) = (operation.clone(), digests.clone());
+        async move {
+            let brought = images::bring(&doors, &operation, &events, &stop.cancel).await;
+            let learnt = brought.map(|result| {
+                let mut digests = digests.lock().unwrap_or_else(PoisonError::into_inner);
+                digests.insert(result.key.clone(), result.digest.clone());
+                result.detail
+            });
+            image_ended(learnt, &stop)
+        }
+    };
+    let tally = scheduler::run(&plan.operations, perform, events, &stop).await;
+    let digests = digests.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let (failures, cancelled) = (tally.failures, tally.cancelled);
+    Outcome { failures, cancelled, digests, took: begin.elapsed(), ..Outcome::default() }
+}
+
 /// Performs one operation.
 async fn perform(run: Arc<Progress>, operation: Operation) -> Ended {
     let id = operation.id;
     match operation.kind {
-        OperationKind::Build { image, content_key } => {
-            let made = build::build(&run.doors.images, &image, &content_key, id, &run.events, &run.stop.cancel).await;
-            image_ended(&run, id, made)
-        }
-        OperationKind::Mirror { image, digest, content_key } => {
-            let (doors, cancel) = (&run.doors.images, &run.stop.cancel);
-            let made = push::mirror(doors, &image, &digest, &content_key, id, &run.events, cancel).await;
-            image_ended(&run, id, made)
-        }
-        OperationKind::Reuse { image, digest } => {
-            let made = push::reuse(&run.doors.images, &image, &digest, id, &run.events, &run.stop.cancel).await;
-            image_ended(&run, id, made)
+        OperationKind::Build { .. } | OperationKind::Mirror { .. } | OperationKind::Reuse { .. } => {
+            let brought = images::bring(&run.doors.images, &operation, &run.events, &run.stop.cancel).await;
+            image_ended(brought.map(|result| run.learn_image(&result)), &run.stop)
         }
         OperationKind::Apply { object, change } => apply::apply(&run, &object, &change).await.into(),
         OperationKind::WaitReady { object, .. } => wait::ready(&run, id, &object).await,
@@ -92,17 +110,11 @@ async fn perform(run: Arc<Progress>, operation: Operation) -> Ended {
     }
 }
 
-/// Notes what came of an image.
-fn image_ended(run: &Progress, id: OperationId, made: Result<ImageResult, Diagnosis>) -> Ended {
-    match made {
-        Ok(result) => {
-            run.learn(&result.key, result.digest.clone());
-            let detail = format!("{}  {}", result.how, result.detail);
-            run.events.send(EventKind::ImageReady { operation: id, result });
-            Ended::Done(detail)
-        }
-        Err(_) if run.stop.cancel.is_cancelled() => Ended::Stopped("stopped half-way".to_owned()),
-        Err(diagnosis) => Ended::Failed(Box::new(diagnosis)),
+/// How an image's operation ended: one that was told to stop has not failed.
+fn image_ended(brought: Result<String, Diagnosis>, stop: &Stop) -> Ended {
+    match brought {
+        Err(_) if stop.cancel.is_cancelled() => Ended::Stopped("stopped half-way".to_owned()),
+        brought => brought.into(),
     }
 }
 

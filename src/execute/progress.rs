@@ -1,11 +1,11 @@
 //! What a run knows by now: the digests that builds came to, the objects that were written, who still waits.
 
 use super::Doors;
-use super::event::{EventKind, Events};
+use super::event::{EventKind, Events, ImageResult};
 use super::scheduler::Stop;
 use crate::health::Memory;
 use crate::kubernetes::{Cluster, Reflector, Scope};
-use crate::model::{Digest, GroupVersionKind, ObjectRef};
+use crate::model::{GroupVersionKind, ObjectRef};
 use crate::plan::{Digests, OperationId, OperationKind, Plan};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -117,9 +117,10 @@ impl Progress {
         self.state().digests.clone()
     }
 
-    /// Notes the digest of an image that lies in the registry now.
-    pub(super) fn learn(&self, key: &str, digest: Digest) {
-        self.state().digests.ours.insert(key.to_owned(), digest);
+    /// Notes the digest of an image that lies in the registry now; gives what people read.
+    pub(super) fn learn_image(&self, result: &ImageResult) -> String {
+        self.state().digests.ours.insert(result.key.clone(), result.digest.clone());
+        result.detail.clone()
     }
 
     /// The objects that were written, in order.

@@ -180,3 +180,9 @@ async fn what_is_refused_on_the_way_is_wrong_configuration() {
     assert_eq!(outcome.failures[0].failure.messages, ["the API server refuses ConfigMap settings", "data: too long"]);
     assert_eq!(outcome.failures[0].failure.kind, FailureKind::Configuration);
 }
+
+/// Doors for images that nothing goes through.
+fn no_images() -> ImageDoors {
+    let (hosts, logins) = (crate::registry::Hosts::new(None, Vec::new()), crate::registry::Logins::new(None));
+    ImageDoors { registry: crate::registry::Client::new(hosts, logins), builder: crate::docker::Builder::default() }
+}

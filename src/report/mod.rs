@@ -20,6 +20,8 @@ mod timeline;
 pub(crate) use files::skipped;
 pub(crate) use page::Links;
 
+pub(crate) use json::plan_json;
+
 use crate::error::{Failure, FailureKind};
 use crate::execute::{Event, EventKind, Outcome};
 use crate::github::Comments;

@@ -1,10 +1,24 @@
-//! `push`: builds the images and pushes them.
+//! `push`: builds the images and pushes them, and touches no cluster.
 
-use super::{Ending, Stop, not_wired};
+use super::{Ending, Stop, read_config};
 use crate::cli::settings::Settings;
+use crate::cli::walk::{self, Walk};
+use crate::config::Needs;
+use crate::execute::{self, ImageDoors};
+use crate::plan::Plan;
+use std::sync::Arc;
 
 /// Runs the verb.
-#[expect(clippy::unused_async, reason = "the rooms behind it are asynchronous")]
-pub(crate) async fn run(_settings: &Settings) -> Result<Ending, Stop> {
-    Err(not_wired("push"))
+pub(crate) async fn run(settings: &Settings) -> Result<Ending, Stop> {
+    let (config, run) = read_config(settings, Needs::PUSH)?;
+    let walk = Walk::new(settings, &config, &run);
+    let prepare = async {
+        let (plan, doors) = walk.to_images().await?;
+        walk::check_builder(&plan, &doors).await?;
+        Ok((plan, doors))
+    };
+    let carry_out = async |(plan, doors): (Plan, ImageDoors)| {
+        execute::push(Arc::new(plan), &doors, &walk.events, walk.signals.cancel.clone()).await
+    };
+    Ok(walk.report(prepare, carry_out).await)
 }

@@ -1,10 +1,24 @@
 //! `up`: build, push, apply, wait, expose, smoke, report.
 
-use super::{Ending, Stop, not_wired};
+use super::{Ending, Stop, read_config};
 use crate::cli::settings::Settings;
+use crate::cli::walk::{self, Walk};
+use crate::config::Needs;
+use crate::execute::{self, Doors};
+use crate::plan::Plan;
+use std::sync::Arc;
 
 /// Runs the verb.
-#[expect(clippy::unused_async, reason = "the rooms behind it are asynchronous")]
-pub(crate) async fn run(_settings: &Settings) -> Result<Ending, Stop> {
-    Err(not_wired("up"))
+pub(crate) async fn run(settings: &Settings) -> Result<Ending, Stop> {
+    let (config, run) = read_config(settings, Needs::ALL)?;
+    let walk = Walk::new(settings, &config, &run);
+    let prepare = async {
+        let (plan, doors) = walk.to_plan().await?;
+        walk::check_builder(&plan, &doors.images).await?;
+        Ok((plan, doors))
+    };
+    let carry_out = async |(plan, doors): (Plan, Doors)| {
+        execute::run(Arc::new(plan), &doors, &walk.events, walk.signals.cancel.clone()).await
+    };
+    Ok(walk.report(prepare, carry_out).await)
 }

@@ -1,0 +1,185 @@
+//! Opens the doors that a verb needs: which cluster and why, which registry and with whose login.
+//!
+//! Everything short-lived is fetched here, once a run, and registered with the redactor before its first use.
+
+use super::settings::Settings;
+use crate::config::{Config, Registry};
+use crate::desired::{Desired, PULL_SECRET, PullCredential};
+use crate::digitalocean;
+use crate::docker;
+use crate::error::{Failure, FailureKind};
+use crate::execute::ImageDoors;
+use crate::http;
+use crate::kubernetes::{Access, Cluster, Scope};
+use crate::model::{GroupVersionKind, ObjectRef, Redactor, Repository, Secret};
+use crate::registry::{self, Hosts, Logins};
+use std::path::PathBuf;
+
+/// How long the cluster's credential lives, in seconds: the longest rollout and then some. Each fetch leaves a token in
+/// the account's list until it expires, so it is asked for once and for little.
+const CLUSTER_EXPIRY: u64 = 3600;
+
+/// How long the login that pushes lives, in seconds: builds count too, as the login is fetched before them.
+const PUSH_EXPIRY: u64 = 3600;
+
+/// A cluster, what to call it, and why it was chosen.
+pub(crate) struct OpenCluster {
+    /// The cluster.
+    pub(crate) cluster: Cluster,
+    /// `todo-prod (nyc1)`, `context kind-dev`.
+    pub(crate) name: String,
+    /// `cluster in deploy.yml`, `--context`.
+    pub(crate) because: &'static str,
+}
+
+/// The DigitalOcean API, opened when something needs it: a file that names neither a cluster nor a DOCR registry needs no token.
+pub(crate) struct Cloud<'a> {
+    /// The settings.
+    settings: &'a Settings,
+    /// Who learns the secrets.
+    redactor: Redactor,
+}
+
+impl<'a> Cloud<'a> {
+    /// The API of these settings.
+    pub(crate) fn new(settings: &'a Settings, redactor: &Redactor) -> Self {
+        Self { settings, redactor: redactor.clone() }
+    }
+
+    /// A client; an error without a token.
+    fn client(&self) -> Result<digitalocean::Client, Failure> {
+        let http = http_client(self.settings, false)?;
+        let token = self.settings.token.clone();
+        digitalocean::Client::new(http, &self.settings.api_url, token, self.redactor.clone()).map_err(Failure::from)
+    }
+
+    /// Connects to the cluster: `--kubeconfig` and `--context` come before `cluster:`, which comes before an ambient
+    /// `KUBECONFIG`.
+    pub(crate) async fn open_cluster(&self, config: &Config) -> Result<OpenCluster, Failure> {
+        let settings = self.settings;
+        if settings.kubeconfig.is_some() || settings.context.is_some() {
+            let because = if settings.context.is_some() { "--context" } else { "--kubeconfig" };
+            let path = settings.kubeconfig.clone().or_else(|| settings.ambient_kubeconfig.clone());
+            return by_kubeconfig(path, settings.context.clone(), because).await;
+        }
+        if let Some(wanted) = &config.cluster {
+            return self.by_name(wanted).await;
+        }
+        if settings.ambient_kubeconfig.is_some() {
+            return by_kubeconfig(settings.ambient_kubeconfig.clone(), None, "KUBECONFIG").await;
+        }
+        let failure = Failure::new(FailureKind::Configuration, "no cluster is named");
+        Err(failure.with_hint("write `cluster: NAME` into deploy.yml, or give `--kubeconfig` or `--context`"))
+    }
+
+    /// A DOKS cluster by name or id.
+    async fn by_name(&self, wanted: &str) -> Result<OpenCluster, Failure> {
+        let client = self.client()?;
+        let found = client.find_cluster(wanted).await?;
+        let credentials = client.cluster_credentials(&found.id, CLUSTER_EXPIRY).await?;
+        let ca_pem = String::from_utf8_lossy(&credentials.ca_pem).into_owned();
+        let access = Access::Token { server: credentials.server, ca_pem, token: credentials.token };
+        let cluster = Cluster::connect(access).await?;
+        Ok(OpenCluster {
+            cluster,
+            name: format!("{} ({})", found.name, found.region),
+            because: "cluster in deploy.yml",
+        })
+    }
+
+    /// The images' side: a registry client with the login that pushes, and a builder that connects when it is needed.
+    pub(crate) async fn open_images(&self, config: &Config) -> Result<ImageDoors, Failure> {
+        let logins = Logins::new(Logins::docker_config_path(&self.settings.environment));
+        match &config.registry {
+            Some(Registry::DigitalOcean { name }) => {
+                let client = self.client()?;
+                let found = client.find_registry(name).await?;
+                let login = client.docker_credentials(&found, true, Some(PUSH_EXPIRY)).await?;
+                logins.set(&login.host, login.username.expose(), login.password.clone());
+            }
+            Some(Registry::Other { host, login: Some((user, password)), .. }) => {
+                self.redactor.register(password.expose());
+                logins.set(host, user, password.clone());
+            }
+            Some(Registry::Other { login: None, .. }) | None => {}
+        }
+        let registry = registry::Client::new(self.hosts(), logins);
+        Ok(ImageDoors { registry, builder: docker::Builder::new(&self.settings.environment) })
+    }
+
+    /// Where registry names lead.
+    fn hosts(&self) -> Hosts {
+        Hosts::new(self.settings.registry_config.clone(), ca_files(self.settings))
+    }
+
+    /// The login that pods pull with: the one in the cluster as long as it works, so that a run that changes nothing
+    /// writes nothing; a new one otherwise. `None` where the file turns the pull Secret off, or nothing of ours is pulled.
+    pub(crate) async fn pull_credential(
+        &self,
+        config: &Config,
+        desired: &Desired,
+        cluster: &Cluster,
+    ) -> Result<Option<PullCredential>, Failure> {
+        let Some(Registry::DigitalOcean { name }) = &config.registry else { return Ok(None) };
+        let Some(namespace) = desired.pulling_namespaces().into_iter().next() else { return Ok(None) };
+        let repository = config.images.first().and_then(|image| Some(config.registry.as_ref()?.repository(&image.key)));
+        let Some(repository) = repository else { return Ok(None) };
+        let secret = ObjectRef::new(GroupVersionKind::new("v1", "Secret"), Some(&namespace), PULL_SECRET);
+        let listed = cluster.list(&Scope::all(&secret.gvk, Some(&namespace))).await?;
+        let live = listed.objects.iter().find(|object| object["metadata"]["name"] == PULL_SECRET);
+        if let Some(live) = live.and_then(|live| PullCredential::from_live(live, &repository.registry)) {
+            self.redactor.register(live.password.expose());
+            if self.still_pulls(&live, &repository).await {
+                return Ok(Some(live));
+            }
+        }
+        let client = self.client()?;
+        let found = client.find_registry(name).await?;
+        let login = client.docker_credentials(&found, false, None).await?;
+        let (host, username) = (login.host, login.username.expose().to_owned());
+        Ok(Some(PullCredential { host, username, password: login.password }))
+    }
+
+    /// Whether the registry still takes a login: it answers about a tag, there or not.
+    async fn still_pulls(&self, login: &PullCredential, repository: &Repository) -> bool {
+        let logins = Logins::new(None);
+        logins.set(&login.host, &login.username, login.password.clone());
+        let client = registry::Client::new(self.hosts(), logins);
+        client.head_manifest(repository, "latest").await.is_ok()
+    }
+}
+
+/// Connects by a kubeconfig.
+async fn by_kubeconfig(
+    path: Option<PathBuf>,
+    context: Option<String>,
+    because: &'static str,
+) -> Result<OpenCluster, Failure> {
+    let name =
+        context.as_ref().map_or_else(|| "the current context".to_owned(), |context| format!("context {context}"));
+    let cluster = Cluster::connect(Access::Kubeconfig { path, context }).await?;
+    Ok(OpenCluster { cluster, name, because })
+}
+
+/// The client for everything that is neither a registry nor a cluster.
+pub(crate) fn http_client(settings: &Settings, no_redirects: bool) -> Result<reqwest::Client, Failure> {
+    let recipe = http::Recipe { ca_files: ca_files(settings), no_redirects, ..http::Recipe::default() };
+    http::client(&recipe).map_err(Failure::from)
+}
+
+/// Certificates that the environment adds.
+fn ca_files(settings: &Settings) -> Vec<PathBuf> {
+    settings.environment.non_empty("SSL_CERT_FILE").map(PathBuf::from).into_iter().collect()
+}
+
+/// Every secret of the file, before anything can print it.
+pub(crate) fn learn_secrets(config: &Config, settings: &Settings, redactor: &Redactor) {
+    let values = config.secrets.values().flat_map(|keys| keys.values());
+    values.for_each(|value| redactor.register(value.expose()));
+    for image in &config.images {
+        if let crate::config::ImageSource::Build(build) = &image.source {
+            build.secrets.values().for_each(|value| redactor.register(value.expose()));
+        }
+    }
+    settings.token.iter().for_each(|token: &Secret| redactor.register(token.expose()));
+}

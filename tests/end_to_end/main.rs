@@ -1,0 +1,12 @@
+//! Seaway against the real parts: Kubernetes, containerd, a registry, a Docker Engine, a cloud-controller, a load balancer.
+//!
+//! The first test starts the sandbox, or joins the one that runs; `sandbox/README.md` says what is real in it. Every test
+//! has a namespace and an image repository of its own, so that they run side by side.
+
+mod common;
+
+mod cancel;
+mod comment;
+mod corridor;
+mod failures;
+mod secrets;
