@@ -83,6 +83,9 @@ fn perform(verb: &Verb, settings: &Settings) -> Result<Ending, Stop> {
         Verb::Up => commands::wait_for(commands::up::run(settings)),
         Verb::Down(options) => commands::wait_for(commands::down::run(settings, options)),
         Verb::Push => commands::wait_for(commands::push::run(settings)),
-        Verb::Action => commands::wait_for(commands::action::run(settings)),
+        Verb::Action => match commands::action::prepare(settings)? {
+            Some((verb, settings)) => perform(&verb, &settings),
+            None => Ok(Ending::Done),
+        },
     }
 }

@@ -304,7 +304,7 @@ mod tests {
         assert_eq!(observed.len(), 3);
         let log = server.log();
         let count = |start: &str| log.iter().filter(|line| line.starts_with(start)).count();
-        assert_eq!((count("GET"), count("PATCH"), log.len()), (3, 2, 5), "{log:?}");
+        assert_eq!((count("GET"), count("PATCH"), log.len()), (3, 3, 6), "{log:?}");
         assert!(log.iter().filter(|line| line.starts_with("PATCH")).all(|line| line.contains("dryRun=All")));
     }
 

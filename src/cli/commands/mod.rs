@@ -90,8 +90,3 @@ pub(crate) fn wait_for<T>(verb: impl Future<Output = Result<T, Stop>>) -> Result
     runtime.shutdown_background();
     result
 }
-
-/// A verb that has no inside yet.
-fn not_wired(verb: &str) -> Stop {
-    Failure::new(FailureKind::Configuration, format!("`{verb}` is not wired yet")).into()
-}
