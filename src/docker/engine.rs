@@ -6,7 +6,7 @@ use super::error::Error;
 use super::progress::Progress;
 use super::save::{self, ChannelReader, KnownLayers, Part};
 use super::session::{METHODS, Services};
-use crate::model::Environment;
+use crate::model::{Digest, Environment};
 use bollard_buildkit_proto::moby::buildkit::v1::BytesMessage;
 use bollard_buildkit_proto::moby::buildkit::v1::control_client::ControlClient;
 use bytes::Bytes;
@@ -114,6 +114,11 @@ impl Job {
         let solve = Solve { request: &self.request, session: &session, exporter, progress: &self.progress };
         solve.run(&mut client).await?;
         let guard = Named { engine: engine.clone(), name: Some(name.clone()) };
+        if let Some(part) = engine.id(&name).await?.and_then(|id| self.known.whole(&id)) {
+            guard.remove().await;
+            let _ = self.parts.send(Ok(part)).await;
+            return Ok(());
+        }
         let _ = self.progress.send(Progress::Step("taking the image out of the Docker Engine".to_owned()));
         let (sender, receiver) = mpsc::channel(PIECES);
         let reading = self.read(receiver);
@@ -267,6 +272,13 @@ impl Engine {
             return Err(Error::BuildKit { problem });
         }
         Ok(Box::new(answer.upgrade().await.map_err(|error| fail(&error))?))
+    }
+
+    /// The id of an image, which is the digest of its configuration in an Engine that has one.
+    async fn id(&self, name: &str) -> Result<Option<Digest>, Error> {
+        let image = self.docker.inspect_image(name).await;
+        let image = image.map_err(|source| Error::Engine { action: "show the image", source: Box::new(source) })?;
+        Ok(image.id.and_then(|id| Digest::parse(&id).ok()))
     }
 
     /// Copies an image's archive into a channel.

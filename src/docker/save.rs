@@ -47,6 +47,8 @@ pub(crate) struct KnownLayers {
     by_diff_id: HashMap<Digest, Descriptor>,
     /// The digests of those blobs.
     blobs: HashSet<Digest>,
+    /// Whole images by the digest of their configuration: the manifest's media type and bytes.
+    images: HashMap<Digest, (String, Bytes)>,
 }
 
 impl KnownLayers {
@@ -54,7 +56,21 @@ impl KnownLayers {
     pub(crate) fn new(layers: impl IntoIterator<Item = (Digest, Descriptor)>) -> Self {
         let by_diff_id: HashMap<_, _> = layers.into_iter().collect();
         let blobs = by_diff_id.values().map(|blob| blob.digest.clone()).collect();
-        Self { by_diff_id, blobs }
+        Self { by_diff_id, blobs, images: HashMap::new() }
+    }
+
+    /// The same with whole images: the digest of the configuration, the manifest's media type and its bytes.
+    #[must_use]
+    pub(crate) fn with_images(mut self, images: impl IntoIterator<Item = (Digest, String, Bytes)>) -> Self {
+        self.images = images.into_iter().map(|(id, media_type, bytes)| (id, (media_type, bytes))).collect();
+        self
+    }
+
+    /// The only part of an image that the registry has as a whole.
+    pub(crate) fn whole(&self, id: &Digest) -> Option<Part> {
+        let (media_type, bytes) = self.images.get(id).cloned()?;
+        let layers = serde_json::from_slice::<Manifest>(&bytes).ok()?.layers.len();
+        Some(Part::Manifest { media_type, bytes, layers: (layers, layers) })
     }
 }
 

@@ -128,7 +128,9 @@ impl Work<'_> {
     async fn known_layers(&self) -> KnownLayers {
         let tags = [self.image.tag.as_str(), "latest"];
         let index = self.doors.registry.diff_index(&self.image.repository, &tags).await;
-        KnownLayers::new(index.layers())
+        let images =
+            index.images().map(|(id, manifest)| (id.clone(), manifest.media_type.clone(), manifest.bytes.clone()));
+        KnownLayers::new(index.layers()).with_images(images)
     }
 
     /// Builds, and pushes each layer as soon as it is there.

@@ -137,6 +137,14 @@ async fn the_whole_way(environment: Environment, name: &str) {
     let (again, lines) = run(&doors, &image).await;
     let again = again.unwrap_or_else(|diagnosis| panic!("{diagnosis:#?}\n{lines:#?}"));
     assert!(again.detail.starts_with("1 of "), "{}", again.detail);
+    // A change that the image does not see: nothing is sent, and the digest stays.
+    std::fs::write(folder.path().join("secret.md"), "ignored").unwrap();
+    let text = std::fs::read_to_string(folder.path().join("Dockerfile")).unwrap();
+    std::fs::write(folder.path().join("Dockerfile"), format!("{text}# a remark\n")).unwrap();
+    let (same, lines) = run(&doors, &image).await;
+    let same = same.unwrap_or_else(|diagnosis| panic!("{diagnosis:#?}\n{lines:#?}"));
+    assert_eq!((same.digest, same.bytes_sent), (again.digest.clone(), 0));
+    assert!(same.detail.starts_with("0 of "), "{}", same.detail);
     println!(
         "{} {} sent {} bytes; then {} sent {}",
         result.digest, result.detail, result.bytes_sent, again.detail, again.bytes_sent
@@ -241,6 +249,74 @@ async fn a_mirror_comes_from_docker_hub_with_its_digest() {
     let result = push::mirror(&doors, &image, &digest, "ck-m", 0, &events, &CancellationToken::new()).await.unwrap();
     assert_eq!(result.digest, digest);
     println!("{} {} bytes", result.detail, result.bytes_sent);
+}
+
+/// Adds a fault to the proxy in front of the registry, for one repository and one time; its id.
+async fn fault(http: &reqwest::Client, control: &str, repository: &str, rule: serde_json::Value) -> String {
+    let mut body = serde_json::json!({
+        "target": "registry", "method": "PUT", "path": format!("{repository}/blobs/uploads/"), "times": 1,
+    });
+    body.as_object_mut().unwrap().extend(rule.as_object().unwrap().clone());
+    let answer = http.post(format!("{control}/faults")).json(&body).send().await.unwrap();
+    let answer: serde_json::Value = answer.json().await.unwrap();
+    answer["id"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
+}
+
+/// Whether a fault has happened, now that it is not wanted any more.
+async fn has_hit(http: &reqwest::Client, control: &str, id: &str) -> bool {
+    let rules: serde_json::Value = http.get(format!("{control}/faults")).send().await.unwrap().json().await.unwrap();
+    let rules = rules.as_array().cloned().or_else(|| rules["faults"].as_array().cloned()).unwrap_or_default();
+    let hit = rules.iter().any(|rule| rule["id"] == id && rule["hits"].as_u64() > Some(0));
+    http.delete(format!("{control}/faults/{id}")).send().await.unwrap();
+    hit
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the sandbox"]
+async fn faults_in_the_middle_of_a_put_end_in_an_equal_digest() {
+    let environment = environment("");
+    let control = environment.get("SANDBOX_CONTROL_URL").unwrap().to_owned();
+    let http = crate::http::client(&crate::http::Recipe::default()).unwrap();
+    let config = folder(&[
+        ("registry.digitalocean.com/hosts.toml", "[host.\"http://127.77.1.1:5010\"]\n"),
+        ("docker.io/hosts.toml", "server = \"http://127.77.1.1:5002\"\n"),
+    ]);
+    let token = environment.get("DIGITALOCEAN_ACCESS_TOKEN").unwrap();
+    let logins = Logins::default();
+    logins.set("registry.digitalocean.com", token, Secret::new(token));
+    let registry = Client::new(Hosts::new(Some(config.path().to_owned()), Vec::new()), logins);
+    let doors = ImageDoors { registry, builder: Builder::new(&environment) };
+    let source = Reference::parse("redis:7").unwrap();
+    let digest = doors.registry.platform_manifest(&source, &Platform::default()).await.unwrap().digest;
+    let unique = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
+    for (number, rule) in [
+        serde_json::json!({ "cut_request_after": 20_000_000, "skip": 0 }),
+        serde_json::json!({ "status": 503, "retry_after": 1 }),
+        serde_json::json!({ "status": 401 }),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let name = format!("fault-test-{unique}-{number}");
+        let root = folder(&[]);
+        let image = DesiredImage { source: DesiredSource::Mirror(source.clone()), ..image(root.path(), &name) };
+        let id = fault(&http, &control, &name, rule.clone()).await;
+        let (events, _received) = Events::channel();
+        let result = push::mirror(&doors, &image, &digest, "ck-f", 0, &events, &CancellationToken::new()).await;
+        assert!(has_hit(&http, &control, &id).await, "{rule} has not happened");
+        assert_eq!(result.unwrap_or_else(|diagnosis| panic!("{rule}: {diagnosis:#?}")).digest, digest);
+        let back =
+            doors.registry.platform_manifest(&image.repository.tagged("v1"), &Platform::default()).await.unwrap();
+        assert_eq!(back.digest, digest);
+        for blob in back.read().unwrap().blobs() {
+            let mut stream = doors.registry.open_blob(&image.repository, &blob.digest).await.unwrap();
+            let mut bytes = Vec::new();
+            while let Some(piece) = futures::StreamExt::next(&mut stream).await {
+                bytes.extend_from_slice(&piece.unwrap());
+            }
+            assert_eq!(crate::model::Digest::of(&bytes), blob.digest);
+        }
+    }
 }
 
 #[tokio::test]

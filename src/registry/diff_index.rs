@@ -33,6 +33,11 @@ impl DiffIndex {
         self.layers.iter().map(|(diff_id, blob)| (diff_id.clone(), blob.clone()))
     }
 
+    /// All images: the digest of the configuration, and the manifest.
+    pub(crate) fn images(&self) -> impl Iterator<Item = (&Digest, &RawManifest)> {
+        self.images.iter()
+    }
+
     /// The manifest of an image that is there already.
     pub(crate) fn image(&self, id: &Digest) -> Option<&RawManifest> {
         self.images.get(id)
