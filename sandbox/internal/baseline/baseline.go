@@ -33,7 +33,7 @@ type Except func(resource, namespace, name string) bool
 
 // transient are resources that the control plane and the kubelet write by themselves.
 var transient = []string{
-	"events", "leases", "endpoints", "endpointslices", "nodes", "csinodes", "controllerrevisions", "componentstatuses",
+	"events", "leases", "endpoints", "endpointslices", "csinodes", "controllerrevisions", "componentstatuses",
 	"certificatesigningrequests", "apiservices", "flowschemas", "prioritylevelconfigurations", "ipaddresses",
 }
 

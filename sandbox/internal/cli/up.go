@@ -54,7 +54,7 @@ func start(ctx context.Context, s settings.Settings, parts []string) (bool, erro
 	defer turn.Close()
 	lock, err := supervisor.Lock(s)
 	if errors.Is(err, supervisor.ErrRuns) {
-		fmt.Printf("sandbox %d runs already\n", s.Number)
+		fmt.Printf("sandbox %d runs already%s\n", s.Number, supervisor.OtherBuild(s))
 		return false, nil
 	}
 	if err != nil {

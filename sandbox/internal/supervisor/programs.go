@@ -39,6 +39,20 @@ func own(s settings.Settings) (string, error) {
 	return program(s, "sandbox"), link(binary, program(s, "sandbox"))
 }
 
+// OtherBuild is a remark when the sandbox that runs was started by another file than this program, or empty.
+func OtherBuild(s settings.Settings) string {
+	binary, err := os.Executable()
+	if err != nil {
+		return ""
+	}
+	this, err := os.Stat(binary)
+	running, problem := os.Stat(program(s, "sandbox"))
+	if err != nil || problem != nil || os.SameFile(this, running) {
+		return ""
+	}
+	return ", started by another build; `sandbox down` first to run this one"
+}
+
 // link makes a second name for a file, or a copy on another file system. An older file gives way.
 func link(from, to string) error {
 	if err := os.Remove(to); err != nil && !errors.Is(err, os.ErrNotExist) {
