@@ -3,19 +3,20 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-target=x86_64-unknown-linux-musl
+target=$(uname -m)-unknown-linux-musl
 flags=()
 if rustup target add "$target" >/dev/null 2>&1; then
   command -v musl-gcc >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq musl-tools >/dev/null; }
 else
   # Without the musl target, glibc linked statically does as well: name look-ups go through our own resolver settings.
-  target=x86_64-unknown-linux-gnu
+  target=$(uname -m)-unknown-linux-gnu
   export RUSTFLAGS="-C target-feature=+crt-static"
 fi
 cargo build --locked --release --target "$target" "${flags[@]}"
 
 mkdir -p dist
 cp "target/$target/release/seaway" dist/seaway
+cp /etc/ssl/certs/ca-certificates.crt dist/ # what the Dockerfile puts beside it
 size=$(stat --format %s dist/seaway)
 [ "$size" -le $((20 * 1024 * 1024)) ] || { echo "release: $size bytes is more than 20 MiB" >&2; exit 1; }
 ! ldd dist/seaway 2>/dev/null | grep -q '=>' || { echo "release: the binary is not static" >&2; exit 1; }

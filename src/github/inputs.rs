@@ -239,6 +239,19 @@ fn words(text: &str) -> Result<Vec<String>, Error> {
 mod tests {
     use super::*;
 
+    #[test]
+    fn action_yml_has_the_same_inputs() {
+        let action: serde_json::Value = serde_saphyr::from_str(include_str!("../../action.yml")).unwrap();
+        let inputs = action["inputs"].as_object().unwrap();
+        let mut described: Vec<&str> = inputs.keys().map(String::as_str).collect();
+        let mut read = NAMES.to_vec();
+        described.sort_unstable();
+        read.sort_unstable();
+        assert_eq!(described, read);
+        assert!(inputs.values().all(|input| input["description"].is_string() && input["default"].is_string()));
+        assert_eq!(action["runs"]["args"], serde_json::json!(["action"]));
+    }
+
     /// The inputs that these variables stand for.
     fn inputs(pairs: &[(&str, &str)]) -> Result<Inputs, Error> {
         let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
