@@ -211,7 +211,7 @@ mod tests {
         }
     }
 
-    fn balancer(ingress: Value, ports: Value) -> Value {
+    fn balancer(ingress: &Value, ports: &Value) -> Value {
         json!({ "metadata": { "annotations": { BALANCER_NAME: "todo-lb" } },
                 "spec": { "type": "LoadBalancer", "ports": ports }, "status": { "loadBalancer": { "ingress": ingress } } })
     }
@@ -219,8 +219,8 @@ mod tests {
     #[test]
     fn an_ipv4_address_is_preferred_and_port_80_unsaid() {
         let live = balancer(
-            json!([{ "ip": "2001:db8::1" }, { "ip": "203.0.113.10" }]),
-            json!([{ "port": 443 }, { "port": 80 }]),
+            &json!([{ "ip": "2001:db8::1" }, { "ip": "203.0.113.10" }]),
+            &json!([{ "port": 443 }, { "port": 80 }]),
         );
         let url = "http://203.0.113.10".to_owned();
         assert_eq!(found(&live, None), Ok((url.clone(), url, "load balancer todo-lb, active".to_owned())));
@@ -228,15 +228,15 @@ mod tests {
 
     #[test]
     fn another_port_is_part_of_the_url() {
-        let live = balancer(json!([{ "hostname": "lb.example.com" }]), json!([{ "port": 8080 }]));
+        let live = balancer(&json!([{ "hostname": "lb.example.com" }]), &json!([{ "port": 8080 }]));
         assert_eq!(found(&live, None).unwrap().0, "http://lb.example.com:8080");
-        let secure = balancer(json!([{ "ip": "2001:db8::1" }]), json!([{ "port": 443 }]));
+        let secure = balancer(&json!([{ "ip": "2001:db8::1" }]), &json!([{ "port": 443 }]));
         assert_eq!(found(&secure, None).unwrap().0, "https://[2001:db8::1]");
     }
 
     #[test]
     fn a_host_name_is_shown_and_the_address_is_used() {
-        let live = balancer(json!([{ "ip": "203.0.113.10" }]), json!([{ "port": 80 }]));
+        let live = balancer(&json!([{ "ip": "203.0.113.10" }]), &json!([{ "port": 80 }]));
         let (url, base, source) = found(&live, Some("todo.example.com")).unwrap();
         assert_eq!((url.as_str(), base.as_str()), ("http://todo.example.com", "http://203.0.113.10"));
         assert_eq!(source, "load balancer todo-lb, active, at 203.0.113.10");
@@ -244,7 +244,7 @@ mod tests {
 
     #[test]
     fn an_empty_list_is_no_address_and_a_cluster_ip_never_has_one() {
-        assert_eq!(found(&balancer(json!([]), json!([])), None), Err("load balancer todo-lb is new".to_owned()));
+        assert_eq!(found(&balancer(&json!([]), &json!([])), None), Err("load balancer todo-lb is new".to_owned()));
         let error = found(&json!({ "spec": { "type": "ClusterIP" } }), None).unwrap_err();
         assert!(error.contains("Service web is of type `ClusterIP`"), "{error}");
     }

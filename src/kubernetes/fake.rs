@@ -5,6 +5,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
+use futures::StreamExt as _;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -106,7 +107,7 @@ impl FakeServer {
     }
 
     /// Answers the next request with this body.
-    pub(crate) fn answer_next(&self, code: u16, body: Value) {
+    pub(crate) fn answer_next(&self, code: u16, body: &Value) {
         self.world().answers.push_back((code, body.to_string(), None));
     }
 
@@ -236,12 +237,12 @@ fn watch_stream(server: &FakeServer, path: &str) -> Response {
             }
         }
     });
-    Body::from_stream(stream).into_response()
+    Body::from_stream(stream.map(Ok::<_, std::convert::Infallible>)).into_response()
 }
 
 /// One line of a watch.
-fn line(event: &Value) -> Result<Bytes, std::convert::Infallible> {
-    Ok(Bytes::from(format!("{event}\n")))
+fn line(event: &Value) -> Bytes {
+    Bytes::from(format!("{event}\n"))
 }
 
 /// Server-side apply: the body is laid over what exists.

@@ -259,7 +259,7 @@ mod tests {
         let cluster = server.cluster().await;
         server.forget();
         server
-            .answer_next(409, conflict(r#"conflict with "kubectl-client-side-apply" using apps/v1"#, ".spec.replicas"));
+            .answer_next(409, &conflict(r#"conflict with "kubectl-client-side-apply" using apps/v1"#, ".spec.replicas"));
         cluster.apply(&api(), &body(), Mode::Write).await.unwrap();
         assert!(server.log()[1].contains("force=true"), "{:?}", server.log());
     }
@@ -282,7 +282,7 @@ mod tests {
         let server = FakeServer::start();
         let cluster = server.cluster().await;
         let message = r#"conflict with "kube-controller-manager" with subresource "scale" using apps/v1"#;
-        server.answer_next(409, conflict(message, ".spec.replicas"));
+        server.answer_next(409, &conflict(message, ".spec.replicas"));
         let applied = cluster.apply(&api(), &body(), Mode::Write).await.unwrap();
         assert_eq!(applied.left[0].subresource, "scale");
         let sent = server.bodies().pop().unwrap();
@@ -293,7 +293,7 @@ mod tests {
     async fn what_a_person_edited_is_refused_with_owner_and_field() {
         let server = FakeServer::start();
         let cluster = server.cluster().await;
-        server.answer_next(409, conflict(r#"conflict with "kubectl-edit" using apps/v1"#, ".spec.replicas"));
+        server.answer_next(409, &conflict(r#"conflict with "kubectl-edit" using apps/v1"#, ".spec.replicas"));
         let error = cluster.apply(&api(), &body(), Mode::DryRun).await.unwrap_err();
         assert_eq!(error.to_string(), "`.spec.replicas` belongs to `kubectl-edit`");
     }
@@ -320,7 +320,7 @@ mod tests {
         ]);
         server.answer_next(
             422,
-            json!({ "kind": "Status", "code": 422, "reason": "Invalid", "message": "is invalid",
+            &json!({ "kind": "Status", "code": 422, "reason": "Invalid", "message": "is invalid",
                                         "details": { "causes": causes } }),
         );
         let error = cluster.apply(&api(), &body(), Mode::DryRun).await.unwrap_err();
