@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/seaway-deploy/seaway/sandbox/internal/cluster"
 	"github.com/seaway-deploy/seaway/sandbox/internal/components"
@@ -21,7 +23,7 @@ import (
 const (
 	exitOK       = 0
 	exitFailure  = 1 // the command failed, or a part does
-	exitMisuse   = 2 // of the command line
+	exitMisuse   = 2 // of the command line: see misuse
 	exitStopped  = 3 // status: the sandbox does not run
 	exitSignal   = 130
 	commandIndex = 1
@@ -69,6 +71,9 @@ func report(err error) int {
 	return exitOK
 }
 
+// misuse is an error in the command line itself.
+type misuse struct{ error }
+
 // exitCode is an error that was told already.
 type exitCode int
 
@@ -76,6 +81,7 @@ func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
 func explain(ctx context.Context, err error) int {
 	var code exitCode
+	var wrong misuse
 	switch {
 	case err == nil:
 		return exitOK
@@ -89,6 +95,9 @@ func explain(ctx context.Context, err error) int {
 		return exitStopped
 	}
 	fmt.Fprintln(os.Stderr, "error:", err)
+	if errors.As(err, &wrong) || strings.HasPrefix(err.Error(), "unknown command") {
+		return exitMisuse
+	}
 	return exitFailure
 }
 
@@ -102,6 +111,8 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
+	command.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return misuse{err} })
+	_ = pflag.CommandLine.MarkHidden("version") // Kubernetes' own, not this program's; missing would be fine
 	command.AddCommand(upCommand(), downCommand(), statusCommand(), envCommand(), logsCommand(), resetCommand(),
 		shown("kubectl", "kubectl with the sandbox's kubeconfig"), shown("crane", "crane with the sandbox's registry"),
 		shown("component", "Run one of the stock programs that are linked in: sandbox component NAME FLAGS…"))

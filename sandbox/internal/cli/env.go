@@ -57,7 +57,8 @@ func bundle(s settings.Settings) string { return s.Path("ca-bundle.crt") }
 // systemBundle is where Debian keeps the certificates that the machine trusts.
 const systemBundle = "/etc/ssl/certs/ca-certificates.crt"
 
-// writeBundle appends the sandbox's authority to those of the machine, for clients of the https address.
+// writeBundle appends the sandbox's authority to those of the machine, for clients of the https address. `up` does so, and
+// `env` again, for a sandbox whose `up` was killed.
 func writeBundle(s settings.Settings) error {
 	own, err := os.ReadFile(s.CACertificate())
 	if errors.Is(err, os.ErrNotExist) {

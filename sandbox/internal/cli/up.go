@@ -37,7 +37,7 @@ func upCommand() *cobra.Command {
 func up(ctx context.Context, s settings.Settings, parts []string) error {
 	started, err := start(ctx, s, parts)
 	if err == nil {
-		err = follow(ctx, s)
+		err = errors.Join(follow(ctx, s), writeBundle(s))
 	}
 	if started && ctx.Err() != nil { // interrupted: what was begun is taken back
 		return errors.Join(err, down(context.WithoutCancel(ctx), s))
