@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -33,7 +34,7 @@ func status(ctx context.Context, s settings.Settings, asJSON bool) error {
 		err = json.NewEncoder(os.Stdout).Encode(all)
 	} else {
 		for _, part := range all {
-			fmt.Printf("%-17s %-9s %s\n", part.Part, part.State, part.Detail)
+			fmt.Printf("%-17s %-9s %s\n", part.Part, part.State, firstLine(part.Detail))
 		}
 	}
 	for _, part := range all {
@@ -42,6 +43,12 @@ func status(ctx context.Context, s settings.Settings, asJSON bool) error {
 		}
 	}
 	return err
+}
+
+// firstLine of a detail: a failure may go on with the end of a log.
+func firstLine(detail string) string {
+	line, _, _ := strings.Cut(detail, "\n")
+	return line
 }
 
 func resetCommand() *cobra.Command {

@@ -150,7 +150,7 @@ func tell(s settings.Settings, status supervisor.Status) {
 	case supervisor.Ready:
 		fmt.Printf("%-17s ready   %6.1f s  %s\n", status.Part, status.Elapsed.Seconds(), status.Detail)
 	case supervisor.Failed:
-		fmt.Printf("%-17s FAILED  %6.1f s  %s\n", status.Part, status.Elapsed.Seconds(), status.Detail)
+		fmt.Printf("%-17s FAILED  %6.1f s  %s\n", status.Part, status.Elapsed.Seconds(), firstLine(status.Detail))
 		for _, line := range tail(s.Log(status.Part), 10) {
 			fmt.Println("    ", line)
 		}

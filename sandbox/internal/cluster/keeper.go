@@ -7,6 +7,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // keeper keeps programs running, and reaps every process of the node that lost its parent.
@@ -114,7 +116,7 @@ func (k *keeper) again(p *kept) {
 
 func describe(status syscall.WaitStatus) string {
 	if status.Signaled() {
-		return fmt.Sprintf("killed by %s", status.Signal())
+		return "killed by " + unix.SignalName(status.Signal())
 	}
 	return fmt.Sprintf("exit code %d", status.ExitStatus())
 }
