@@ -118,7 +118,7 @@ fn with_reason(state: String, object: &ObjectRef, events: &[Value], since: Times
 /// Why an object is not ready when its time is over.
 pub(super) async fn too_late(run: &Progress, object: &ObjectRef, limit: &str) -> Diagnosis {
     let seen = Seen::around(run, object);
-    let live = run.reflector(object).get(&object.name).unwrap_or_else(|| Arc::new(stand_in(object)));
+    let live = run.reflector(object).get(&object.name).unwrap_or_else(|| stand_in(object));
     let cause = overdue(&live, &seen.surroundings(), &judging(run, object, false), limit);
     diagnose::diagnose(run, object, cause).await
 }

@@ -2,7 +2,6 @@
 
 use super::{Error, Listed};
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -24,10 +23,9 @@ struct Inner {
 /// The mirror itself.
 #[derive(Default)]
 struct State {
-    /// The objects by name: a scope has one namespace.
-    objects: BTreeMap<String, Arc<Value>>,
-    /// All objects, as handed out last.
-    snapshot: Option<Arc<Vec<Value>>>,
+    /// The objects, sorted by name: a scope has one namespace. Whoever looks shares them; a change copies them only
+    /// while somebody does.
+    objects: Arc<Vec<Value>>,
     /// Whether the first list is in.
     synced: bool,
     /// Why the watch does not work at present.
@@ -64,19 +62,14 @@ impl Reflector {
     }
 
     /// An object by its name.
-    pub(crate) fn get(&self, name: &str) -> Option<Arc<Value>> {
-        self.state().objects.get(name).cloned()
+    pub(crate) fn get(&self, name: &str) -> Option<Value> {
+        let state = self.state();
+        state.place(name).ok().map(|place| state.objects[place].clone())
     }
 
     /// All objects.
     pub(crate) fn objects(&self) -> Arc<Vec<Value>> {
-        let mut state = self.state();
-        if let Some(snapshot) = &state.snapshot {
-            return snapshot.clone();
-        }
-        let snapshot = Arc::new(state.objects.values().map(|object| Value::clone(object)).collect::<Vec<_>>());
-        state.snapshot = Some(snapshot.clone());
-        snapshot
+        self.state().objects.clone()
     }
 
     /// Takes in what a write answered, so that nobody judges by a state from before the write.
@@ -87,12 +80,13 @@ impl Reflector {
     /// Takes in a whole list.
     pub(super) fn replace(&self, listed: &Listed) {
         self.change(|state| {
-            // What a write answered in the meantime may be newer than the list.
             let known = std::mem::take(&mut state.objects);
             for object in &listed.objects {
-                let name = name(object).to_owned();
-                let newest = known.get(&name).filter(|known| version(known) > version(object)).unwrap_or(object);
-                state.objects.insert(name, newest.clone());
+                state.put(Value::clone(object));
+            }
+            // What a write answered in the meantime may be newer than the list.
+            for object in known.iter().filter(|object| version(object) > number(&listed.resource_version)) {
+                state.put(object.clone());
             }
             state.synced = true;
             state.trouble = None;
@@ -110,7 +104,9 @@ impl Reflector {
     /// Takes in an event about an object that is gone.
     pub(super) fn remove(&self, object: &Value) {
         self.change(|state| {
-            state.objects.remove(name(object));
+            if let Ok(place) = state.place(name(object)) {
+                Arc::make_mut(&mut state.objects).remove(place);
+            }
         });
     }
 
@@ -126,7 +122,6 @@ impl Reflector {
     fn change(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.state();
         change(&mut state);
-        state.snapshot = None;
         drop(state);
         self.0.changes.send_modify(|count| *count += 1);
     }
@@ -143,14 +138,28 @@ impl State {
         if let Some(metadata) = object["metadata"].as_object_mut() {
             metadata.remove("managedFields"); // half of an object, and nobody who watches reads it
         }
-        let name = name(&object).to_owned();
-        let newer = self.objects.get(&name).is_none_or(|known| {
-            known["metadata"]["uid"] != object["metadata"]["uid"] || version(&object) >= version(known)
-        });
-        if newer {
-            self.objects.insert(name, Arc::new(object));
+        let objects = Arc::make_mut(&mut self.objects);
+        match place(objects, name(&object)) {
+            Err(place) => objects.insert(place, object),
+            Ok(place) => {
+                let known = &objects[place];
+                let reborn = known["metadata"]["uid"] != object["metadata"]["uid"];
+                if reborn || version(&object) >= version(known) {
+                    objects[place] = object;
+                }
+            }
         }
     }
+
+    /// The place of a name, or where it would be.
+    fn place(&self, name: &str) -> Result<usize, usize> {
+        place(&self.objects, name)
+    }
+}
+
+/// The place of a name among objects that are sorted by it, or where it would be.
+fn place(objects: &[Value], wanted: &str) -> Result<usize, usize> {
+    objects.binary_search_by(|object| name(object).cmp(wanted))
 }
 
 /// The name of an object.
@@ -163,7 +172,12 @@ fn name(object: &Value) -> &str {
 /// It is one on every server on etcd, and comparable by definition from Kubernetes 1.35 on:
 /// <https://github.com/kubernetes/enhancements/issues/5504>.
 fn version(object: &Value) -> u64 {
-    object["metadata"]["resourceVersion"].as_str().and_then(|text| text.parse().ok()).unwrap_or(0)
+    number(object["metadata"]["resourceVersion"].as_str().unwrap_or_default())
+}
+
+/// A version as a number, 0 where it is none.
+fn number(version: &str) -> u64 {
+    version.parse().unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -258,8 +258,10 @@ mod tests {
         let server = FakeServer::start();
         let cluster = server.cluster().await;
         server.forget();
-        server
-            .answer_next(409, &conflict(r#"conflict with "kubectl-client-side-apply" using apps/v1"#, ".spec.replicas"));
+        server.answer_next(
+            409,
+            &conflict(r#"conflict with "kubectl-client-side-apply" using apps/v1"#, ".spec.replicas"),
+        );
         cluster.apply(&api(), &body(), Mode::Write).await.unwrap();
         assert!(server.log()[1].contains("force=true"), "{:?}", server.log());
     }
