@@ -47,6 +47,8 @@ pub(crate) struct BuildRequest {
     pub(crate) platform: Platform,
     /// Logins for base images.
     pub(crate) logins: LoginSource,
+    /// The content key of all this.
+    pub(crate) content_key: String,
 }
 
 /// Where the result of a build goes.
@@ -93,10 +95,10 @@ impl BuildRequest {
         })
     }
 
-    /// A name that stays the same for the same context: BuildKit then asks only for files that have changed.
-    pub(crate) fn shared_key(&self) -> String {
-        let root = std::fs::canonicalize(&self.context.root).unwrap_or_else(|_| self.context.root.clone());
-        crate::model::Digest::of(root.to_string_lossy().as_bytes()).hex()[..32].to_owned()
+    /// Under which name BuildKit keeps the files. With the context's path in it, as Docker's clients have it, BuildKit would
+    /// keep a file whose content changed while its size and time did not, and the image would not be what its key says.
+    pub(crate) fn shared_key(&self) -> &str {
+        &self.content_key
     }
 
     /// The Dockerfile's name without its folder.

@@ -106,7 +106,7 @@ impl Job {
         let session = fresh_id();
         let services = self.request.services(None)?;
         let mut serving = JoinSet::new();
-        serving.spawn(services.serve(engine.upgrade("session", &session, &self.request.shared_key()).await?));
+        serving.spawn(services.serve(engine.upgrade("session", &session, self.request.shared_key()).await?));
         let mut client = buildkit::client(engine.upgrade("grpc", &session, "").await?).await?;
         let name = format!("seaway-build:{session}");
         let attributes = HashMap::from([("name".to_owned(), name.clone())]);
@@ -136,7 +136,7 @@ impl Job {
         let services = self.request.services(Some(sender))?;
         let mut client = buildkit::client(connect(&address, "BuildKit").await?).await?;
         let mut serving = JoinSet::new();
-        serve_over_grpc(&client, services, &session, &self.request.shared_key(), &mut serving)?;
+        serve_over_grpc(&client, services, &session, self.request.shared_key(), &mut serving)?;
         let exporter = Exporter { kind: "oci", attributes: HashMap::new() };
         let solve = Solve { request: &self.request, session: &session, exporter, progress: &self.progress };
         let building = async {

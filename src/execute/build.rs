@@ -1,5 +1,6 @@
 //! Builds an image and pushes it while it comes out of the builder.
 
+use super::content_key::content_key;
 use super::event::{Diagnosis, EventKind, Events, ImageResult};
 use super::images::{ImageDoors, on_transfer};
 use super::push::about;
@@ -121,6 +122,7 @@ impl Work<'_> {
             secrets: self.build.secrets.clone(),
             platform: self.build.platform.clone(),
             logins,
+            content_key: self.content_key.to_owned(),
         })
     }
 
@@ -159,7 +161,8 @@ impl Work<'_> {
                 }
                 Some(Ok(Part::Manifest { media_type, bytes, layers })) => {
                     let manifest = RawManifest::new(Some(&media_type), bytes);
-                    let report = pusher.finish(&manifest, &[self.content_key, &self.image.tag]).await?;
+                    let tags = self.tags().await?;
+                    let report = pusher.finish(&manifest, &tags).await?;
                     return Ok(self.result(&manifest, &report, layers.0));
                 }
                 Some(Err(error)) => {
@@ -173,6 +176,23 @@ impl Work<'_> {
                 }
             }
         }
+    }
+
+    /// The tags of the image. Whoever edits a file while it is built gets an image, but not one that stands for the inputs
+    /// that were planned: a later deploy would take it for those.
+    async fn tags(&self) -> Result<Vec<&str>, Trouble> {
+        let now = tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => return Err(docker::Error::Cancelled.into()),
+            now = content_key(&self.image.key, self.build, &self.doors.registry) => now,
+        };
+        if now.is_ok_and(|now| now == self.content_key) {
+            return Ok(vec![self.content_key, &self.image.tag]);
+        }
+        let message =
+            format!("inputs of image `{}` changed while it was built: it will be built again", self.image.key);
+        self.events.send(EventKind::Warning { message });
+        Ok(vec![self.image.tag.as_str()].into_iter().filter(|tag| *tag != self.content_key).collect())
     }
 
     /// What people read of a build that is pushed.

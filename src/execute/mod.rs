@@ -5,6 +5,7 @@
 
 mod apply;
 pub(crate) mod build;
+pub(crate) mod content_key;
 mod diagnose;
 pub(crate) mod event;
 mod expose;

@@ -137,13 +137,22 @@ async fn the_whole_way(environment: Environment, name: &str) {
     let (again, lines) = run(&doors, &image).await;
     let again = again.unwrap_or_else(|diagnosis| panic!("{diagnosis:#?}\n{lines:#?}"));
     assert!(again.detail.starts_with("1 of "), "{}", again.detail);
+    // A change that neither the size nor the time of the file shows.
+    let file = folder.path().join("a/b.txt");
+    let before = std::fs::metadata(&file).unwrap().modified().unwrap();
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("again", "AGAIN")).unwrap();
+    std::fs::File::options().append(true).open(&file).unwrap().set_modified(before).unwrap();
+    let (hidden, lines) = run(&doors, &image).await;
+    let hidden = hidden.unwrap_or_else(|diagnosis| panic!("{diagnosis:#?}\n{lines:#?}"));
+    assert!(hidden.digest != again.digest && hidden.detail.starts_with("1 of "), "{hidden:?}");
     // A change that the image does not see: nothing is sent, and the digest stays.
     std::fs::write(folder.path().join("secret.md"), "ignored").unwrap();
     let text = std::fs::read_to_string(folder.path().join("Dockerfile")).unwrap();
     std::fs::write(folder.path().join("Dockerfile"), format!("{text}# a remark\n")).unwrap();
     let (same, lines) = run(&doors, &image).await;
     let same = same.unwrap_or_else(|diagnosis| panic!("{diagnosis:#?}\n{lines:#?}"));
-    assert_eq!((same.digest, same.bytes_sent), (again.digest.clone(), 0));
+    assert_eq!((same.digest, same.bytes_sent), (hidden.digest, 0));
     assert!(same.detail.starts_with("0 of "), "{}", same.detail);
     println!(
         "{} {} sent {} bytes; then {} sent {}",

@@ -1,12 +1,10 @@
 //! Asks the registries which images are there: ours by their content key, others by their tag.
 
-use crate::config::Build;
 use crate::desired::{Desired, DesiredImage, DesiredSource, SlotImage};
-use crate::docker::content_key::{Inputs, tag_of};
-use crate::docker::context;
-use crate::error::{Failure, FailureKind};
+use crate::docker::content_key::tag_of;
+use crate::error::Failure;
+use crate::execute::content_key::{content_key, prefixed};
 use crate::execute::{EventKind, Events, ImageDoors};
-use crate::image::dockerfile::{self, Base};
 use crate::model::{Digest, Platform, Reference};
 use crate::plan::ObservedImage;
 use crate::registry;
@@ -51,7 +49,7 @@ fn foreign(slot: &crate::desired::ImageSlot) -> Option<&Reference> {
 async fn observe(image: &DesiredImage, registry: &registry::Client) -> Result<ObservedImage, Failure> {
     let (content_key, target, source) = match &image.source {
         DesiredSource::Build(build) => {
-            let key = content_key(image, build, registry).await?;
+            let key = content_key(&image.key, build, registry).await?;
             (key.clone(), key, None)
         }
         DesiredSource::Mirror(source) => {
@@ -63,71 +61,20 @@ async fn observe(image: &DesiredImage, registry: &registry::Client) -> Result<Ob
     };
     let digest = registry.head_manifest(&image.repository, &target).await;
     let digest = digest.map_err(|error| prefixed(format!("image `{}` cannot be looked up", image.key), &error))?;
+    match &digest {
+        Some(digest) => tracing::info!("image `{}` is in the registry as {content_key}: {digest}", image.key),
+        None => tracing::info!("image `{}` is not in the registry as {content_key}", image.key),
+    }
     Ok(ObservedImage { content_key, digest, source })
-}
-
-/// The content key of a build: its bases are looked up, its files are read.
-async fn content_key(image: &DesiredImage, build: &Build, registry: &registry::Client) -> Result<String, Failure> {
-    let path = build.dockerfile.clone();
-    let unreadable = |error: std::io::Error| {
-        let message = format!("cannot read `{}`, the Dockerfile of image `{}`", path.display(), image.key);
-        let mut failure = Failure::new(FailureKind::Configuration, message);
-        failure.messages.push(error.to_string());
-        failure
-    };
-    let text = tokio::fs::read(&build.dockerfile).await.map_err(unreadable)?;
-    let bases = resolve_bases(image, build, &String::from_utf8_lossy(&text), registry).await?;
-    let build = build.clone();
-    let hashing = tokio::task::spawn_blocking(move || {
-        let context = context::read(&build.context, &build.dockerfile)?;
-        let inputs = Inputs {
-            dockerfile: &text,
-            context: &context,
-            args: &build.args,
-            target: build.target.as_deref(),
-            platform: &build.platform,
-            bases: &bases,
-            secrets: build.secrets.keys().map(String::as_str).collect(),
-        };
-        inputs.content_key()
-    });
-    let key = hashing.await.map_err(|error| Failure::new(FailureKind::Infrastructure, error.to_string()))?;
-    Ok(key?)
-}
-
-/// The digests of the images that a Dockerfile builds on. A name that is none is left to the builder, which says what is
-/// wrong with it.
-async fn resolve_bases(
-    image: &DesiredImage,
-    build: &Build,
-    text: &str,
-    registry: &registry::Client,
-) -> Result<BTreeMap<String, Digest>, Failure> {
-    let bases = dockerfile::bases(text, &build.args, build.target.as_deref(), &build.platform);
-    let known = bases.into_iter().filter_map(|base| Some((Reference::parse(&base.name).ok()?, base)));
-    let resolving = stream::iter(known.collect::<Vec<_>>()).map(|(reference, base): (Reference, Base)| async move {
-        let digest = registry.resolve(&reference).await.map_err(|error| {
-            let place = format!("{}:{}", build.dockerfile.display(), base.line);
-            prefixed(format!("image `{}` is built on `{}` ({place})", image.key, base.name), &error)
-        })?;
-        Ok((base.name, digest))
-    });
-    resolving.buffer_unordered(AT_ONCE).try_collect().await
-}
-
-/// What was being looked up, then what the registry said.
-fn prefixed(message: String, error: &registry::Error) -> Failure {
-    let mut failure = Failure::of(error);
-    failure.messages.insert(0, message);
-    failure
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Rollout;
+    use crate::config::{Build, Rollout};
     use crate::desired::{DesiredObject, ImageSlot};
     use crate::docker::Builder;
+    use crate::error::FailureKind;
     use crate::model::{GroupVersionKind, ObjectRef};
     use crate::registry::tests::{client, fake::Fake};
 

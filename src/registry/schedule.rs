@@ -167,7 +167,8 @@ impl Pusher {
             self.next().await?;
         }
         let targets: Vec<_> = if tags.is_empty() { vec![None] } else { tags.iter().map(|tag| Some(*tag)).collect() };
-        for target in targets {
+        let mut done = HashSet::new();
+        for target in targets.into_iter().filter(|target| done.insert(*target)) {
             let put = self.client.put_manifest(&self.repository, manifest, target);
             tokio::select! {
                 biased;
