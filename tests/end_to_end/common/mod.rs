@@ -1,10 +1,12 @@
 //! What the tests share: the sandbox, projects in temporary folders, and the clients on the other side.
 
 pub(crate) mod project;
+pub(crate) mod pull;
 pub(crate) mod sandbox;
 pub(crate) mod small;
 
 pub(crate) use project::{Project, Run};
+pub(crate) use pull::pull;
 pub(crate) use sandbox::Sandbox;
 pub(crate) use small::small;
 

@@ -33,6 +33,11 @@ impl Sandbox {
         })
     }
 
+    /// The sandbox's program.
+    pub(crate) fn command(&self) -> Command {
+        Command::new(&self.program)
+    }
+
     /// The value of an export.
     pub(crate) fn variable(&self, name: &str) -> &str {
         self.environment.get(name).unwrap_or_else(|| panic!("`sandbox env` does not export {name}"))
