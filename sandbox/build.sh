@@ -41,13 +41,14 @@ install_packages() {
   # A policy of 101 keeps the packages' services from starting: https://people.debian.org/~hmh/invokerc.d-policyrc.d-specification.txt
   local policy=/usr/sbin/policy-rc.d made=no status=0
   if [ ! -e "$policy" ]; then
+    trap 'rm -f /usr/sbin/policy-rc.d' EXIT # also when this is interrupted
     printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod +x "$policy" && made=yes
   fi
   local log="$cache/apt.log"
   { apt-get -o DPkg::Lock::Timeout=300 update -qq &&
     DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends "${missing[@]}"
   } >"$log" 2>&1 || status=$?
-  [ "$made" = no ] || rm -f "$policy"
+  [ "$made" = no ] || { rm -f "$policy" && trap - EXIT; }
   [ "$status" = 0 ] || { tail -n 20 "$log" >&2; fail "apt-get failed; its output is in $log"; }
 }
 

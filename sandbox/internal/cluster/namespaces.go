@@ -149,8 +149,8 @@ func (n *namespaces) send(order any) error {
 	if err != nil {
 		return err
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
+	n.ordering.Lock()
+	defer n.ordering.Unlock()
 	_, err = n.orders.Write(append(line, '\n'))
 	return err
 }
