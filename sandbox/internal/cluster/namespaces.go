@@ -31,7 +31,9 @@ type namespaces struct {
 	orders   io.WriteCloser
 	prepared chan error // one value: how the preparation went
 
-	mu    sync.Mutex          // for orders and exits
+	ordering sync.Mutex // apart from mu: a full pipe of orders must not stop the news
+
+	mu    sync.Mutex
 	exits map[string][]string // how often and how each program ended
 }
 
