@@ -32,40 +32,47 @@ git -c user.name=Demo -c user.email=demo@example.com commit --quiet --message "t
 
 # The secrets of the example: made here, kept beside the sandbox so that the database stays readable, never committed.
 secrets=$SANDBOX_STATE/demo-secrets.sh
+random() { od -An -N16 -tx1 /dev/urandom | tr -d ' \n'; }
 if [ ! -s "$secrets" ]; then
-  (umask 077; for name in POSTGRES_PASSWORD REDIS_PASSWORD OPENAI_API_KEY; do
-    printf 'export %s=%s\n' "$name" "$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')"
-  done > "$secrets")
+  postgres=$(random)
+  (umask 077 && cat > "$secrets") <<TEXT
+export POSTGRES_PASSWORD=$postgres
+export DATABASE_URL=postgresql://todo:$postgres@postgres:5432/todo
+export REDIS_PASSWORD=$(random)
+export OPENAI_API_KEY=
+TEXT
 fi
 . "$secrets"
 
-# What a workflow on a pull request has in its environment.
+# What the runner of a workflow on pull request #42 sets.
 cat > "$work.event.json" <<'JSON'
 { "action": "synchronize", "number": 42,
   "pull_request": { "number": 42, "head": { "ref": "todo-42", "repo": { "full_name": "acme/todo" } }, "base": { "ref": "main" } },
   "repository": { "full_name": "acme/todo", "name": "todo", "owner": { "login": "acme" } } }
 JSON
 trap 'rm -rf "$work" "$work.event.json"' EXIT
-export GITHUB_EVENT_NAME=pull_request GITHUB_EVENT_PATH=$work.event.json GITHUB_REPOSITORY=acme/todo
-export GITHUB_RUN_ID=$(date +%s) GITHUB_RUN_ATTEMPT=1 GITHUB_SERVER_URL=https://github.com
+as_pull_request() {
+  GITHUB_ACTIONS=true GITHUB_EVENT_NAME=pull_request GITHUB_EVENT_PATH=$work.event.json GITHUB_REF=refs/pull/42/merge \
+    GITHUB_REPOSITORY=acme/todo GITHUB_RUN_ID=$(date +%s) GITHUB_RUN_ATTEMPT=1 "$@"
+}
+as_person() { env -u GITHUB_TOKEN "$@"; }
 
-say "2. seaway up, as pull request #42 of acme/todo"
-url=$("$seaway" up | tee /dev/stderr | tail -n 1)
+say "2. As the action on pull request #42 of acme/todo"
+url=$(as_pull_request "$seaway" action | tail -n 1)
 
 say "3. The comment on the pull request, as a reader sees it"
-curl --silent --fail -H "Authorization: Bearer $GITHUB_TOKEN" "$GITHUB_API_URL/repos/acme/todo/issues/42/comments" |
-  python3 -c 'import json,sys; [print(c["body"]) for c in json.load(sys.stdin)]' 2>/dev/null ||
-  curl --silent --fail -H "Authorization: Bearer $GITHUB_TOKEN" "$GITHUB_API_URL/repos/acme/todo/issues/42/comments"
+curl --silent --fail -H "Authorization: Bearer $GITHUB_TOKEN" "$GITHUB_API_URL/repos/acme/todo/issues/42/comments?per_page=100" |
+  "$root/scripts/comment.sh"
 
-say "4. seaway up again: nothing changes"
-"$seaway" up >/dev/null
+say "4. \`seaway up\`, as a person: nothing changes"
+as_person "$seaway" up
 
 say "5. One line of the backend changes: only that image and that Deployment move"
-sed -i '1s/^/# A change of one line.\n/' backend/todo/__init__.py
-"$seaway" up >/dev/null
+printf '# A line more.\n' >> backend/todo/__init__.py
+as_person "$seaway" up
 
 say "Done in $((SECONDS - started)) s"
-curl --silent --fail --output /dev/null "$url/"
+curl --silent --fail --max-time 5 --output /dev/null "$url/"
 echo "URL $url"
 echo
 echo "It stays up. Look around with:  eval \"\$($sandbox env)\"; $sandbox kubectl get pods --all-namespaces"
