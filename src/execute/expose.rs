@@ -46,7 +46,7 @@ pub(super) async fn expose(run: &Progress, id: OperationId, expose: &Expose) -> 
             Found::Never(failure) => return Ended::Failed(Box::new(failure.into())),
             Found::NotYet(state) => state,
         };
-        talk.say(run, id, &state);
+        talk.say(run, id, &state, || look::reason(run, &object));
         tokio::select! {
             () = looks.next() => {}
             () = sleep_until(deadline) => return Ended::Failed(Box::new(too_late(run, &object, &state, &in_words(limit)))),

@@ -84,13 +84,17 @@ pub(super) fn readiness(run: &Progress, object: &ObjectRef) -> Readiness {
             Readiness::Pending(state) => Readiness::Pending(format!("{state}: {}", cause.summary)),
             settled => settled,
         },
-        Readiness::Pending(state) => Readiness::Pending(with_reason(state, object, &seen.events, run.started)),
         settled => settled,
     }
 }
 
-/// What is being waited for, and why: the newest warning about an object or what it owns.
-fn with_reason(state: String, object: &ObjectRef, events: &[Value], since: Timestamp) -> String {
+/// Why an object takes its time: the newest warning about it or about what it owns.
+pub(super) fn reason(run: &Progress, object: &ObjectRef) -> Option<String> {
+    newest_warning(object, &Seen::around(run, object).events, run.started)
+}
+
+/// The newest warning about an object or what it owns, in one line.
+fn newest_warning(object: &ObjectRef, events: &[Value], since: Timestamp) -> Option<String> {
     let since = since.to_string();
     let theirs = |event: &&Value| {
         let involved = &event["involvedObject"];
@@ -105,14 +109,10 @@ fn with_reason(state: String, object: &ObjectRef, events: &[Value], since: Times
     };
     let when = |event: &Value| event["lastTimestamp"].as_str().unwrap_or_default().to_owned();
     let newest = events.iter().filter(theirs).filter(|event| when(event) >= since).max_by_key(|event| when(event));
-    match newest.and_then(|event| event["message"].as_str()?.lines().next()) {
-        Some(message) => {
-            let reason: String = message.chars().take(LONGEST_REASON).collect();
-            let cut = if reason.len() < message.len() { "…" } else { "" };
-            format!("{state} ({}{cut})", reason.trim_end_matches([' ', ':']))
-        }
-        None => state,
-    }
+    let message = newest?["message"].as_str()?.lines().next()?;
+    let reason: String = message.chars().take(LONGEST_REASON).collect();
+    let cut = if reason.len() < message.len() { "…" } else { "" };
+    Some(format!("{}{cut}", reason.trim_end_matches([' ', ':'])))
 }
 
 /// Why an object is not ready when its time is over.
@@ -160,8 +160,8 @@ mod tests {
             event("Warning", "apidocs-1", "2026-01-02T03:04:11Z", "of another"),
         ];
         let api = ObjectRef::new(GroupVersionKind::new("apps/v1", "Deployment"), Some("todo"), "api");
-        let say = |since: &str| with_reason("0/1 ready".to_owned(), &api, &events, since.parse().unwrap());
-        assert_eq!(say("2026-01-02T03:04:06Z"), "0/1 ready (Readiness probe failed)");
-        assert_eq!(say("2026-01-02T03:05:00Z"), "0/1 ready");
+        let warning = |since: &str| newest_warning(&api, &events, since.parse().unwrap());
+        assert_eq!(warning("2026-01-02T03:04:06Z").as_deref(), Some("Readiness probe failed"));
+        assert_eq!(warning("2026-01-02T03:05:00Z"), None);
     }
 }

@@ -120,6 +120,8 @@ fn image_ended(brought: Result<String, Diagnosis>, stop: &Stop) -> Ended {
 }
 
 #[cfg(test)]
+mod cluster_sandbox_tests;
+#[cfg(test)]
 mod sandbox_tests;
 #[cfg(test)]
 mod tests;

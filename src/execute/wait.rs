@@ -43,7 +43,7 @@ pub(super) async fn ready(run: &Progress, id: OperationId, object: &ObjectRef) -
             }
             Readiness::Pending(state) => state,
         };
-        talk.say(run, id, &state);
+        talk.say(run, id, &state, || look::reason(run, object));
         if let Some(diagnosis) = outage.look(run, object) {
             break Ended::Failed(Box::new(diagnosis));
         }
@@ -76,7 +76,7 @@ pub(super) async fn settle(run: &Progress, id: OperationId, needs: &[OperationId
                 }
                 Readiness::Pending(state) => {
                     since = Instant::now();
-                    talk.say(run, id, &format!("{object} was ready and is not any more: {state}"));
+                    talk.say(run, id, &format!("{object} was ready and is not any more: {state}"), || None);
                     if since >= deadline {
                         let limit = format!("the deadline of {}", in_words(rollout.deadline));
                         return Ended::Failed(Box::new(look::too_late(run, object, &limit).await));
@@ -128,7 +128,7 @@ pub(super) fn in_words(duration: Duration) -> String {
     if seconds >= 60 && seconds.is_multiple_of(60) { format!("{}m", seconds / 60) } else { format!("{seconds}s") }
 }
 
-/// What a wait has said so far: a change at once, the same again only as a heartbeat.
+/// What a wait has said so far: a change at once, the same again only as a heartbeat, which says why it takes so long.
 #[derive(Default)]
 pub(super) struct Talk {
     /// What it said last, and when.
@@ -136,13 +136,21 @@ pub(super) struct Talk {
 }
 
 impl Talk {
-    /// Says where the wait stands.
-    pub(super) fn say(&mut self, run: &Progress, id: OperationId, state: &str) {
-        let fresh = self.last.as_ref().is_none_or(|(said, when)| said != state || when.elapsed() >= HEARTBEAT);
-        if fresh {
-            run.say(id, state);
-            self.last = Some((state.to_owned(), Instant::now()));
+    /// Says where the wait stands; `why` is asked where it has stood there for a while.
+    pub(super) fn say(&mut self, run: &Progress, id: OperationId, state: &str, why: impl FnOnce() -> Option<String>) {
+        match &self.last {
+            Some((said, when)) if said == state => {
+                if when.elapsed() < HEARTBEAT {
+                    return;
+                }
+                match why() {
+                    Some(reason) => run.say(id, format!("{state} ({reason})")),
+                    None => run.say(id, state),
+                }
+            }
+            _ => run.say(id, state),
         }
+        self.last = Some((state.to_owned(), Instant::now()));
     }
 }
 

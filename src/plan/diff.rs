@@ -116,6 +116,9 @@ impl Walk {
 
     /// Compares two items of the same key. An item that is nothing but key and value (`env`) is its value.
     fn item(&mut self, path: &str, key: &str, before: Option<&Value>, after: Option<&Value>) {
+        if before == after {
+            return;
+        }
         let plain = |item: Option<&Value>| {
             item.is_none_or(|item| {
                 item.as_object().is_some_and(|fields| fields.len() == 2 && fields.contains_key("value"))
@@ -127,6 +130,13 @@ impl Walk {
                 before.and_then(|item| item.get("value")),
                 after.and_then(|item| item.get("value")),
             );
+        }
+        // An item that is nothing but its key (`imagePullSecrets`) is that key.
+        let bare =
+            |item: Option<&Value>| item.is_none_or(|item| item.as_object().is_some_and(|fields| fields.len() == 1));
+        if bare(before) && bare(after) {
+            let list = path.rsplit_once('[').map_or(path, |(list, _)| list);
+            return self.leaf(list, before.map(|item| &item[key]), after.map(|item| &item[key]));
         }
         let without_key = |item: Option<&Value>| {
             item.cloned().map(|mut item| {
@@ -257,6 +267,15 @@ mod tests {
         let before = json!({ "env": [item("a"), item("b")] });
         let after = json!({ "env": [item("b"), item("a"), item("c")] });
         assert_eq!(lines(&before, &after, false), ["env[c]: - → c"]);
+    }
+
+    #[test]
+    fn an_item_that_is_nothing_but_a_name_is_its_name() {
+        let secrets = |names: &[&str]| {
+            let items: Vec<Value> = names.iter().map(|name| json!({ "name": name })).collect();
+            json!({ "imagePullSecrets": items })
+        };
+        assert_eq!(lines(&secrets(&["a"]), &secrets(&["a", "b"]), false), ["imagePullSecrets: - → b"]);
     }
 
     #[test]
