@@ -20,7 +20,10 @@ pub(crate) async fn survey(
     doors: &ImageDoors,
     events: &Events,
 ) -> Result<(BTreeMap<String, ObservedImage>, BTreeMap<Reference, Digest>), Failure> {
-    events.send(EventKind::Preparing { what: "looking up images".to_owned() });
+    let builds = desired.images.iter().filter(|image| matches!(image.source, DesiredSource::Build(_))).count();
+    if builds > 0 {
+        events.send(EventKind::Preparing { what: format!("reading the inputs of {builds} builds") });
+    }
     let ours = stream::iter(&desired.images).map(|image| async move {
         let observed = observe(image, &doors.registry).await?;
         Ok::<_, Failure>((image.key.clone(), observed))
@@ -61,10 +64,8 @@ async fn observe(image: &DesiredImage, registry: &registry::Client) -> Result<Ob
     };
     let digest = registry.head_manifest(&image.repository, &target).await;
     let digest = digest.map_err(|error| prefixed(format!("image `{}` cannot be looked up", image.key), &error))?;
-    match &digest {
-        Some(digest) => tracing::info!("image `{}` is in the registry as {content_key}: {digest}", image.key),
-        None => tracing::info!("image `{}` is not in the registry as {content_key}", image.key),
-    }
+    let found = digest.as_ref().map_or_else(|| "not there".to_owned(), ToString::to_string);
+    tracing::info!("image `{}` in the registry as {content_key}: {found}", image.key);
     Ok(ObservedImage { content_key, digest, source })
 }
 
