@@ -26,7 +26,7 @@ pub(crate) fn reports(settings: &Settings, config: &Config, run: &RunContext, re
         comments: workflow.as_ref().and_then(|workflow| comments(workflow, config, run, redactor)),
         summary: settings.environment.non_empty("GITHUB_STEP_SUMMARY").map(Into::into),
         outputs: settings.environment.non_empty("GITHUB_OUTPUT").map(Into::into),
-        links: workflow.map(|workflow| links(&workflow, run)).unwrap_or_default(),
+        links: links(workflow.as_ref(), config, run),
     };
     Reports::new(wanted, redactor)
 }
@@ -40,7 +40,12 @@ fn comments(workflow: &Workflow, config: &Config, run: &RunContext, redactor: &R
     comments.map_err(|error| super::console::say(&format!("warning: no comment on #{number}: {error}"))).ok()
 }
 
-/// Where the comment and the summary lead to.
-fn links(workflow: &Workflow, run: &RunContext) -> Links {
-    Links { log: workflow.run_url(), commit: run.git.as_ref().map(|git| workflow.commit_url(&git.sha)) }
+/// What the comment and the summary know beside the run.
+fn links(workflow: Option<&Workflow>, config: &Config, run: &RunContext) -> Links {
+    let commit = |workflow: &Workflow| run.git.as_ref().map(|git| workflow.commit_url(&git.sha));
+    Links {
+        application: config.name.clone(),
+        log: workflow.and_then(Workflow::run_url),
+        commit: workflow.and_then(commit),
+    }
 }

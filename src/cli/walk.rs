@@ -106,7 +106,9 @@ impl<'a> Walk<'a> {
             Err(failure) => Outcome { failures: vec![failure.into()], ..Outcome::default() },
         };
         let ending = self.ending(&outcome);
-        self.events.send(EventKind::Finished(Box::new(Outcome { took: self.events.elapsed(), ..outcome })));
+        let stopped_by = outcome.cancelled.then(|| self.signals.kind());
+        let took = self.events.elapsed();
+        self.events.send(EventKind::Finished(Box::new(Outcome { took, stopped_by, ..outcome })));
         if let Some(reports) = reports {
             let _ = reports.await; // a report that panics has nothing left to say; the deploy's own result stands
         }

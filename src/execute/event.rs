@@ -187,6 +187,8 @@ pub(crate) struct Outcome {
     pub(crate) failures: Vec<Diagnosis>,
     /// Whether it was stopped before the end.
     pub(crate) cancelled: bool,
+    /// By what it was stopped, if that is known: `Interrupted` or `Terminated`.
+    pub(crate) stopped_by: Option<FailureKind>,
     /// The objects that were written, in order.
     pub(crate) written: Vec<ObjectRef>,
     /// The address of the application, if it was learnt.
@@ -206,7 +208,8 @@ impl Outcome {
     /// The exit code: 0 for a deploy that is done, that of a stop before that of the first failure.
     pub(crate) fn exit_code(&self) -> u8 {
         let kinds = || self.failures.iter().map(|diagnosis| diagnosis.failure.kind);
-        let stop = kinds().find(|kind| kind.is_stop()).or(self.cancelled.then_some(FailureKind::Interrupted));
+        let stopped_by = self.stopped_by.unwrap_or(FailureKind::Interrupted);
+        let stop = kinds().find(|kind| kind.is_stop()).or(self.cancelled.then_some(stopped_by));
         stop.or_else(|| kinds().next()).map_or(0, FailureKind::exit_code)
     }
 }

@@ -63,6 +63,7 @@ pub(crate) async fn run(plan: Arc<Plan>, doors: &Doors, events: &Events, cancel:
     Outcome {
         failures: tally.failures,
         cancelled: tally.cancelled,
+        stopped_by: None,
         written: progress.written(),
         url: progress.address().map(|address| address.url),
         digests: progress.digests().ours,

@@ -151,7 +151,8 @@ impl Sink for Lines {
         }
         let ending = failure::ending(picture, Paint { colour: false });
         if ending.is_empty() {
-            return Ok(());
+            let changed = if picture.wrote() { "" } else { ", no object had to change" };
+            return if picture.outcome.is_some() { self.say(picture, &format!("done{changed}")) } else { Ok(()) };
         }
         let lines: Vec<String> =
             ending.lines().map(|line| if self.actions { inert(line) } else { line.to_owned() }).collect();

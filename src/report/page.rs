@@ -7,9 +7,11 @@ use super::{table as words, timeline};
 use crate::execute::{Diagnosis, Outcome, SmokeResult};
 use crate::plan::{Change, FieldChange};
 
-/// Where a page leads to.
+/// What a page knows beside the run, and where it leads to.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Links {
+    /// The application's name, for runs that fail before they have begun.
+    pub(crate) application: String,
     /// The log of the run.
     pub(crate) log: Option<String>,
     /// The commit that is deployed.
@@ -26,15 +28,15 @@ pub(super) fn page(picture: &Picture, links: &Links) -> String {
     }
 }
 
-/// The application as code; `the application` before it is known.
-fn application(picture: &Picture) -> String {
-    picture.header.as_ref().map_or_else(|| "the application".to_owned(), |header| code(&header.application))
+/// The application as code.
+fn application(picture: &Picture, links: &Links) -> String {
+    code(picture.header.as_ref().map_or(&links.application, |header| &header.application))
 }
 
 /// While the run goes on: what is being done, in one line.
 fn underway(picture: &Picture, links: &Links) -> String {
     let log = links.log.as_ref().map(|log| format!(" · {}", link("log", log))).unwrap_or_default();
-    let mut text = format!("### {} is being deployed{log}\n", application(picture));
+    let mut text = format!("### {} is being deployed{log}\n", application(picture, links));
     let images = picture.tasks_of(Phase::Images).map(|task| image_words(task, picture));
     let rollout = picture.tasks_of(Phase::Rollout).filter(|task| task.state == State::Running && task.object.is_some());
     let rollout = rollout.map(|task| {
@@ -57,7 +59,7 @@ fn image_words(task: &Task, picture: &Picture) -> String {
 fn live(picture: &Picture, outcome: &Outcome, links: &Links) -> String {
     let url = outcome.url.as_ref().or(picture.address.as_ref().map(|(url, _)| url));
     let place = url.map_or_else(String::new, |url| format!(": {}", address(url)));
-    let mut text = format!("### {} is live{place}\n", application(picture));
+    let mut text = format!("### {} is live{place}\n", application(picture, links));
     text.push_str(&tables(picture));
     append!(text, "\n{}\n", footer(picture, outcome, links));
     text.push_str(&folded(picture));
@@ -66,7 +68,7 @@ fn live(picture: &Picture, outcome: &Outcome, links: &Links) -> String {
 
 /// A run that failed: the cause and the chain of objects first, the evidence folded away, then what to do.
 fn failed(picture: &Picture, outcome: &Outcome, links: &Links) -> String {
-    let mut text = format!("### {} could not be deployed\n", application(picture));
+    let mut text = format!("### {} could not be deployed\n", application(picture, links));
     for diagnosis in &outcome.failures {
         text.push_str(&failure(diagnosis));
     }
@@ -107,7 +109,7 @@ fn failure(diagnosis: &Diagnosis) -> String {
 
 /// A run that was stopped.
 fn cancelled(picture: &Picture, outcome: &Outcome, links: &Links) -> String {
-    let mut text = format!("### The deploy of {} was cancelled\n", application(picture));
+    let mut text = format!("### The deploy of {} was cancelled\n", application(picture, links));
     if outcome.written.is_empty() {
         text.push_str("No object was written to the cluster.\n");
     } else {
@@ -136,7 +138,7 @@ fn tables(picture: &Picture) -> String {
 
 /// A workload: its name, its state, how it was rolled out, its image.
 fn workload_row(task: &Task, picture: &Picture) -> Vec<String> {
-    let state = match (task.state, task.changed) {
+    let state = match (picture.state_of(task), task.changed) {
         (State::Done, true) => "ready",
         (State::Done, false) => "ready, unchanged",
         (State::Failed, _) => "**failed**",
@@ -144,9 +146,9 @@ fn workload_row(task: &Task, picture: &Picture) -> Vec<String> {
         (State::Waiting, _) => "not waited for",
         (State::Skipped, _) => "skipped",
     };
-    let took = task.took.filter(|_| task.changed && task.state == State::Done);
+    let took = task.took.filter(|_| task.changed && picture.state_of(task) == State::Done);
     let took = took.map(|took| format!(" in {}", duration(took))).unwrap_or_default();
-    let shown = matches!(task.state, State::Done | State::Running);
+    let shown = matches!(picture.state_of(task), State::Done | State::Running);
     let message = if shown { escape(&task.message.replace("  ", " · ")) } else { String::new() };
     let image = task.object.as_ref().and_then(|object| picture.image_of(object));
     vec![

@@ -290,6 +290,14 @@ impl Picture {
         begun.map(|task| task.phase).max().unwrap_or(Phase::Preparation)
     }
 
+    /// How far a task is, in the end: a workload that was ready and is blamed for the failure all the same (it did not
+    /// stay ready) has failed.
+    pub(super) fn state_of(&self, task: &Task) -> State {
+        let failures = self.outcome.iter().flat_map(|outcome| &outcome.failures);
+        let blamed = |diagnosis: &Diagnosis| task.object.is_some() && diagnosis.chain.first() == Some(&task.subject);
+        if failures.into_iter().any(blamed) { State::Failed } else { task.state }
+    }
+
     /// Whether an object has been written to the cluster.
     pub(super) fn wrote(&self) -> bool {
         let applied = |task: &Task| task.phase == Phase::Objects && task.changed && task.state == State::Done;
@@ -325,10 +333,14 @@ impl Picture {
     /// Where the object of a failure was written, if the failure is one of an object from a file.
     pub(super) fn place(&self, diagnosis: &Diagnosis) -> Option<Place> {
         let same = |known: &Diagnosis| self.clean(&first_message(known)) == first_message(diagnosis);
-        let (operation, _) = self.failures.iter().find(|(_, known)| same(known))?;
-        let wanted = self.tasks.get(*operation)?.object.as_ref()?;
+        let failed = self.failures.iter().find(|(_, known)| same(known)).and_then(|(id, _)| self.tasks.get(*id));
+        let wanted = failed.and_then(|task| task.object.as_ref());
+        let is_wanted = |object: &ObjectRef| match wanted {
+            Some(wanted) => object == wanted,
+            None => diagnosis.chain.first() == Some(&object.to_string()),
+        };
         self.plan.as_ref()?.operations.iter().find_map(|operation| match &operation.kind {
-            OperationKind::Apply { object, .. } if object.reference == *wanted => {
+            OperationKind::Apply { object, .. } if is_wanted(&object.reference) => {
                 let origin = object.origin.as_ref()?;
                 Some(Place { file: origin.file.display().to_string(), line: origin.line })
             }

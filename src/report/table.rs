@@ -194,7 +194,7 @@ pub(super) fn rolls_text(rolls: bool, pods: Option<u64>) -> String {
 
 /// One row a workload that changes or is not ready; the others are a sentence.
 fn rollout(picture: &Picture) -> Section {
-    let settled = |task: &&Task| !task.changed && task.state == State::Done && task.object.is_some();
+    let settled = |task: &&Task| !task.changed && picture.state_of(task) == State::Done && task.object.is_some();
     let mut rows: Vec<Vec<Cell>> = picture
         .tasks_of(Phase::Rollout)
         .filter(|task| !settled(task) && is_worth_a_row(task, picture))
@@ -216,8 +216,9 @@ fn is_worth_a_row(task: &Task, picture: &Picture) -> bool {
 
 /// A workload: its name, its state in words, its time.
 fn rollout_row(task: &Task, picture: &Picture) -> Vec<Cell> {
+    let state = picture.state_of(task);
     let name = if task.object.is_none() { task.verb } else { task.subject.as_str() };
-    let word = match task.state {
+    let word = match state {
         State::Waiting => "waiting",
         State::Running => "in progress",
         State::Done => "ready",
@@ -225,16 +226,16 @@ fn rollout_row(task: &Task, picture: &Picture) -> Vec<Cell> {
         State::Skipped => "skipped",
     };
     // `3/3 ready` needs no second `ready` before it.
-    let told = task.state == State::Done && task.message.contains(word);
-    let text = match (task.state, told, task.message.is_empty()) {
+    let told = state == State::Done && task.message.contains(word);
+    let text = match (state, told, task.message.is_empty()) {
         (State::Failed, _, _) => failed_text(task, picture),
         (_, true, _) => task.message.clone(),
         (_, false, true) => word.to_owned(),
         (_, false, false) => format!("{word}: {}", task.message),
     };
-    let timed = !matches!(task.state, State::Waiting | State::Skipped);
+    let timed = !matches!(state, State::Waiting | State::Skipped);
     let time = task.age(picture.now).filter(|_| timed).map(duration).unwrap_or_default();
-    vec![Cell::new(Tone::Strong, name), Cell::new(tone(task.state), text), time.into()]
+    vec![Cell::new(Tone::Strong, name), Cell::new(tone(state), text), time.into()]
 }
 
 /// The address and where it comes from.

@@ -17,14 +17,14 @@ pub(super) struct Terminal {
     paint: Paint,
     /// Asks how large the terminal is now.
     size: Box<dyn Fn() -> Size + Send + Sync>,
-    /// How many lines of the last drawing stand above the cursor.
-    drawn: usize,
+    /// The last drawing, which stands above the cursor.
+    drawn: Vec<String>,
 }
 
 impl Terminal {
     /// A table on this output.
     pub(super) fn new(output: Output, paint: Paint, size: Box<dyn Fn() -> Size + Send + Sync>) -> Self {
-        Self { output, paint, size, drawn: 0 }
+        Self { output, paint, size, drawn: Vec::new() }
     }
 
     /// Draws the picture in the place of the last drawing.
@@ -39,11 +39,14 @@ impl Terminal {
             lines.drain(..=hidden);
             lines.insert(0, shorten(&format!("… {} lines above", hidden + 1), width));
         }
+        if lines == self.drawn {
+            return Ok(());
+        }
         let mut text = self.erasure();
         for line in &lines {
             append!(text, "{line}\n");
         }
-        self.drawn = lines.len();
+        self.drawn = lines;
         self.output.print(&text)
     }
 
@@ -56,7 +59,7 @@ impl Terminal {
 
     /// What takes the last drawing away: to its first line, then clear to the end.
     fn erasure(&mut self) -> String {
-        match std::mem::take(&mut self.drawn) {
+        match std::mem::take(&mut self.drawn).len() {
             0 => String::new(),
             lines => format!("\u{1b}[{lines}F\u{1b}[J"),
         }

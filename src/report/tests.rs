@@ -223,7 +223,12 @@ async fn a_log_is_never_silent_for_long() {
 /// Where pages lead to.
 fn links() -> Links {
     let base = "https://github.com/acme/todo";
-    Links { log: Some(format!("{base}/actions/runs/77/attempts/1")), commit: Some(format!("{base}/commit/1a2b3c4")) }
+    let application = "todo".to_owned();
+    Links {
+        application,
+        log: Some(format!("{base}/actions/runs/77/attempts/1")),
+        commit: Some(format!("{base}/commit/1a2b3c4")),
+    }
 }
 
 /// The page of a story.
@@ -347,4 +352,27 @@ async fn a_comment_that_is_refused_is_a_warning() {
     assert_eq!(bodies.len(), 1);
     assert!(log.contains("warning: the comment on the pull request was not written"), "{log}");
     assert!(log.contains("pull-requests: write"), "{log}");
+}
+
+#[test]
+fn a_workload_that_did_not_stay_ready_has_failed() {
+    let mut story = stories::failed();
+    let detail = "3/3 ready".to_owned();
+    for event in &mut story.0 {
+        if let EventKind::OperationFinished { operation: 8, outcome, .. } = &mut event.kind {
+            *outcome = crate::execute::OperationOutcome::Done { detail: detail.clone() };
+        }
+    }
+    assert!(page_of(&story).contains("| Deployment backend | **failed** |  |"), "{}", page_of(&story));
+}
+
+#[test]
+fn a_run_ends_with_the_code_of_what_ended_it() {
+    let failure = |kind| crate::execute::Diagnosis::from(Failure::new(kind, "x"));
+    let failures = vec![failure(FailureKind::Infrastructure), failure(FailureKind::Application)];
+    let failed = Outcome { failures, ..Outcome::default() };
+    assert_eq!((Outcome::default().exit_code(), failed.exit_code()), (0, 3));
+    let stopped = Outcome { cancelled: true, ..failed };
+    assert_eq!((stopped.exit_code(), outcome_word(&stopped)), (130, "cancelled"));
+    assert_eq!(Outcome { stopped_by: Some(FailureKind::Terminated), ..stopped }.exit_code(), 143);
 }

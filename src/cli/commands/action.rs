@@ -8,6 +8,7 @@ use crate::cli::settings::Settings;
 use crate::error::{Failure, FailureKind};
 use crate::github::{self, Command, Decision, Inputs, Workflow, workflow_commands};
 use crate::model::Environment;
+use crate::report;
 use clap::Parser as _;
 use std::path::Path;
 
@@ -28,6 +29,10 @@ pub(crate) fn prepare(settings: &Settings) -> Result<Option<(Verb, Settings)>, S
             Decision::Run(deploy) => note(&mut environment, &deploy),
             Decision::Skip { reason } => {
                 console::say(&format!("seaway: skipped: {reason}"));
+                let (summary, output) = (workflow.summary.as_deref(), workflow.output.as_deref());
+                if let Err(failure) = report::skipped(summary, output, &reason) {
+                    console::say(&format!("warning: {failure}"));
+                }
                 return Ok(None);
             }
         }

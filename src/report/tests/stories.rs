@@ -326,6 +326,7 @@ fn outcome(failures: Vec<Diagnosis>, url: bool) -> Outcome {
         took: Duration::from_millis(if failures.is_empty() { 35_900 } else { 22_100 }),
         failures,
         cancelled: false,
+        stopped_by: None,
         written: vec![object("v1", "ConfigMap", "features-4b7d"), object("apps/v1", "Deployment", "backend")],
         url: url.then(|| "http://203.0.113.10".to_owned()),
         digests: digests.map(|key| (key.to_owned(), Digest::of(key.as_bytes()))).into(),
