@@ -96,11 +96,12 @@ pub(super) fn reason(run: &Progress, object: &ObjectRef) -> Option<String> {
 /// The newest warning about an object or what it owns, in one line.
 fn newest_warning(object: &ObjectRef, events: &[Value], since: Timestamp) -> Option<String> {
     let since = since.to_string();
+    let runs_pods = matches!(object.gvk.group.as_str(), "apps" | "batch");
     let theirs = |event: &&Value| {
         let involved = &event["involvedObject"];
         let rest = involved["name"].as_str().unwrap_or_default().strip_prefix(object.name.as_str());
         let own = match involved["kind"].as_str() {
-            Some("Pod" | "ReplicaSet") => rest.is_some_and(|rest| rest.starts_with('-')),
+            Some("Pod" | "ReplicaSet") if runs_pods => rest.is_some_and(|rest| rest.starts_with('-')),
             kind => kind == Some(object.kind()) && rest == Some(""),
         };
         // DigitalOcean's controller calls it an error that a load balancer is not there at once.

@@ -15,6 +15,9 @@ use tokio::time::{Instant, sleep};
 /// From here on the address has to answer as expected: a load balancer needs some seconds until it finds its targets.
 const BUDGET: Duration = Duration::from_secs(30);
 
+/// A wrong answer may still become right (a cache, a counter), but not for as long as none may become one.
+const SECOND_THOUGHTS: Duration = Duration::from_secs(10);
+
 /// The pause between two tries of a step.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -41,7 +44,7 @@ pub(super) async fn smoke(
     let (deadline, mut saved) = (Instant::now() + BUDGET, Saved::new());
     for step in steps {
         let answered = tokio::select! {
-            answered = tester.step(step, &saved, deadline) => answered,
+            answered = tester.step(step, &saved, deadline, |message| run.say(id, message)) => answered,
             () = run.stop.cancel.cancelled() => {
                 return Err(Failure::new(FailureKind::Interrupted, "the smoke test was stopped").into());
             }
@@ -75,8 +78,8 @@ struct Verdict {
     saved: Saved,
     /// The first lines of the answer.
     excerpt: Vec<String>,
-    /// Whether another try may come out differently.
-    worth_another: bool,
+    /// How long after the first try another may come out differently.
+    patience: Duration,
 }
 
 impl Verdict {
@@ -100,13 +103,26 @@ impl Verdict {
 
 impl Tester {
     /// Sends a step until it is answered as expected or the budget is spent.
-    async fn step(&self, step: &SmokeStep, saved: &Saved, deadline: Instant) -> Result<Verdict, Failure> {
+    ///
+    /// `say` is told why it is sent again, once a reason.
+    async fn step(
+        &self,
+        step: &SmokeStep,
+        saved: &Saved,
+        deadline: Instant,
+        say: impl Fn(String),
+    ) -> Result<Verdict, Failure> {
         let filled = Filled::of(step, saved)?;
+        let (begin, mut said) = (Instant::now(), String::new());
         loop {
             let verdict = self.once(&filled).await;
-            let again = verdict.result.failure.is_some() && verdict.worth_another;
-            if !again || Instant::now() + PAUSE >= deadline {
+            let Some(failure) = &verdict.result.failure else { return Ok(verdict) };
+            if Instant::now() + PAUSE >= deadline.min(begin + verdict.patience) {
                 return Ok(verdict);
+            }
+            if *failure != said {
+                said.clone_from(failure);
+                say(format!("{} {}: {failure}, trying again", filled.method, filled.path));
             }
             sleep(PAUSE).await;
         }
@@ -202,9 +218,13 @@ impl Filled {
         // Until the first targets are found, balancers and ingresses answer 404, 502, 503 or 504. What was written
         // must not be written twice; a question may be asked again.
         let warming = matches!(status, 404 | 502..=504);
-        let worth_another = warming || self.method.is_safe();
+        let patience = match (warming, self.method.is_safe()) {
+            (true, _) => BUDGET,
+            (false, true) => SECOND_THOUGHTS,
+            (false, false) => Duration::ZERO,
+        };
         let excerpt = if failure.is_some() { excerpt(body) } else { Vec::new() };
-        Verdict { result: self.result(Some(status), took, failure), saved, excerpt, worth_another }
+        Verdict { result: self.result(Some(status), took, failure), saved, excerpt, patience }
     }
 
     /// What is wrong with an answer: expected and got.
@@ -235,8 +255,9 @@ impl Filled {
     fn unanswered(&self, cause: &str, took: Duration) -> Verdict {
         let failure = Some(format!("expected an answer, got none: {cause}"));
         // A refused connection has written nothing; a broken one may have.
-        let worth_another = self.method.is_safe() || cause.to_lowercase().contains("refused");
-        Verdict { result: self.result(None, took, failure), saved: Saved::new(), excerpt: Vec::new(), worth_another }
+        let again = self.method.is_safe() || cause.to_lowercase().contains("refused");
+        let patience = if again { BUDGET } else { Duration::ZERO };
+        Verdict { result: self.result(None, took, failure), saved: Saved::new(), excerpt: Vec::new(), patience }
     }
 
     /// The result for the reports.
@@ -352,9 +373,9 @@ mod tests {
         read.expect.json =
             BTreeMap::from([("$.id".to_owned(), json!("${smoke.task}")), ("$.title".to_owned(), json!("smoke 42-1"))]);
         let tester = tester(&server);
-        let created = tester.step(&create, &Saved::new(), soon()).await.unwrap();
+        let created = tester.step(&create, &Saved::new(), soon(), |_| {}).await.unwrap();
         assert_eq!((created.result.failure, &created.saved["task"]), (None, &json!(7)));
-        let found = tester.step(&read, &created.saved, soon()).await.unwrap();
+        let found = tester.step(&read, &created.saved, soon(), |_| {}).await.unwrap();
         assert_eq!(found.result.failure, None);
         assert_eq!(
             (found.result.path.as_str(), found.result.detail.as_str()),
@@ -367,7 +388,7 @@ mod tests {
         let server = MockServer::start().await;
         Mock::given(method("GET")).respond_with(ResponseTemplate::new(503)).up_to_n_times(1).mount(&server).await;
         answer(&server, "GET", "/", ResponseTemplate::new(200)).await;
-        let verdict = tester(&server).step(&step("GET", "/"), &Saved::new(), soon()).await.unwrap();
+        let verdict = tester(&server).step(&step("GET", "/"), &Saved::new(), soon(), |_| {}).await.unwrap();
         assert_eq!((verdict.result.status, verdict.result.failure), (Some(200), None));
     }
 
@@ -375,7 +396,7 @@ mod tests {
     async fn what_was_written_is_not_written_twice() {
         let server = MockServer::start().await;
         Mock::given(method("POST")).respond_with(ResponseTemplate::new(500)).expect(1).mount(&server).await;
-        let verdict = tester(&server).step(&step("POST", "/"), &Saved::new(), soon()).await.unwrap();
+        let verdict = tester(&server).step(&step("POST", "/"), &Saved::new(), soon(), |_| {}).await.unwrap();
         assert_eq!(verdict.result.failure.as_deref(), Some("expected a status below 400, got 500"));
     }
 
@@ -385,7 +406,7 @@ mod tests {
         answer(&server, "POST", "/", ResponseTemplate::new(200).set_body_string("<h1>Oops</h1>\nline 2")).await;
         let mut wanted = step("POST", "/");
         wanted.expect.body = Some(Template("Todo".to_owned()));
-        let verdict = tester(&server).step(&wanted, &Saved::new(), soon()).await.unwrap();
+        let verdict = tester(&server).step(&wanted, &Saved::new(), soon(), |_| {}).await.unwrap();
         let failure = verdict.result.failure.clone().unwrap();
         let diagnosis = verdict.diagnosis(&wanted, &failure);
         assert_eq!(
