@@ -8,7 +8,7 @@ use super::challenge;
 use super::error::{DIGITALOCEAN, Error, Refusal, TransportCause};
 use super::hosts::Endpoint;
 use super::logins::{Login, Logins};
-use crate::http::{self, Retry, RetryPolicy};
+use crate::http::{self, Retry};
 use crate::model::Secret;
 use base64::Engine as _;
 use reqwest::StatusCode;
@@ -77,8 +77,6 @@ pub(crate) struct Tokens {
     logins: Logins,
     /// What each place wants.
     schemes: Mutex<HashMap<Url, Slot<Scheme>>>,
-    /// How often the token service is asked again.
-    retry: RetryPolicy,
     /// The tokens in use.
     in_use: Mutex<HashMap<(Url, Scope), Slot<Token>>>,
 }
@@ -97,17 +95,13 @@ struct TokenAnswer {
 /// A token whose life is not given lives this long.
 const DEFAULT_LIFE: u64 = 60;
 
-/// Each request that waits for a token has tries of its own, so the token needs fewer.
-const MOST_TRIES: usize = 4;
-
 /// The token service gets this long for an answer.
 const TOKEN_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Tokens {
     /// No token yet.
-    pub(crate) fn new(logins: Logins, retry: RetryPolicy) -> Self {
-        let retry = RetryPolicy { tries: retry.tries.min(MOST_TRIES), ..retry };
-        Self { logins, retry, schemes: Mutex::default(), in_use: Mutex::default() }
+    pub(crate) fn new(logins: Logins) -> Self {
+        Self { logins, schemes: Mutex::default(), in_use: Mutex::default() }
     }
 
     /// The `Authorization` header for a request; `None` where the registry wants none.
@@ -164,14 +158,14 @@ impl Tokens {
         }
     }
 
-    /// What a place wants: asked once, by `GET /v2/`.
+    /// What a place wants: asked once, by `GET /v2/`. Whoever asks has tries of their own, so there are none here.
     async fn scheme(&self, client: &reqwest::Client, endpoint: &Endpoint) -> Result<Scheme, Error> {
         let slot = slot(&self.schemes, &endpoint.base);
         let mut scheme = slot.lock().await;
         if let Some(scheme) = &*scheme {
             return Ok(scheme.clone());
         }
-        let headers = self.retry.run(Error::retry, || self.ask_scheme(client, endpoint)).await?;
+        let headers = self.ask_scheme(client, endpoint).await?;
         let found = scheme_of(endpoint, &headers).unwrap_or(Scheme::Anonymous);
         Ok(scheme.insert(found).clone())
     }
@@ -191,7 +185,7 @@ impl Tokens {
         Err(Error::Refused { registry: endpoint.registry.clone(), action: action.to_owned(), refusal })
     }
 
-    /// Fetches a token, with a few tries where the service is overloaded.
+    /// Fetches a token.
     async fn fetch(
         &self,
         client: &reqwest::Client,
@@ -202,7 +196,7 @@ impl Tokens {
     ) -> Result<Token, Error> {
         let login = self.logins.get(&endpoint.registry).await?;
         let ask = Ask { client, endpoint, scope, realm, service, login: login.as_ref() };
-        self.retry.run(Error::retry, || ask.token()).await
+        ask.token().await
     }
 }
 

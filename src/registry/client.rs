@@ -54,6 +54,9 @@ impl Default for Patience {
     }
 }
 
+/// Tries of what somebody waits for: about five seconds of pauses.
+const BRIEF_TRIES: usize = 4;
+
 /// One thing that is asked of a place.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Question<'a> {
@@ -73,7 +76,7 @@ impl Client {
 
     /// The same with other time limits.
     pub(crate) fn with_patience(hosts: Hosts, logins: Logins, patience: Patience) -> Self {
-        let tokens = Tokens::new(logins, patience.retry);
+        let tokens = Tokens::new(logins);
         Self(Arc::new(Inner { hosts, tokens, pools: Mutex::default(), limiters: Mutex::default(), patience }))
     }
 
@@ -132,6 +135,18 @@ impl Client {
         make: impl Fn(&reqwest::Client) -> RequestBuilder,
     ) -> Result<Response, Error> {
         let retry = self.0.patience.retry;
+        retry.run(Error::retry, || self.ask_once(question, &make)).await
+    }
+
+    /// The same with fewer tries, for what is asked before anything has been done: somebody waits for it, and a wrong
+    /// address should not take half a minute to show.
+    pub(crate) async fn ask_briefly(
+        &self,
+        question: Question<'_>,
+        make: impl Fn(&reqwest::Client) -> RequestBuilder,
+    ) -> Result<Response, Error> {
+        let retry = self.0.patience.retry;
+        let retry = RetryPolicy { tries: retry.tries.min(BRIEF_TRIES), ..retry };
         retry.run(Error::retry, || self.ask_once(question, &make)).await
     }
 

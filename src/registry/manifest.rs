@@ -174,7 +174,7 @@ impl Client {
         let scope = Scope::pull(&repository.path);
         let question = Question { endpoint: &endpoint, scope: &scope, action: &action };
         let url = endpoint.url(&repository.path, "tags/list");
-        let answer = self.ask(question, |pool| pool.get(url.clone()).query(&[("n", "100")])).await?;
+        let answer = self.ask_briefly(question, |pool| pool.get(url.clone()).query(&[("n", "100")])).await?;
         match answer.status() {
             StatusCode::NOT_FOUND => Ok(Vec::new()),
             status if status.is_success() => {
@@ -201,7 +201,7 @@ impl Client {
             let url = endpoint.url(&repository.path, &format!("manifests/{target}"));
             let make =
                 |pool: &reqwest::Client| pool.request(method.clone(), url.clone()).header(ACCEPT, ACCEPTED.join(", "));
-            match self.ask(question, make).await {
+            match self.ask_briefly(question, make).await {
                 Ok(answer) if answer.status().is_success() => return Ok(Some((endpoint, answer))),
                 Ok(answer) if answer.status() == StatusCode::NOT_FOUND => {}
                 Ok(answer) => last = Some(self.refusal(question, answer).await),
