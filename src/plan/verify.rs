@@ -83,9 +83,12 @@ mod tests {
         plan(&desired, sample::absent(&desired))
     }
 
+    /// Breaks a sound plan.
+    type Spoil = fn(&mut Plan);
+
     #[test]
     fn every_contradiction_is_found() {
-        let spoil: [(&str, fn(&mut Plan)); 5] = [
+        let spoil: [(&str, Spoil); 5] = [
             ("stands at place", |plan| plan.operations.swap(0, 1)),
             ("comes after it", |plan| plan.operations[0].needs.push(1)),
             ("does not wait for image `api`", |plan| plan.operations[1].needs.clear()),
