@@ -108,7 +108,7 @@ impl<'a> Walk<'a> {
         let ending = self.ending(&outcome);
         let stopped_by = outcome.cancelled.then(|| self.signals.kind());
         let took = self.events.elapsed();
-        self.events.send(EventKind::Finished(Box::new(Outcome { took, stopped_by, ..outcome })));
+        self.events.send(EventKind::Finished(Box::new(Outcome { stopped_by, took, ..outcome })));
         if let Some(reports) = reports {
             let _ = reports.await; // a report that panics has nothing left to say; the deploy's own result stands
         }

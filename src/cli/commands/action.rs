@@ -48,7 +48,9 @@ pub(crate) fn prepare(settings: &Settings) -> Result<Option<(Verb, Settings)>, S
 fn mask(environment: &Environment) {
     for name in ["DIGITALOCEAN_ACCESS_TOKEN", "DIGITALOCEAN_TOKEN", "GITHUB_TOKEN"] {
         if let Some(secret) = environment.non_empty(name) {
-            workflow_commands::masks(secret).iter().for_each(|line| console::say(line.trim_end()));
+            for line in workflow_commands::masks(secret) {
+                console::say(&line);
+            }
         }
     }
 }
