@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Checks the toolchains and installs the Debian packages that the builds of this repository need.
 # On other systems it only says what is missing. The sandbox installs its own parts (sandbox/build.sh).
+# With `tests`: what the tests need beside that, pydo and GitHub's description of its API as clients of the sandbox.
 set -euo pipefail
 
 wanted_rust=1.91
@@ -24,6 +25,11 @@ for tool in cc:gcc make:make git:git curl:curl; do
 done
 [ -f /usr/include/stdio.h ] || missing+=(libc6-dev)
 [ -s /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
+if [ "${1:-}" = tests ]; then
+  command -v npm >/dev/null || missing+=(npm)
+  command -v python3 >/dev/null || missing+=(python3)
+  python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
+fi
 [ ${#missing[@]} -eq 0 ] && exit 0
 
 command -v apt-get >/dev/null && [ "$(id -u)" = 0 ] || fail "install these and run this again: ${missing[*]}"

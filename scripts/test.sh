@@ -3,6 +3,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+scripts/setup.sh tests
+
 step() { printf '\n== %s\n' "$1"; }
 
 step "Seaway: unit, property and integration tests, house rules"
