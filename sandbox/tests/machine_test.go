@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // machine is everything that a sandbox could leave on the machine, a line a thing.
@@ -41,24 +42,46 @@ func look(t *testing.T) machine {
 // ofOthers matches what other sandboxes of the machine come and go with.
 var ofOthers = regexp.MustCompile(`\bsw(\d+)-|seaway-(?:sandbox-)?(\d+)\b`)
 
-// requireSame fails with the differences, but for those of sandboxes with other numbers, which may be at work beside.
+// settling is how long a difference must last: other programs of the machine come and go while a test runs.
+const settling = 15 * time.Second
+
+// requireSame fails with the differences that stay, but for those of sandboxes with other numbers, which may be at work beside.
 func (before machine) requireSame(t *testing.T, number int) {
 	t.Helper()
-	after := look(t)
-	var differences []string
-	for _, line := range after {
-		if !slices.Contains(before, line) && !anothers(line, number) {
-			differences = append(differences, "+ "+line)
-		}
-	}
-	for _, line := range before {
-		if !slices.Contains(after, line) && !anothers(line, number) {
-			differences = append(differences, "- "+line)
-		}
+	deadline := time.Now().Add(settling)
+	differences := before.differences(look(t), number)
+	for len(differences) > 0 && time.Now().Before(deadline) {
+		time.Sleep(settling / 30)
+		differences = before.differences(look(t), number)
 	}
 	if len(differences) > 0 {
 		t.Errorf("the machine is not as it was:\n%s", strings.Join(differences, "\n"))
 	}
+}
+
+// differences are the lines that came and went and may be of the sandbox with this number.
+func (before machine) differences(after machine, number int) []string {
+	var differences []string
+	for _, line := range after {
+		if !slices.Contains(before, line) && !anothers(line, number) && !before.hosts(line) {
+			differences = append(differences, "+ "+line)
+		}
+	}
+	for _, line := range before {
+		if !slices.Contains(after, line) && !anothers(line, number) && !after.hosts(line) {
+			differences = append(differences, "- "+line)
+		}
+	}
+	return differences
+}
+
+// hosts tells whether a line is a cgroup right below one that somebody else keeps in the root of its hierarchy. A sandbox
+// makes its cgroups in the root itself, or deeper inside of those that it was started in.
+func (other machine) hosts(line string) bool {
+	path, isCgroup := strings.CutPrefix(line, "cgroup /sys/fs/cgroup/")
+	parts := strings.Split(path, "/")
+	return isCgroup && len(parts) == 3 && !strings.Contains(parts[1], "seaway") &&
+		slices.Contains(other, "cgroup /sys/fs/cgroup/"+parts[0]+"/"+parts[1])
 }
 
 func anothers(line string, number int) bool {
