@@ -57,7 +57,7 @@ impl Builder {
     pub(crate) async fn check(&self) -> Result<(), Error> {
         let (text, variable, what) = match &self.buildkit_host {
             Some(host) => (host.as_str(), "BUILDKIT_HOST", "BuildKit"),
-            None => (self.docker_host.as_deref().unwrap_or(DEFAULT_SOCKET), "DOCKER_HOST", "the Docker Engine"),
+            None => (self.docker_host.as_deref().unwrap_or(DEFAULT_SOCKET), "DOCKER_HOST", "Docker Engine"),
         };
         connect(&Address::parse(text, variable)?, what).await.map(drop)
     }

@@ -189,8 +189,11 @@ impl Cause {
             hint: hint.map(str::to_owned),
         };
         if let Some(code) = exit_code(message) {
-            let hint = (code == 137).then_some("the step was killed: most often because memory ran out");
-            return application(format!("`{instruction}` failed with exit code {code}"), hint);
+            let hint = match code {
+                137 => "the step was killed: most often because memory ran out",
+                _ => "correct the step or what it works on; `-v` shows everything that the build says",
+            };
+            return application(format!("`{instruction}` failed with exit code {code}"), Some(hint));
         }
         if message.contains("parse error") || message.contains("unknown instruction") {
             return application(format!("the Dockerfile has an error: {}", parse_problem(message)), None);

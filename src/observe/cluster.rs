@@ -85,8 +85,10 @@ fn refusal(refused: &[(&DesiredObject, String, Option<String>)]) -> Failure {
     }
     let mut hints: Vec<&str> = refused.iter().filter_map(|(_, _, hint)| hint.as_deref()).collect();
     hints.dedup();
-    failure.hint = (!hints.is_empty()).then(|| hints.join("\n"));
-    failure
+    if hints.is_empty() {
+        hints.push("correct the manifest; `kubectl explain KIND.spec` lists the fields that there are");
+    }
+    failure.with_hint(hints.join("\n"))
 }
 
 /// The scope that a desired object is listed in: its whole namespace, or it alone where its kind has none. `None` where

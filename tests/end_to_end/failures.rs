@@ -1,35 +1,65 @@
 //! What goes wrong, and what a person reads then: the place, the cause, the cure, and the right exit code.
 
-use crate::common::{Project, get_json, small};
-use serde_json::Value;
+use crate::common::{Project, Run, small};
 
-/// The requests that have written something to the DigitalOcean API or a registry since a point in the request log.
-fn writes_since(project: &Project, since: usize) -> Vec<String> {
-    let log = request_log(project);
-    let writes = log.iter().skip(since).filter(|entry| {
-        matches!(entry["method"].as_str(), Some("POST" | "PUT" | "PATCH" | "DELETE")) && entry["service"] != "github"
+/// Compares what a person reads at the end of a failed run with the reviewed text of this name.
+///
+/// The log above it depends on what came first; the errors and the last line do not.
+#[track_caller]
+fn reads_as(name: &str, project: &Project, run: &Run) {
+    let errors = run.stderr.find("error: ").zip(run.stderr.rfind("\nseaway: the deploy failed after "));
+    let (from, to) = errors.unwrap_or_else(|| panic!("no errors in:\n{}", run.stderr));
+    let mut settings = insta::Settings::clone_current();
+    settings.set_prepend_module_to_snapshot(false);
+    settings.add_filter(&literal(&project.path().display().to_string()), "[project]");
+    for (pattern, stands_for) in UNSTABLE {
+        settings.add_filter(pattern, *stands_for);
+    }
+    settings.bind(|| insta::assert_snapshot!(name, &run.stderr[from..to]));
+}
+
+/// What differs from run to run, and what stands for it in the reviewed texts.
+const UNSTABLE: &[(&str, &str)] = &[
+    // Which events and which of two reasons are there depends on when the pod is looked at.
+    (r"(?m)^  events\n(    .+\n)+", "  events\n    [events]\n"),
+    (r"(?m)^    failed to create containerd task: .+$", "    failed to create containerd task: [runtime's words]"),
+    (r"while listing the (Kubernetes clusters|container registries)", "while listing the [clusters or registries]"),
+    (r"sha256:[0-9a-f]{12,64}", "sha256:[digest]"),
+    (r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "[id]"),
+    (r"\b[0-9a-z]{25}::[0-9a-z]{25}\b", "[id]"),
+    (r"web-[0-9a-f]{6,10}-[0-9a-z]{5}", "web-[pod]"),
+    (r"web-[0-9a-f]{6,10}", "web-[revision]"),
+    (r"\b\d+(\.\d+)? (ms|s|min)\b", "[time]"),
+];
+
+/// A text as a regular expression that matches it.
+fn literal(text: &str) -> String {
+    text.replace('.', r"\.")
+}
+
+/// Asserts that nothing of the project's was written, neither to the registry nor to the cluster, and that it was said.
+#[track_caller]
+fn nothing_was_written(project: &Project, run: &Run) {
+    run.says(", no object was written (exit ");
+    let mut writes = project.sandbox.requests(0);
+    writes.retain(|entry| {
+        matches!(entry["method"].as_str(), Some("POST" | "PUT" | "PATCH" | "DELETE"))
+            && entry["path"].as_str().is_some_and(|path| path.contains(&format!("/{}/", project.namespace)))
     });
-    writes.map(Value::to_string).collect()
-}
-
-/// Everything that was asked of the emulated services.
-fn request_log(project: &Project) -> Vec<Value> {
-    let log = get_json(&project.sandbox.control("/requests"), &[]);
-    log.as_array().or_else(|| log["requests"].as_array()).expect("a list of requests").clone()
-}
-
-/// Changes a line of a file.
-fn replace(project: &Project, path: &str, from: &str, to: &str) {
-    let text = std::fs::read_to_string(project.file(path)).expect(path);
-    assert!(text.contains(from), "{path} has no `{from}`");
-    project.write(path, &text.replace(from, to));
+    assert_eq!(writes, Vec::<serde_json::Value>::new());
+    let name = project.namespace.as_str();
+    let (_, namespace) =
+        project.sandbox.try_kubectl(&["get", "namespace", name, "--output=name", "--ignore-not-found"]);
+    assert_eq!(namespace.trim(), "");
 }
 
 #[test]
 fn without_a_token_nothing_is_asked() {
     let mut project = small("no-token");
     project.set("DIGITALOCEAN_ACCESS_TOKEN", "");
-    project.run(&["up"]).exits(2).says("DIGITALOCEAN_ACCESS_TOKEN");
+    let run = project.run(&["up"]).exits(2);
+    reads_as("no_token", &project, &run);
+    nothing_was_written(&project, &run);
 }
 
 #[test]
@@ -38,79 +68,98 @@ fn a_wrong_token_is_named_and_not_shown() {
     let token = format!("dop_v1_{}", "0".repeat(64));
     project.set("DIGITALOCEAN_ACCESS_TOKEN", &token);
     let run = project.run(&["up", "-vv"]).exits(2);
-    run.says("token");
     assert!(!run.stderr.contains(&token), "{}", run.stderr);
+    reads_as("wrong_token", &project, &run);
+    nothing_was_written(&project, &run);
+}
+
+#[test]
+fn a_file_and_an_environment_without_a_cluster_say_how_to_name_one() {
+    let mut project = small("no-cluster");
+    project.replace("deploy.yml", "cluster: todo-prod\n", "");
+    project.set("KUBECONFIG", "");
+    let run = project.run(&["up"]).exits(2);
+    reads_as("no_cluster", &project, &run);
+    nothing_was_written(&project, &run);
 }
 
 #[test]
 fn an_unknown_cluster_lists_those_that_there_are() {
     let project = small("unknown-cluster");
-    replace(&project, "deploy.yml", "cluster: todo-prod", "cluster: todo-prd");
-    project.run(&["up"]).exits(2).says("todo-prd").says("todo-prod");
+    project.replace("deploy.yml", "cluster: todo-prod", "cluster: todo-prd");
+    let run = project.run(&["up"]).exits(2);
+    reads_as("unknown_cluster", &project, &run);
+    nothing_was_written(&project, &run);
 }
 
 #[test]
 fn an_unknown_registry_lists_those_that_there_are() {
     let project = small("unknown-registry");
-    replace(&project, "deploy.yml", "registry: todo-app-registry", "registry: todo-app-regstry");
-    project.run(&["up"]).exits(2).says("todo-app-regstry").says("todo-app-registry");
+    project.replace("deploy.yml", "registry: todo-app-registry", "registry: todo-app-regstry");
+    let run = project.run(&["up"]).exits(2);
+    reads_as("unknown_registry", &project, &run);
+    nothing_was_written(&project, &run);
 }
 
 #[test]
 fn without_a_docker_engine_nothing_is_written() {
     let mut project = small("no-engine");
     project.set("DOCKER_HOST", "unix:///nowhere/docker.sock").set("BUILDKIT_HOST", "");
-    let since = request_log(&project).len();
-    project.run(&["up"]).exits(2).says("/nowhere/docker.sock");
-    assert_eq!(writes_since(&project, since), Vec::<String>::new());
-    let (_, namespace) =
-        project.sandbox.try_kubectl(&["get", "namespace", "no-engine", "--output=name", "--ignore-not-found"]);
-    assert_eq!(namespace.trim(), "");
+    let run = project.run(&["up"]).exits(2);
+    reads_as("no_docker_engine", &project, &run);
+    nothing_was_written(&project, &run);
 }
 
 #[test]
 fn a_dockerfile_that_fails_shows_its_step_and_its_last_lines() {
     let project = small("bad-dockerfile");
-    replace(&project, "web/Dockerfile", "COPY www /www", "COPY www /www\nRUN echo the last words; exit 7");
-    project.run(&["up"]).exits(1).says("RUN echo the last words").says("the last words").says("7");
+    project.replace("web/Dockerfile", "COPY www /www", "COPY www /www\nRUN echo the last words; exit 7");
+    let run = project.run(&["up"]).exits(1);
+    reads_as("dockerfile_that_fails", &project, &run);
 }
 
 #[test]
 fn a_file_that_is_not_in_the_context_is_named() {
     let project = small("missing-copy");
-    replace(&project, "web/Dockerfile", "COPY www /www", "COPY nowhere /www");
-    project.run(&["up"]).exits(1).says("nowhere");
+    project.replace("web/Dockerfile", "COPY www /www", "COPY nowhere /www");
+    let run = project.run(&["up"]).exits(1);
+    reads_as("file_not_in_the_context", &project, &run);
 }
 
 #[test]
 fn a_command_that_the_image_lacks_is_named_within_the_deadline() {
     let project = small("bad-command");
-    replace(&project, "k8s/web.yaml", "          ports:", "          command: [/app/server]\n          ports:");
+    project.replace("k8s/web.yaml", "          ports:", "          command: [/app/server]\n          ports:");
+    project.replace("k8s/web.yaml", "replicas: 2", "replicas: 1");
     let run = project.run(&["up"]).exits(1);
-    run.says("`/app/server`").says("Deployment web");
+    reads_as("command_that_the_image_lacks", &project, &run);
 }
 
 #[test]
 fn a_pod_that_never_gets_ready_shows_its_probe() {
     let project = small("never-ready");
-    replace(&project, "k8s/web.yaml", "path: /, port: 8080", "path: /absent, port: 8080");
-    replace(&project, "deploy.yml", "deadline: 90s", "deadline: 12s");
-    project.run(&["up"]).exits(1).says("404");
+    project.replace("k8s/web.yaml", "path: /, port: 8080", "path: /absent, port: 8080");
+    project.replace("k8s/web.yaml", "replicas: 2", "replicas: 1");
+    project.replace("deploy.yml", "deadline: 90s", "deadline: 30s");
+    let run = project.run(&["up"]).exits(1);
+    reads_as("pod_that_never_gets_ready", &project, &run);
 }
 
 #[test]
 fn a_smoke_step_that_fails_says_what_was_expected_and_what_came() {
     let project = small("smoke-fails");
-    replace(&project, "deploy.yml", "body: hello", "body: good morning");
+    project.replace("deploy.yml", "body: hello", "body: good morning");
     let run = project.run(&["up"]).exits(1);
-    run.says("good morning").says("hello from smoke-fails");
+    reads_as("smoke_step_that_fails", &project, &run);
 }
 
 #[test]
 fn an_api_that_is_away_is_worth_a_retry() {
     let mut project = small("api-away");
     project.set("DIGITALOCEAN_API_URL", "http://127.0.0.1:9");
-    project.run(&["up"]).exits(3).says("127.0.0.1:9");
+    let run = project.run(&["up"]).exits(3);
+    reads_as("api_that_is_away", &project, &run);
+    nothing_was_written(&project, &run);
 }
 
 #[test]
@@ -134,11 +183,11 @@ users: [{ name: foreign, user: { token: foreign } }]
 #[test]
 fn an_object_that_the_server_refuses_stops_everything_before_it_begins() {
     let project = small("refused-object");
-    replace(&project, "k8s/web.yaml", "replicas: 2", "replicas: 2\n  replcas: 3");
+    project.replace("k8s/web.yaml", "replicas: 2", "replicas: 2\n  replcas: 3");
     // The namespace has to be there for the server to be asked.
     project.sandbox.kubectl(&["create", "namespace", "refused-object"]);
     let run = project.run(&["up"]).exits(2);
-    run.says("replcas").says("k8s/web.yaml");
+    reads_as("object_that_the_server_refuses", &project, &run);
     let deployments = project.sandbox.objects(&["deployments", "--namespace", "refused-object"]);
     assert_eq!(deployments["items"].as_array().map(Vec::len), Some(0));
 }

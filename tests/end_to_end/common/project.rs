@@ -57,6 +57,13 @@ impl Project {
         self
     }
 
+    /// Changes a text in a file that has it.
+    pub(crate) fn replace(&self, path: &str, from: &str, to: &str) -> &Self {
+        let text = fs::read_to_string(self.file(path)).expect(path);
+        assert!(text.contains(from), "{path} has no `{from}`");
+        self.write(path, &text.replace(from, to))
+    }
+
     /// Copies a folder of this repository into the project.
     pub(crate) fn copy(&self, from: &str) -> &Self {
         let from = super::sandbox::repository().join(from).join(".");

@@ -85,6 +85,17 @@ impl Sandbox {
         entries.filter(ours).collect()
     }
 
+    /// What was asked of the emulated services after the request of this number, oldest first.
+    pub(crate) fn requests(&self, since: u64) -> Vec<Value> {
+        let log = super::get_json(&self.control(&format!("/requests?since={since}")), &[]);
+        log["requests"].as_array().expect("a list of requests").clone()
+    }
+
+    /// The number of the last request so far.
+    pub(crate) fn last_request(&self) -> u64 {
+        super::get_json(&self.control("/requests"), &[])["last"].as_u64().expect("a number")
+    }
+
     /// The address of the sandbox's own control API.
     pub(crate) fn control(&self, path: &str) -> String {
         format!("{}{path}", self.variable("SANDBOX_CONTROL_URL"))
