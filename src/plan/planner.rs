@@ -171,6 +171,16 @@ impl Planner<'_> {
         Change::Configure { fields, rolls }
     }
 
+    /// The applies that lead traffic another way than before: it takes a moment until they show, and until then the old
+    /// way answers a smoke test.
+    fn reroutes(&self) -> Vec<OperationId> {
+        let reroutes = |operation: &&Operation| match &operation.kind {
+            OperationKind::Apply { object, change: Change::Configure { .. } } => leads_traffic(&object.reference),
+            _ => false,
+        };
+        self.operations.iter().filter(reroutes).map(|operation| operation.id).collect()
+    }
+
     /// Whether an apply has nothing to do.
     fn is_unchanged(&self, apply: OperationId) -> bool {
         matches!(&self.operations[apply].kind, OperationKind::Apply { change: Change::Unchanged, .. })
@@ -188,6 +198,7 @@ impl Planner<'_> {
             .collect();
         let mut before: Vec<OperationId> = waits.iter().map(|(id, _)| *id).collect();
         let rolled: Vec<OperationId> = waits.iter().filter(|(_, rolled)| *rolled).map(|(id, _)| *id).collect();
+        let rolled: Vec<OperationId> = rolled.into_iter().chain(self.reroutes()).collect();
         if !rolled.is_empty() {
             let settle = OperationKind::Settle { rollout: self.desired.rollout.clone() };
             before.push(self.add(settle, rolled, ""));
@@ -229,6 +240,11 @@ fn reason(change: &Change, found: &ObservedObject) -> String {
 /// Whether an object runs pods, which may fall over again after they were ready.
 fn runs_pods(object: &ObjectRef) -> bool {
     object.gvk.group == "apps" || object.kind() == "Pod"
+}
+
+/// Whether an object decides where requests end.
+fn leads_traffic(object: &ObjectRef) -> bool {
+    matches!(object.kind(), "Service" | "Ingress" | "Gateway" | "HTTPRoute" | "NetworkPolicy")
 }
 
 /// Whether objects like this one become ready some time after they were applied.
@@ -299,6 +315,17 @@ mod tests {
         let plan = plan(&desired, sample::unchanged(&desired));
         assert_eq!(lines(&plan)[..3], ["reuse api ← []", "unchanged Deployment api ← []", "wait Deployment api ← [1]"]);
         assert!(!lines(&plan).iter().any(|line| line.starts_with("settle")));
+    }
+
+    #[test]
+    fn a_service_that_changes_settles_before_it_is_tried() {
+        let service = sample::object("v1", "Service", "web", json!({ "spec": { "selector": { "app": "api" } } }));
+        let desired = sample::desired(vec![sample::deployment("api", &["api"]), service]);
+        let mut observed = sample::unchanged(&desired);
+        let object = observed.objects.iter_mut().find(|(reference, _)| reference.kind() == "Service").unwrap().1;
+        object.live = Live::Present(json!({ "spec": { "selector": { "app": "web" } } }));
+        let plan = plan(&desired, observed);
+        assert!(lines(&plan).iter().any(|line| line.starts_with("settle")), "{:?}", lines(&plan));
     }
 
     #[test]
