@@ -67,8 +67,8 @@ const ACTION_HELP: &str = "\
 Reads the inputs (INPUT_*) and the event, then deploys or says why it does not.
 
 Example, a step of a workflow:
-  - uses: seaway-deploy/seaway@v1
-    with: { token: \"${{ secrets.DIGITALOCEAN_TOKEN }}\" }";
+  - uses: seaway-deploy/seaway@v0
+    with: { token: \"${{ secrets.DIGITALOCEAN_ACCESS_TOKEN }}\" }";
 
 /// What is said below the flags of `schema`.
 const SCHEMA_HELP: &str = "\

@@ -80,11 +80,7 @@ impl<'a> Cloud<'a> {
         let ca_pem = String::from_utf8_lossy(&credentials.ca_pem).into_owned();
         let access = Access::Token { server: credentials.server, ca_pem, token: credentials.token };
         let cluster = Cluster::connect(access).await?;
-        Ok(OpenCluster {
-            cluster,
-            name: format!("{} ({})", found.name, found.region),
-            because: "cluster in deploy.yml",
-        })
+        Ok(OpenCluster { cluster, name: format!("{} ({})", found.name, found.region), because: "deploy.yml" })
     }
 
     /// The images' side: a registry client with the login that pushes, and a builder that connects when it is needed.

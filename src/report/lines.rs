@@ -47,8 +47,12 @@ impl Lines {
         self.output.print(&lines)
     }
 
-    /// Opens the group of the phase that the run is in, if it is a new one. Phases overlap; the groups only go forward.
-    fn enter(&mut self, phase: Phase) -> Result<(), Failure> {
+    /// Opens the group that a line of this phase belongs to, if it is a new one.
+    ///
+    /// Phases overlap, groups cannot, and they only go forward: what comes early stands in the group of the phase that is
+    /// not over yet, so that the log of a build stays in one piece.
+    fn enter(&mut self, phase: Phase, picture: &Picture) -> Result<(), Failure> {
+        let phase = picture.unfinished().map_or(phase, |unfinished| phase.min(unfinished));
         if !self.actions || self.open.is_some_and(|open| open >= phase) {
             return Ok(());
         }
@@ -123,12 +127,12 @@ impl Sink for Lines {
             return self.annotate_warning(picture, message);
         }
         if let Some((operation, text)) = self.operation_text(event, picture) {
-            self.enter(picture.tasks.get(operation).map_or(Phase::Preparation, |task| task.phase))?;
+            self.enter(picture.tasks.get(operation).map_or(Phase::Preparation, |task| task.phase), picture)?;
             return self.say(picture, &text);
         }
         match &event.kind {
-            EventKind::Address { .. } => self.enter(Phase::Address)?,
-            EventKind::SmokeAnswered { .. } => self.enter(Phase::Smoke)?,
+            EventKind::Address { .. } => self.enter(Phase::Address, picture)?,
+            EventKind::SmokeAnswered { .. } => self.enter(Phase::Smoke, picture)?,
             _ => {}
         }
         match self.run_text(event, picture) {
@@ -208,6 +212,8 @@ fn finished(task: &Task, outcome: &OperationOutcome) -> Option<String> {
     let subject = if task.subject.is_empty() { task.verb } else { &task.subject };
     let detail = if task.message.is_empty() { String::new() } else { format!(": {}", task.message) };
     match outcome {
+        // The answer has a line of its own, and the cause is the last thing that is said.
+        OperationOutcome::Failed(_) if task.phase == Phase::Smoke => None,
         OperationOutcome::Failed(_) => Some(format!("{} failed{detail}{took}", task.name())),
         OperationOutcome::Skipped { .. } => Some(format!("{} skipped{detail}", task.name())),
         OperationOutcome::Done { .. } => match task.phase {
@@ -247,7 +253,7 @@ fn planned(picture: &Picture) -> String {
         let keys = named(verb);
         (!keys.is_empty()).then(|| format!("{verb} {}", keys.join(", ")))
     });
-    let counts = Some(table::object_counts(picture)).filter(|counts| !counts.is_empty());
+    let counts = Some(table::object_counts(picture, ["to change", "to create"])).filter(|counts| !counts.is_empty());
     let parts: Vec<String> = images.chain(counts.map(|counts| format!("objects: {counts}"))).collect();
     if parts.is_empty() { "plan: nothing to do".to_owned() } else { format!("plan: {}", parts.join("; ")) }
 }

@@ -290,6 +290,13 @@ impl Picture {
         begun.map(|task| task.phase).max().unwrap_or(Phase::Preparation)
     }
 
+    /// The first phase in which a change is left to be made or waited for.
+    pub(super) fn unfinished(&self) -> Option<Phase> {
+        let left =
+            self.tasks.iter().filter(|task| task.changed && matches!(task.state, State::Waiting | State::Running));
+        left.map(|task| task.phase).min()
+    }
+
     /// How far a task is, in the end: a workload that was ready and is blamed for the failure all the same (it did not
     /// stay ready) has failed.
     pub(super) fn state_of(&self, task: &Task) -> State {

@@ -6,17 +6,18 @@ use crate::execute::SmokeResult;
 use crate::execute::event::Header;
 use crate::plan::{Change, FieldChange};
 
-/// `todo → todo-app-prod on todo-prod (nyc1) · commit 1a2b3c4 · for #42`.
+/// `todo → todo-app-prod on todo-prod (nyc1) · commit 1a2b3c4 · for #42 · cluster chosen by deploy.yml`. What matters least
+/// stands last, where a narrow terminal cuts.
 pub(super) fn headline(header: &Header) -> String {
     let mut line = format!("{} → {} on {}", header.application, header.namespace, header.cluster);
-    if !header.cluster_because.is_empty() {
-        append!(line, ", from {}", header.cluster_because);
-    }
     if let Some(commit) = &header.commit {
         append!(line, " · commit {commit}");
     }
     if let Some(number) = header.pull_request {
         append!(line, " · for #{number}");
+    }
+    if !header.cluster_because.is_empty() {
+        append!(line, " · cluster chosen by {}", header.cluster_because);
     }
     line
 }
@@ -99,7 +100,8 @@ fn tone(state: State) -> Tone {
 
 /// A sentence of counts, then one row an object that changes.
 fn objects(picture: &Picture) -> Section {
-    let summary = object_counts(picture);
+    let over = picture.tasks_of(Phase::Objects).all(|task| !task.changed || task.state == State::Done);
+    let summary = object_counts(picture, if over { ["changed", "created"] } else { ["to change", "to create"] });
     if summary.is_empty() {
         return Section::default();
     }
@@ -131,8 +133,8 @@ fn failed_text(task: &Task, picture: &Picture) -> String {
     if shown || task.message.is_empty() { "failed".to_owned() } else { format!("failed: {}", task.message) }
 }
 
-/// `2 changed, 1 created, 19 unchanged`; empty where the plan has no objects.
-pub(super) fn object_counts(picture: &Picture) -> String {
+/// `2 changed, 1 created, 19 unchanged`, the first two in the words given; empty where the plan has no objects.
+pub(super) fn object_counts(picture: &Picture, [change, create]: [&str; 2]) -> String {
     let (mut created, mut changed, mut unchanged) = (0, 0, 0);
     for row in &picture.objects {
         match row.change {
@@ -141,7 +143,7 @@ pub(super) fn object_counts(picture: &Picture) -> String {
             Change::Unchanged => unchanged += 1,
         }
     }
-    let counts = [(changed, "changed"), (created, "created"), (unchanged, "unchanged")];
+    let counts = [(changed, change), (created, create), (unchanged, "unchanged")];
     let words: Vec<String> =
         counts.iter().filter(|(number, _)| *number > 0).map(|(number, word)| format!("{number} {word}")).collect();
     words.join(", ")
@@ -230,6 +232,7 @@ fn rollout_row(task: &Task, picture: &Picture) -> Vec<Cell> {
     let text = match (state, told, task.message.is_empty()) {
         (State::Failed, _, _) => failed_text(task, picture),
         (_, true, _) => task.message.clone(),
+        (State::Running, _, true) if task.object.is_none() => "watching that all stay ready".to_owned(),
         (_, false, true) => word.to_owned(),
         (_, false, false) => format!("{word}: {}", task.message),
     };

@@ -81,7 +81,7 @@ fn header() -> Header {
         application: "todo".to_owned(),
         namespace: "todo-app-prod".to_owned(),
         cluster: "todo-prod (nyc1)".to_owned(),
-        cluster_because: "`cluster` of deploy.yml".to_owned(),
+        cluster_because: "deploy.yml".to_owned(),
         commit: Some("1a2b3c4".to_owned()),
         pull_request: Some(42),
     }
