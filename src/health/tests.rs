@@ -104,7 +104,7 @@ fn a_deployment_is_ready_when_only_new_pods_are_left() {
     for (updated, ready, replicas, wanted) in [
         (3, 3, 3, "Ready(\"3/3 ready  revision 7f9c\")"),
         (2, 3, 4, "Pending(\"2/3 updated\")"),
-        (3, 3, 4, "Pending(\"3/3 ready, 1 old to go\")"),
+        (3, 3, 4, "Pending(\"3 of 4 pods ready, 1 old to go\")"),
         (3, 2, 3, "Pending(\"2/3 ready\")"),
     ] {
         let readiness = assess(&deployment(updated, ready, replicas), &around, &after(1), &mut Memory::default());

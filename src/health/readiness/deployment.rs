@@ -19,7 +19,7 @@ pub(super) fn readiness(object: &Value, around: &Surroundings<'_>) -> Readiness 
         return Readiness::Pending(format!("{updated}/{wanted} updated"));
     }
     if replicas > updated {
-        return Readiness::Pending(format!("{ready}/{wanted} ready, {} old to go", replicas - updated));
+        return Readiness::Pending(format!("{ready} of {replicas} pods ready, {} old to go", replicas - updated));
     }
     if ready < wanted {
         return Readiness::Pending(format!("{ready}/{wanted} ready"));
