@@ -9,8 +9,8 @@ const TOKENS_PAGE: &str = "https://cloud.digitalocean.com/account/api/tokens";
 
 /// The scopes that a token for deploys has
 /// (<https://docs.digitalocean.com/reference/api/scopes/>).
-const DEPLOY_SCOPES: &str = "`account:read`, `kubernetes:read`, `kubernetes:access_cluster`, `registry:read`,\n\
-                             `registry:create`, `registry:update`, `load_balancer:read`";
+const DEPLOY_SCOPES: &str = "`kubernetes:read`, `kubernetes:access_cluster`, `registry:read`,\n\
+                             `registry:create`, `registry:update`";
 
 /// A failure of the DigitalOcean API, or of what we know of it.
 #[derive(Debug, thiserror::Error)]

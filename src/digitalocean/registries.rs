@@ -104,8 +104,8 @@ impl Client {
     /// A login for a registry: to pull, or with `read_write` to push too. It dies after `expiry_seconds`; `None` makes
     /// one that lives until it is revoked, which a pull Secret needs: nodes pull weeks later too.
     ///
-    /// Scope `registry:read`; a login that may push needs `registry:create` beside it, although the documentation says
-    /// `registry:update` (<https://github.com/digitalocean/action-doctl/issues/83>).
+    /// Scope `registry:read`; a login that may push needs `registry:update` by the documentation, and `registry:create` by
+    /// experience (<https://github.com/digitalocean/action-doctl/issues/83>).
     pub(crate) async fn docker_credentials(
         &self,
         registry: &Registry,
@@ -113,7 +113,8 @@ impl Client {
         expiry_seconds: Option<u64>,
     ) -> Result<RegistryLogin, Error> {
         let doing = "fetching a login for the container registry";
-        let scope = if read_write { "registry:create" } else { "registry:read" };
+        // The answer does not tell which of the two is missing.
+        let scope = if read_write { "registry:create` or `registry:update" } else { "registry:read" };
         let expiry = expiry_seconds.unwrap_or(0).to_string();
         let query = &[("read_write", if read_write { "true" } else { "false" }), ("expiry_seconds", expiry.as_str())];
         let path: &[&str] = match registry.routes {
