@@ -27,6 +27,10 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many lines of an answer are shown.
 const SHOWN_LINES: usize = 10;
 
+/// What to look at when the address answers and the application does not.
+const UNREACHED: &str = "no pod answered: check that the `selector` and `targetPort` of the Service lead to\n\
+                         ready pods (`kubectl get endpointslices`)";
+
 /// Values that earlier answers gave, by name.
 type Saved = BTreeMap<String, Value>;
 
@@ -87,7 +91,11 @@ impl Verdict {
     fn diagnosis(&self, step: &SmokeStep, failure: &str) -> Diagnosis {
         let SmokeResult { method, path, .. } = &self.result;
         let message = format!("smoke test `{method} {path}` failed: {failure}");
-        let hint = format!("the step stands in line {} of deploy.yml", step.line);
+        let place = format!("the step stands in line {} of deploy.yml", step.line);
+        let hint = match self.result.status {
+            None | Some(502..=504) => format!("{UNREACHED}\n{place}"),
+            Some(_) => place,
+        };
         let evidence = if self.excerpt.is_empty() {
             Vec::new()
         } else {

@@ -22,7 +22,9 @@ pub(crate) async fn survey(
 ) -> Result<(BTreeMap<String, ObservedImage>, BTreeMap<Reference, Digest>), Failure> {
     let builds = desired.images.iter().filter(|image| matches!(image.source, DesiredSource::Build(_))).count();
     if builds > 0 {
-        events.send(EventKind::Preparing { what: format!("reading the inputs of {builds} builds") });
+        events.send(EventKind::Preparing {
+            what: format!("reading the inputs of {builds} image{}", if builds == 1 { "" } else { "s" }),
+        });
     }
     let ours = stream::iter(&desired.images).map(|image| async move {
         let observed = observe(image, &doors.registry).await?;
