@@ -18,7 +18,7 @@
 //! - `execute`: the only room that changes what is deployed.
 //! - `report`: events to a terminal, a log, a job summary, a comment, JSON.
 //!
-//! The doors to the outside, each of which names only `model`, `http` and `error`:
+//! The doors to the outside, each of which names only the cellar, `http` and `image`:
 //!
 //! - `registry`: OCI distribution client.
 //! - `image`: OCI image values. Pure.

@@ -164,15 +164,12 @@ fn registry() -> Value {
         vec![
             ("host", text("the registry's host, with a port if it has one", "ghcr.io")),
             ("repository", text("the path under which images are put", "acme/todo")),
-            ("username", reference("value", "the user that pushes and pulls")),
+            ("username", reference("value", "the user that pushes")),
             (
                 "password",
                 reference("value", "the password or token, from a variable; without a login Docker's own is used"),
             ),
-            (
-                "pull_secret",
-                json!({ "enum": ["none", true, false], "description": "`none` applies no pull Secret: the nodes need no login" }),
-            ),
+            ("pull_secret", json!({ "enum": ["none", true, false], "description": "`none`: the nodes need no login" })),
         ],
     )
 }
