@@ -85,11 +85,13 @@ where
         }
         let only_waits = schedule.has_failed() && schedule.only_waits();
         tokio::select! {
+            // In this order, so that the stop is told before what it ends: both are ready when an operation heeds it.
+            biased;
+            () = stop.cancel.cancelled(), if over.is_none() => {}
             Some(joined) = running.join_next_with_id() => match joined {
                 Ok((_, (id, ended))) => schedule.ended(id, ended),
                 Err(error) => schedule.crashed(tasks.get(&error.id()).copied(), &error),
             },
-            () = stop.cancel.cancelled(), if over.is_none() => {}
             () = at(over), if over.is_some() => {
                 running.abort_all();
                 schedule.skip_running("stopped half-way");

@@ -126,6 +126,31 @@ async fn a_cancellation_ends_within_its_grace_and_tells_the_truth() {
 }
 
 #[tokio::test]
+async fn a_stop_is_told_before_what_it_ends() {
+    // Whether the stop or the end of an operation is seen first would otherwise be chance: give chance many chances.
+    for _ in 0..32 {
+        let operations = [operation(0, &[], false), operation(1, &[0], false)];
+        let (events, mut receiver) = Events::channel();
+        let stop = Stop::default();
+        let perform = |_: &Operation| {
+            let cancel = stop.cancel.clone();
+            async move {
+                cancel.cancelled().await;
+                Ended::Stopped("stopped half-way".to_owned())
+            }
+        };
+        let cancel = async {
+            while !matches!(receiver.recv().await.unwrap().kind, EventKind::OperationStarted { .. }) {}
+            stop.cancel.cancel();
+        };
+        let (tally, ()) = tokio::join!(run(&operations, perform, &events, &stop), cancel);
+        assert!(tally.cancelled);
+        assert!(matches!(receiver.try_recv().unwrap().kind, EventKind::Stopping));
+        assert_eq!(outcomes(&mut receiver), BTreeMap::from([(0, "skipped"), (1, "skipped")]));
+    }
+}
+
+#[tokio::test]
 async fn a_crash_of_the_program_is_a_failure_like_any_other() {
     let operations = [operation(0, &[], false), operation(1, &[0], false)];
     let (events, mut receiver) = Events::channel();
