@@ -25,12 +25,10 @@
 //! - `docker`: the Docker Engine and `BuildKit`.
 //! - `kubernetes`: the API server.
 //! - `github`: comments, workflow commands, the event's payload.
-//! - `digitalocean`: clusters, registries, load balancers.
+//! - `digitalocean`: clusters and registries, and credentials for them.
 //! - `http`: one client recipe.
 //!
 //! The cellar: `model` (the shared vocabulary) and `error` (hints, kinds, the chain renderer).
-
-#![allow(dead_code, unused_imports, reason = "the rooms are being furnished")]
 
 mod cli;
 mod config;

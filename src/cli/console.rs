@@ -2,7 +2,6 @@
 
 use super::args::Output;
 use super::commands::Stop;
-use super::exit_code::number_of;
 use super::settings::Settings;
 use crate::config::{Diagnostic, Diagnostics};
 use crate::error::{self, FailureKind};
@@ -33,7 +32,7 @@ pub(crate) fn say(text: &str) {
 pub(crate) fn fail(stop: &Stop, settings: Option<&Settings>) -> ExitCode {
     let colour = settings.is_some_and(|settings| settings.colour_stderr);
     let kind = stop.kind();
-    let code = number_of(kind);
+    let code = kind.exit_code();
     match stop {
         Stop::Diagnostics { diagnostics, file } => {
             let summary = diagnostics.summary(file);
@@ -68,7 +67,7 @@ fn json_of(stop: &Stop) -> Value {
             vec![json!({ "severity": "error", "message": failure.to_string(), "hint": failure.hint })]
         }
     };
-    json!({ "version": 1, "ok": false, "exit_code": number_of(stop.kind()), "problems": problems })
+    json!({ "version": 1, "ok": false, "exit_code": stop.kind().exit_code(), "problems": problems })
 }
 
 /// Mistakes for programs.

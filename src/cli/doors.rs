@@ -109,7 +109,8 @@ impl<'a> Cloud<'a> {
     }
 
     /// The login that pods pull with: the one in the cluster as long as it works, so that a run that changes nothing
-    /// writes nothing; a new one otherwise. `None` where the file turns the pull Secret off, or nothing of ours is pulled.
+    /// writes nothing; a new one otherwise. `None` where nothing of ours is pulled, and for registries other than DOCR: only
+    /// DigitalOcean's API makes a login that pulls and cannot push, and the one that pushes stays out of the cluster.
     pub(crate) async fn pull_credential(
         &self,
         config: &Config,

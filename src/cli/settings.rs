@@ -3,12 +3,10 @@
 use super::args::{Arguments, ColorChoice, GlobalFlags, Output, Verb};
 use super::environment::Surroundings;
 use super::run_context;
+use crate::digitalocean::DEFAULT_ADDRESS;
 use crate::error::{Failure, FailureKind};
-use crate::model::{Environment, RunContext, Secret};
+use crate::model::{Environment, Redactor, RunContext, Secret};
 use std::path::{Path, PathBuf};
-
-/// The address of the DigitalOcean API where nothing else is said.
-const API_URL: &str = "https://api.digitalocean.com";
 
 /// Where the run happens, for whoever writes logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +36,6 @@ pub(crate) struct Settings {
     pub(crate) ambient_kubeconfig: Option<PathBuf>,
     /// How results are written.
     pub(crate) output: Output,
-    /// Whether standard output may have colours.
-    pub(crate) colour_stdout: bool,
     /// Whether standard error may have colours.
     pub(crate) colour_stderr: bool,
     /// What the streams are connected to.
@@ -54,6 +50,8 @@ pub(crate) struct Settings {
     pub(crate) token: Option<Secret>,
     /// The folder of hosts.toml files.
     pub(crate) registry_config: Option<PathBuf>,
+    /// What takes secrets out of whatever is shown; it learns them as the run does.
+    pub(crate) redactor: Redactor,
 }
 
 /// What the streams are connected to.
@@ -74,7 +72,7 @@ impl Settings {
         let environment = surroundings.environment.clone();
         let get = |name: &str| environment.non_empty(name).map(str::to_owned);
         let api_url = non_empty(global.api_url.clone()).or_else(|| get("DIGITALOCEAN_API_URL"));
-        let api_url = api_url.unwrap_or_else(|| API_URL.to_owned());
+        let api_url = api_url.unwrap_or_else(|| DEFAULT_ADDRESS.to_owned());
         check_url(&api_url)?;
         let token = get("DIGITALOCEAN_ACCESS_TOKEN").or_else(|| get("DIGITALOCEAN_TOKEN"));
         let settings = Self {
@@ -84,7 +82,6 @@ impl Settings {
             context: non_empty(global.context.clone()),
             ambient_kubeconfig: get("KUBECONFIG").map(PathBuf::from),
             output: global.output,
-            colour_stdout: wants_colour(global.color, surroundings.stdout_is_terminal, &environment),
             colour_stderr: wants_colour(global.color, surroundings.stderr_is_terminal, &environment),
             terminal: terminal(surroundings),
             verbosity: verbosity(&global, &environment)?,
@@ -93,6 +90,7 @@ impl Settings {
             token: token.map(Secret::new),
             registry_config: non_empty_path(global.registry_config.clone()),
             file: global.file,
+            redactor: Redactor::default(),
             environment,
         };
         Ok((verb, settings))
@@ -148,7 +146,7 @@ fn check_url(text: &str) -> Result<(), Failure> {
     let parsed = url::Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     let failure = || {
         usage(format!("`{text}` is not the address of an API"))
-            .with_hint(format!("write it like the default, `{API_URL}`"))
+            .with_hint(format!("write it like the default, `{DEFAULT_ADDRESS}`"))
     };
     parsed.map(|_| ()).ok_or_else(failure)
 }
@@ -238,15 +236,13 @@ mod tests {
 
     #[test]
     fn colours_follow_the_terminal_and_the_conventions() {
-        let colours = |arguments: &[&str], pairs: &[(&str, &str)]| {
-            let settings = resolve(arguments, pairs).unwrap();
-            (settings.colour_stdout, settings.colour_stderr)
-        };
-        assert_eq!(colours(&["check"], &[]), (false, true));
-        assert_eq!(colours(&["check"], &[("NO_COLOR", "1")]), (false, false));
-        assert_eq!(colours(&["check"], &[("CLICOLOR_FORCE", "1")]), (true, true));
-        assert_eq!(colours(&["check", "--color", "always"], &[("NO_COLOR", "1")]), (true, true));
-        assert_eq!(colours(&["check", "--color", "never"], &[]), (false, false));
+        let colours = |arguments: &[&str], pairs: &[(&str, &str)]| resolve(arguments, pairs).unwrap().colour_stderr;
+        assert!(colours(&["check"], &[]));
+        assert!(!colours(&["check"], &[("TERM", "dumb")]));
+        assert!(!colours(&["check"], &[("NO_COLOR", "1")]));
+        assert!(colours(&["check"], &[("TERM", "dumb"), ("CLICOLOR_FORCE", "1")]));
+        assert!(colours(&["check", "--color", "always"], &[("NO_COLOR", "1")]));
+        assert!(!colours(&["check", "--color", "never"], &[]));
     }
 
     #[test]
@@ -258,7 +254,7 @@ mod tests {
 
     #[test]
     fn the_address_of_the_api_is_checked() {
-        assert_eq!(resolve(&["up"], &[]).unwrap().api_url, API_URL);
+        assert_eq!(resolve(&["up"], &[]).unwrap().api_url, DEFAULT_ADDRESS);
         let pairs = [("DIGITALOCEAN_API_URL", "http://127.0.0.1:1/")];
         assert_eq!(resolve(&["up"], &pairs).unwrap().api_url, "http://127.0.0.1:1");
         assert!(resolve(&["up", "--api-url", "nonsense"], &[]).is_err());

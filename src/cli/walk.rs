@@ -7,7 +7,7 @@ use super::settings::Settings;
 use super::signals::Signals;
 use crate::config::Config;
 use crate::desired::{self, Desired};
-use crate::error::{Failure, FailureKind};
+use crate::error::Failure;
 use crate::execute::event::Header;
 use crate::execute::{Doors, Event, EventKind, Events, ImageDoors, Outcome};
 use crate::model::{Redactor, RunContext};
@@ -37,7 +37,7 @@ pub(crate) struct Walk<'a> {
 impl<'a> Walk<'a> {
     /// A walk that begins now. Every secret of the file is known to the redactor from here on.
     pub(crate) fn new(settings: &'a Settings, config: &'a Config, run: &'a RunContext) -> Self {
-        let redactor = Redactor::default();
+        let redactor = settings.redactor.clone();
         learn_secrets(config, settings, &redactor);
         let (events, receiver) = Events::channel();
         let receiver = Mutex::new(Some(receiver));
@@ -58,7 +58,7 @@ impl<'a> Walk<'a> {
         self.prepare("looking up images and objects");
         let looked_up = observe::images::survey(&desired, &images, &self.events);
         let (found, ()) = tokio::try_join!(looked_up, observe::cluster::list(&desired, &open.cluster))?;
-        let mut observed = Observed { images: found.0, foreign: found.1, complete: true, ..Observed::default() };
+        let mut observed = Observed { images: found.0, foreign: found.1, ..Observed::default() };
         let digests = plan::known_digests(&desired, &observed);
         observed.objects = observe::cluster::survey(&desired, &digests, &open.cluster).await?;
         let plan = plan::plan(&desired, observed);
@@ -77,7 +77,7 @@ impl<'a> Walk<'a> {
         self.events.send(EventKind::Started(Box::new(self.header(&desired, None))));
         self.prepare("looking up images");
         let found = observe::images::survey(&desired, &images, &self.events).await?;
-        let observed = Observed { images: found.0, foreign: found.1, complete: true, ..Observed::default() };
+        let observed = Observed { images: found.0, foreign: found.1, ..Observed::default() };
         Ok((plan::plan(&desired, observed), images))
     }
 

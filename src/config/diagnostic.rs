@@ -173,11 +173,6 @@ impl Diagnostics {
         &self.0
     }
 
-    /// Whether one of them is an error.
-    pub(crate) fn has_errors(&self) -> bool {
-        self.0.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
-    }
-
     /// All of them as a person reads them, with an empty line between.
     pub(crate) fn render(&self, colour: bool) -> String {
         self.0.iter().map(|diagnostic| diagnostic.render(colour)).collect::<Vec<_>>().join("\n")

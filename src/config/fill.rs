@@ -119,13 +119,13 @@ pub(super) fn registry(filler: &mut Filler<'_>, raw: &RawConfig) -> Option<Regis
                 filler.problems.push(problem.hint("write both, or neither: then Docker's own login is used"));
             }
             let login = username.zip(password.map(Secret::new)).filter(|_| filler.needs.include(Part::Registry));
-            let pull_secret =
-                pull_secret.as_ref().map(|text| filler.value(text, "registry.pull_secret", part, pull_choice));
+            if let Some(text) = pull_secret {
+                filler.value(text, "registry.pull_secret", part, no_pull_secret);
+            }
             Some(Registry::Other {
                 host: host??,
                 repository: repository.unwrap_or_else(|| Some(String::new()))?,
                 login,
-                pull_secret: pull_secret.flatten().unwrap_or(true),
             })
         }
     }
@@ -156,13 +156,11 @@ fn repository_path(text: &str) -> Result<String, String> {
     path.split('/').try_for_each(validate::image_key).map(|()| path.to_owned())
 }
 
-/// Whether a pull Secret is applied.
-fn pull_choice(text: &str) -> Result<bool, String> {
-    match text {
-        "none" | "false" => Ok(false),
-        "true" => Ok(true),
-        _ => Err("write `pull_secret: none` where nodes need no login, or leave it out".to_owned()),
-    }
+/// The one thing that can be said of the pull Secret of another registry: that there is none.
+fn no_pull_secret(text: &str) -> Result<(), String> {
+    let rule = "a pull Secret is made for DigitalOcean registries only: write `pull_secret: none` or leave it out, and \
+                name a Secret of your own in the pods' `imagePullSecrets` where nodes need a login";
+    if text == "none" { Ok(()) } else { Err(rule.to_owned()) }
 }
 
 /// The Secrets; only their names where the values are not needed.

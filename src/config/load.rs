@@ -156,12 +156,10 @@ fn meaning(
     diagnostics.extend(repeated(&manifests, &namespace));
     Config {
         path: request.path.to_owned(),
-        root: filler.root.clone(),
         cluster: fill::cluster(filler, raw),
         secrets: fill::secrets(filler, raw),
         rollout: fill::rollout(filler, raw),
         smoke: fill::smoke(filler, raw),
-        environment: request.overlay.map(str::to_owned),
         warnings: Vec::new(),
         name,
         namespace,

@@ -25,12 +25,11 @@ mod texts;
 mod validate;
 mod variables;
 
-pub(crate) use diagnostic::{Diagnostic, Diagnostics, Place, Severity};
+pub(crate) use diagnostic::{Diagnostic, Diagnostics};
 pub(crate) use load::{Request, load};
 pub(crate) use needs::Needs;
-pub(crate) use suggest::{listed, nearest};
 
-use crate::model::{Digest, Platform, Reference, Repository, Secret};
+use crate::model::{Platform, Reference, Repository, Secret};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -40,8 +39,6 @@ use std::time::Duration;
 pub(crate) struct Config {
     /// The path of deploy.yml as it was given.
     pub(crate) path: PathBuf,
-    /// The folder that relative paths in deploy.yml start from.
-    pub(crate) root: PathBuf,
     /// The application's name.
     pub(crate) name: String,
     /// The namespace of every object that names none; defaults to the name.
@@ -62,8 +59,6 @@ pub(crate) struct Config {
     pub(crate) rollout: Rollout,
     /// Requests against the address, in order.
     pub(crate) smoke: Vec<SmokeStep>,
-    /// The overlay that `--env` chose.
-    pub(crate) environment: Option<String>,
     /// What is probably not meant, but has one meaning.
     pub(crate) warnings: Vec<Diagnostic>,
 }
@@ -76,7 +71,8 @@ pub(crate) enum Registry {
         /// The registry's name.
         name: String,
     },
-    /// Any OCI registry.
+    /// Any OCI registry. Pods pull from it without help: its login may push, and no API makes one that only pulls, so no
+    /// pull Secret is applied.
     Other {
         /// `ghcr.io`, `127.0.0.1:5000`.
         host: String,
@@ -84,8 +80,6 @@ pub(crate) enum Registry {
         repository: String,
         /// User and password; `None` takes them from the Docker configuration.
         login: Option<(String, Secret)>,
-        /// Whether a pull Secret is applied (`pull_secret: none` turns it off).
-        pull_secret: bool,
     },
 }
 
@@ -215,7 +209,3 @@ pub(crate) struct Expectation {
     /// The answer must come within this.
     pub(crate) within: Option<Duration>,
 }
-
-/// The digest of deploy.yml's text, recorded with a release.
-#[derive(Clone, Debug)]
-pub(crate) struct Fingerprint(pub(crate) Digest);

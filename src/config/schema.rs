@@ -169,7 +169,7 @@ fn registry() -> Value {
                 "password",
                 reference("value", "the password or token, from a variable; without a login Docker's own is used"),
             ),
-            ("pull_secret", json!({ "enum": ["none", true, false], "description": "`none`: the nodes need no login" })),
+            ("pull_secret", json!({ "enum": ["none"], "description": "`none`: the nodes need no login" })),
         ],
     )
 }

@@ -89,8 +89,8 @@ fn a_file_means_what_it_says() {
     assert_eq!((config.rollout.deadline, config.rollout.settle), (Duration::from_secs(90), Duration::from_secs(5)));
     assert_eq!(config.secrets["db"]["url"].expose(), "postgres://u:hunter2@h/d");
     assert_eq!(config.secrets["db"]["port"].expose(), "5432");
-    let Some(Registry::Other { host, repository, login, pull_secret }) = config.registry else { panic!("a registry") };
-    assert_eq!((host.as_str(), repository.as_str(), pull_secret), ("ghcr.io", "acme/todo", false));
+    let Some(Registry::Other { host, repository, login }) = config.registry else { panic!("a registry") };
+    assert_eq!((host.as_str(), repository.as_str()), ("ghcr.io", "acme/todo"));
     let (user, password) = login.unwrap();
     assert_eq!((user.as_str(), password.expose()), ("bot", "hunter2"));
 }

@@ -1,6 +1,6 @@
 //! Whether values mean something, and whether what refers to each other is there. Pure: files have been read already.
 
-use super::raw::{Problem, RawConfig, Text};
+use super::raw::{Problem, RawConfig};
 use super::suggest::{listed, nearest};
 use crate::model::Platform;
 use std::time::Duration;

@@ -20,7 +20,6 @@ fn config(documents: &[Value]) -> Config {
     };
     Config {
         path: PathBuf::from("deploy.yml"),
-        root: PathBuf::new(),
         name: "todo".to_owned(),
         namespace: "todo-prod".to_owned(),
         cluster: None,
@@ -31,7 +30,6 @@ fn config(documents: &[Value]) -> Config {
         expose: None,
         rollout: Rollout::default(),
         smoke: Vec::new(),
-        environment: None,
         warnings: Vec::new(),
     }
 }

@@ -74,8 +74,6 @@ struct Pages {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct ErrorBody {
-    /// `not_found`.
-    id: String,
     /// A sentence.
     message: String,
     /// The id for the support.
@@ -193,7 +191,6 @@ fn refusal(read: Read<'_>, status: StatusCode, headers: &HeaderMap, body: &[u8])
     let header = headers.get("x-request-id").and_then(|value| value.to_str().ok()).map(str::to_owned);
     let answer = Answer {
         status,
-        id: parsed.id,
         message: parsed.message,
         request_id: parsed.request_id.filter(|id| !id.is_empty()).or(header),
         retry: Retry::of_answer(status, headers),

@@ -4,7 +4,6 @@ use super::client::{Client, Read, unreadable};
 use super::error::Error;
 use crate::model::Secret;
 use base64::Engine as _;
-use reqwest::StatusCode;
 use serde::Deserialize;
 
 /// A cluster.
@@ -48,8 +47,6 @@ pub(crate) struct ClusterCredentials {
     pub(crate) ca_pem: Vec<u8>,
     /// A bearer token.
     pub(crate) token: Secret,
-    /// When the token dies, RFC 3339.
-    pub(crate) expires_at: Option<String>,
 }
 
 /// Credentials as they come.
@@ -61,15 +58,6 @@ struct RawCredentials {
     certificate_authority_data: String,
     /// The bearer token.
     token: String,
-    /// When the token dies.
-    expires_at: Option<String>,
-}
-
-/// One cluster as it comes.
-#[derive(Deserialize)]
-struct Root {
-    /// The cluster.
-    kubernetes_cluster: Cluster,
 }
 
 impl Client {
@@ -101,17 +89,6 @@ impl Client {
         }
     }
 
-    /// The cluster with this id as it is now; `None` where it is gone.
-    pub(crate) async fn cluster(&self, id: &str) -> Result<Option<Cluster>, Error> {
-        let path = &["kubernetes", "clusters", id];
-        let read = Read { doing: "reading a Kubernetes cluster", scope: "kubernetes:read", path, query: &[] };
-        match self.get::<Root>(read).await {
-            Ok(root) => Ok(Some(root.kubernetes_cluster)),
-            Err(error) if error.status() == Some(StatusCode::NOT_FOUND) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
     /// Credentials for the API server of a cluster that die after `expiry_seconds`. Scope `kubernetes:access_cluster`.
     ///
     /// Each call leaves a token in the account until it dies (<https://github.com/digitalocean/doctl/issues/1083>): ask
@@ -124,6 +101,6 @@ impl Client {
         let token = self.learn(&raw.token);
         let ca_pem = base64::engine::general_purpose::STANDARD.decode(raw.certificate_authority_data.trim());
         let ca_pem = ca_pem.map_err(|error| unreadable(doing, error))?;
-        Ok(ClusterCredentials { server: raw.server, ca_pem, token, expires_at: raw.expires_at })
+        Ok(ClusterCredentials { server: raw.server, ca_pem, token })
     }
 }

@@ -103,8 +103,6 @@ pub(crate) enum Error {
 pub(crate) struct Answer {
     /// The status.
     pub(crate) status: StatusCode,
-    /// `unprocessable_entity`; empty where the body is not DigitalOcean's.
-    pub(crate) id: String,
     /// What the API says of it.
     pub(crate) message: String,
     /// What DigitalOcean's support asks for.

@@ -1,5 +1,6 @@
 //! The door against a server of our own, answer by answer.
 
+use super::error::Error;
 use super::*;
 use crate::error::{Failure, FailureKind, Hint as _, render};
 use crate::http::{self, Recipe, RetryPolicy};
@@ -104,8 +105,8 @@ async fn a_missing_or_wrong_token_says_how_to_get_one() {
         insta::assert_snapshot!("no_token", read(error));
     }
     let body = refusal("unauthorized", "Unable to authenticate you");
-    let server = server("/v2/account", ResponseTemplate::new(401).set_body_json(body)).await;
-    let error = client(&server.uri()).0.account().await.unwrap_err();
+    let server = server("/v2/kubernetes/clusters", ResponseTemplate::new(401).set_body_json(body)).await;
+    let error = client(&server.uri()).0.clusters().await.unwrap_err();
     assert_eq!(error.kind(), FailureKind::Configuration);
     insta::assert_snapshot!("wrong_token", read(error));
 }
@@ -124,35 +125,39 @@ async fn a_missing_scope_is_named() {
 async fn a_busy_or_broken_api_is_asked_again_and_then_reported_as_infrastructure() {
     let server = MockServer::start().await;
     let busy = ResponseTemplate::new(429).insert_header("retry-after", "0");
-    Mock::given(path("/v2/account")).respond_with(busy).up_to_n_times(1).mount(&server).await;
-    Mock::given(path("/v2/account")).respond_with(ResponseTemplate::new(502)).up_to_n_times(1).mount(&server).await;
-    let account = json!({"account": {"status": "active", "email": "a@example.com", "droplet_limit": 25}});
-    Mock::given(path("/v2/account"))
-        .respond_with(ResponseTemplate::new(200).set_body_json(account))
+    Mock::given(path("/v2/kubernetes/clusters")).respond_with(busy).up_to_n_times(1).mount(&server).await;
+    Mock::given(path("/v2/kubernetes/clusters"))
+        .respond_with(ResponseTemplate::new(502))
+        .up_to_n_times(1)
         .mount(&server)
         .await;
-    assert_eq!(client(&server.uri()).0.account().await.unwrap().droplet_limit, Some(25));
+    let clusters = json!({"kubernetes_clusters": [cluster("1", "shop", "fra1")]});
+    Mock::given(path("/v2/kubernetes/clusters"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(clusters))
+        .mount(&server)
+        .await;
+    assert_eq!(client(&server.uri()).0.clusters().await.unwrap()[0].name, "shop");
 
     let broken = ResponseTemplate::new(503).insert_header("x-request-id", "r-9");
-    Mock::given(path("/v2/load_balancers")).respond_with(broken).expect(3).mount(&server).await;
-    let error = client(&server.uri()).0.load_balancers().await.unwrap_err();
+    Mock::given(path("/v2/registries")).respond_with(broken).expect(3).mount(&server).await;
+    let error = client(&server.uri()).0.registries().await.unwrap_err();
     assert_eq!(error.kind(), FailureKind::Infrastructure);
-    assert_eq!(error.to_string(), "DigitalOcean refused listing the load balancers (503, request r-9)");
+    assert_eq!(error.to_string(), "DigitalOcean refused listing the container registries (503, request r-9)");
 }
 
 #[tokio::test]
 async fn an_api_that_is_away_is_infrastructure() {
     let (client, _) = client("http://127.0.0.1:1");
-    let error = client.account().await.unwrap_err();
+    let error = client.clusters().await.unwrap_err();
     assert_eq!(error.kind(), FailureKind::Infrastructure);
     insta::assert_snapshot!("unreachable", read(error));
 }
 
 #[tokio::test]
 async fn an_answer_of_something_else_is_unreadable() {
-    let server = server("/v2/account", ResponseTemplate::new(200).set_body_string("<html>")).await;
-    let error = client(&server.uri()).0.account().await.unwrap_err();
-    assert_eq!(error.to_string(), "cannot read DigitalOcean's answer while reading the account");
+    let server = server("/v2/kubernetes/clusters", ResponseTemplate::new(200).set_body_string("<html>")).await;
+    let error = client(&server.uri()).0.clusters().await.unwrap_err();
+    assert_eq!(error.to_string(), "cannot read DigitalOcean's answer while listing the Kubernetes clusters");
     let invalid = Client::new(reqwest::Client::new(), "nonsense", Some(Secret::new("t")), Redactor::default());
     assert_eq!(invalid.unwrap_err().to_string(), "`nonsense` is no address of a DigitalOcean API");
 }

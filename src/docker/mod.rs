@@ -16,7 +16,7 @@ mod save;
 mod session;
 
 pub(crate) use buildkit::{BuildRequest, LoginSource};
-pub(crate) use engine::{Builder, Built};
+pub(crate) use engine::Builder;
 pub(crate) use error::Error;
 pub(crate) use progress::Progress;
 pub(crate) use save::{KnownLayers, Part};

@@ -203,7 +203,6 @@ impl Work<'_> {
         ImageResult {
             key: self.image.key.clone(),
             digest: report.digest.clone(),
-            how: "built",
             detail: format!("{new} of {layers} layers new"),
             bytes_sent: report.bytes_sent,
         }

@@ -73,7 +73,7 @@ async fn deploy(set: &Desired) -> Outcome {
     crate::http::install_crypto();
     let access = Access::Kubeconfig { path: Some(PathBuf::from(variable("KUBECONFIG"))), context: None };
     let cluster = Cluster::connect(access).await.unwrap();
-    let mut observed = Observed { complete: true, ..Observed::default() };
+    let mut observed = Observed::default();
     observed.objects = survey(set, &known_digests(set, &observed), &cluster).await.unwrap();
     let registry = registry::Client::new(registry::Hosts::new(None, Vec::new()), registry::Logins::new(None));
     let images = ImageDoors { registry, builder: crate::docker::Builder::default() };

@@ -65,8 +65,6 @@ pub(crate) enum EventKind {
     },
     /// A smoke request was answered.
     SmokeAnswered {
-        /// Which operation.
-        operation: OperationId,
         /// What was asked and answered.
         result: SmokeResult,
     },
@@ -121,8 +119,6 @@ pub(crate) struct ImageResult {
     pub(crate) key: String,
     /// Its digest there.
     pub(crate) digest: Digest,
-    /// `built`, `reused`, `mirrored`.
-    pub(crate) how: &'static str,
     /// `3 of 7 layers new`, `inputs unchanged`.
     pub(crate) detail: String,
     /// Bytes that were sent to the registry.

@@ -20,8 +20,6 @@ struct Seen {
     pods: Arc<Vec<Value>>,
     /// Events.
     events: Arc<Vec<Value>>,
-    /// Endpoint slices.
-    endpoint_slices: Arc<Vec<Value>>,
 }
 
 impl Seen {
@@ -29,30 +27,19 @@ impl Seen {
     fn around(run: &Progress, object: &ObjectRef) -> Self {
         let Some(namespace) = &object.namespace else {
             let none = Arc::new(Vec::new());
-            return Self {
-                replica_sets: none.clone(),
-                pods: none.clone(),
-                events: none.clone(),
-                endpoint_slices: none,
-            };
+            return Self { replica_sets: none.clone(), pods: none.clone(), events: none };
         };
         let around = Around::of(run.cluster(), namespace);
         Self {
             replica_sets: around.replica_sets.objects(),
             pods: around.pods.objects(),
             events: around.events.objects(),
-            endpoint_slices: around.endpoint_slices.objects(),
         }
     }
 
     /// The same as `health` takes it.
     fn surroundings(&self) -> Surroundings<'_> {
-        Surroundings {
-            replica_sets: &self.replica_sets,
-            pods: &self.pods,
-            events: &self.events,
-            endpoint_slices: &self.endpoint_slices,
-        }
+        Surroundings { replica_sets: &self.replica_sets, pods: &self.pods, events: &self.events }
     }
 }
 

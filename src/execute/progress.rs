@@ -188,8 +188,6 @@ pub(super) struct Around {
     pub(super) pods: Reflector,
     /// Events.
     pub(super) events: Reflector,
-    /// Endpoint slices.
-    pub(super) endpoint_slices: Reflector,
 }
 
 impl Around {
@@ -198,17 +196,12 @@ impl Around {
         let watch = |api_version: &str, kind: &str| {
             cluster.watch(&Scope::all(&GroupVersionKind::new(api_version, kind), Some(namespace)))
         };
-        Self {
-            replica_sets: watch("apps/v1", "ReplicaSet"),
-            pods: watch("v1", "Pod"),
-            events: watch("v1", "Event"),
-            endpoint_slices: watch("discovery.k8s.io/v1", "EndpointSlice"),
-        }
+        Self { replica_sets: watch("apps/v1", "ReplicaSet"), pods: watch("v1", "Pod"), events: watch("v1", "Event") }
     }
 
     /// What cannot be watched, with the reason.
     pub(super) fn troubles(&self) -> BTreeSet<String> {
-        let all = [&self.replica_sets, &self.pods, &self.events, &self.endpoint_slices];
+        let all = [&self.replica_sets, &self.pods, &self.events];
         all.into_iter().filter_map(Reflector::trouble).map(|error| error.to_string()).collect()
     }
 }

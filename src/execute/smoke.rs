@@ -54,7 +54,7 @@ pub(super) async fn smoke(
             }
         };
         let verdict = answered.map_err(Diagnosis::from)?;
-        run.events.send(EventKind::SmokeAnswered { operation: id, result: verdict.result.clone() });
+        run.events.send(EventKind::SmokeAnswered { result: verdict.result.clone() });
         if let Some(failure) = &verdict.result.failure {
             return Err(verdict.diagnosis(step, failure));
         }

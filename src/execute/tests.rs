@@ -49,7 +49,7 @@ async fn deploy(
 ) -> (Outcome, UnboundedReceiver<Event>) {
     let cluster = server.cluster().await;
     server.forget();
-    let mut observed = Observed { complete: true, ..Observed::default() };
+    let mut observed = Observed::default();
     let digests = known_digests(desired, &observed);
     observed.objects = survey(desired, &digests, &cluster).await.unwrap();
     let plan = Arc::new(plan(desired, observed));
@@ -179,10 +179,4 @@ async fn what_is_refused_on_the_way_is_wrong_configuration() {
     let outcome = run(Arc::new(plan(&set, observed)), &doors, &events, CancellationToken::new()).await;
     assert_eq!(outcome.failures[0].failure.messages, ["the API server refuses ConfigMap settings", "data: too long"]);
     assert_eq!(outcome.failures[0].failure.kind, FailureKind::Configuration);
-}
-
-/// Doors for images that nothing goes through.
-fn no_images() -> ImageDoors {
-    let (hosts, logins) = (crate::registry::Hosts::new(None, Vec::new()), crate::registry::Logins::new(None));
-    ImageDoors { registry: crate::registry::Client::new(hosts, logins), builder: crate::docker::Builder::default() }
 }

@@ -9,7 +9,7 @@ mod error;
 mod inputs;
 pub(crate) mod workflow_commands;
 
-pub(crate) use comments::{Comments, Published, Sticky, fit};
+pub(crate) use comments::{Comments, Sticky, fit};
 pub(crate) use context::{Decision, Deploy, Workflow, decide};
 pub(crate) use error::Error;
 pub(crate) use inputs::{Command, Inputs};

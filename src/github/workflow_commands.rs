@@ -17,8 +17,6 @@ pub(crate) enum Level {
     Error,
     /// Yellow.
     Warning,
-    /// Blue.
-    Notice,
 }
 
 /// A remark on the run, or on a line of a file of the repository. A step has room for ten of each level.
@@ -40,7 +38,6 @@ impl Annotation<'_> {
         let name = match self.level {
             Level::Error => "error",
             Level::Warning => "warning",
-            Level::Notice => "notice",
         };
         let mut properties = String::new();
         if let Some((file, line)) = self.place {
@@ -121,8 +118,8 @@ mod tests {
         let wanted = "::error file=k8s/a%3Ab%2Cc.yaml,line=7,title=a%2C b%3A c::100 %25%0Asecond%0D";
         assert_eq!(annotation.command(), wanted);
         let long = "x".repeat(9000);
-        let notice = Annotation { level: Level::Notice, title: "t", message: &long, place: None }.command();
-        assert_eq!(notice.len(), "::notice title=t::".len() + LONGEST_MESSAGE);
+        let warning = Annotation { level: Level::Warning, title: "t", message: &long, place: None }.command();
+        assert_eq!(warning.len(), "::warning title=t::".len() + LONGEST_MESSAGE);
     }
 
     #[test]

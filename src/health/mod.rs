@@ -40,8 +40,6 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) pods: &'a [Value],
     /// `v1` `Event` objects.
     pub(crate) events: &'a [Value],
-    /// `discovery.k8s.io/v1` `EndpointSlice` objects.
-    pub(crate) endpoint_slices: &'a [Value],
 }
 
 /// The circumstances of a judgement.

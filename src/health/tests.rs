@@ -32,7 +32,7 @@ fn deployment(updated: i64, ready: i64, replicas: i64) -> Value {
     })
 }
 
-/// The ReplicaSet of a revision.
+/// The `ReplicaSet` of a revision.
 fn replica_set(uid: &str, revision: &str) -> Value {
     json!({
         "apiVersion": "apps/v1", "kind": "ReplicaSet",
@@ -44,7 +44,7 @@ fn replica_set(uid: &str, revision: &str) -> Value {
     })
 }
 
-/// A pod of a ReplicaSet with this container status.
+/// A pod of a `ReplicaSet` with this container status.
 fn pod(owner: &str, status: &Value) -> Value {
     let mut container = json!({ "name": "api", "image": "shop/backend:2", "ready": false, "restartCount": 0 });
     container.as_object_mut().unwrap().extend(status.as_object().unwrap().clone());
@@ -88,7 +88,7 @@ fn event(uid: &str, reason: &str, message: &str, times: i64) -> Value {
 fn verdict(status: &Value, events: &[Value], seconds: i64) -> Option<Cause> {
     let sets = [replica_set("new", "2"), replica_set("old", "1")];
     let pods = [pod("new", status)];
-    let around = Surroundings { replica_sets: &sets, pods: &pods, events, endpoint_slices: &[] };
+    let around = Surroundings { replica_sets: &sets, pods: &pods, events };
     let (object, mut memory) = (deployment(1, 2, 3), Memory::default());
     assess(&object, &around, &after(1), &mut memory);
     match assess(&object, &around, &after(1 + seconds), &mut memory) {
@@ -231,7 +231,7 @@ fn an_overdue_deployment_names_its_probe() {
     let running = json!({ "state": { "running": {} } });
     let pods = [pod("new", &running)];
     let events = [event("pod-new", "Unhealthy", "Readiness probe failed: HTTP probe failed with statuscode: 503", 9)];
-    let around = Surroundings { replica_sets: &sets, pods: &pods, events: &events, endpoint_slices: &[] };
+    let around = Surroundings { replica_sets: &sets, pods: &pods, events: &events };
     let cause = overdue(&deployment(1, 2, 3), &around, &after(600), "the deadline of 10m");
     let wanted = "backend never gets ready: readiness probe failed: HTTP probe failed with statuscode: 503";
     assert_eq!(cause.summary, wanted);
@@ -266,7 +266,7 @@ fn recorded() -> Vec<Value> {
 fn judge(objects: &[Value], kind: &str, name: &str) -> Readiness {
     let of = |kind: &str| -> Vec<Value> { objects.iter().filter(|object| object["kind"] == kind).cloned().collect() };
     let (replica_sets, pods, events) = (of("ReplicaSet"), of("Pod"), of("Event"));
-    let around = Surroundings { replica_sets: &replica_sets, pods: &pods, events: &events, endpoint_slices: &[] };
+    let around = Surroundings { replica_sets: &replica_sets, pods: &pods, events: &events };
     let object = objects.iter().find(|object| object["kind"] == kind && object["metadata"]["name"] == name).unwrap();
     let started = fields::time(object, "/metadata/creationTimestamp").unwrap();
     let judging = |seconds: i64| Judging {

@@ -27,7 +27,7 @@ impl Memory {
 const CONFIRMATION: Duration = Duration::from_secs(2);
 
 /// The longest that repeated crashes wait for other workloads.
-const LONGEST_HOLD: Duration = Duration::from_secs(120);
+const LONGEST_HOLD: Duration = Duration::from_mins(2);
 
 /// How far an object has come, and whether it still can.
 pub(crate) fn assess(object: &Value, around: &Surroundings<'_>, judging: &Judging, memory: &mut Memory) -> Readiness {

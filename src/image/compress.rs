@@ -19,8 +19,6 @@ const LEVEL: u32 = 4;
 pub(crate) struct CompressedLayer {
     /// The digest of the tar archive.
     pub(crate) diff_id: Digest,
-    /// The length of the tar archive in bytes.
-    pub(crate) raw_size: u64,
     /// The blob: its media type, digest and size.
     pub(crate) descriptor: Descriptor,
     /// The blob's bytes.
@@ -31,8 +29,6 @@ pub(crate) struct CompressedLayer {
 pub(crate) struct Compressor {
     /// Hashes the archive.
     raw: Sha256,
-    /// How much of the archive has been written.
-    raw_size: u64,
     /// Holds the compressed bytes.
     encoder: GzEncoder<Vec<u8>>,
 }
@@ -42,19 +38,14 @@ impl Compressor {
     pub(crate) fn new() -> Self {
         // The operating system byte is pinned to "unknown": libraries differ in what they write there.
         let encoder = GzBuilder::new().mtime(0).operating_system(255).write(Vec::new(), Compression::new(LEVEL));
-        Self { raw: Sha256::new(), raw_size: 0, encoder }
+        Self { raw: Sha256::new(), encoder }
     }
 
     /// The layer, complete.
     pub(crate) fn finish(self) -> io::Result<CompressedLayer> {
         let bytes = Bytes::from(self.encoder.finish()?);
         let descriptor = Descriptor::new(media_type::OCI_LAYER_GZIP, Digest::of(&bytes), bytes.len() as u64);
-        Ok(CompressedLayer {
-            diff_id: Digest::from_hash(&self.raw.finalize()),
-            raw_size: self.raw_size,
-            descriptor,
-            bytes,
-        })
+        Ok(CompressedLayer { diff_id: Digest::from_hash(&self.raw.finalize()), descriptor, bytes })
     }
 }
 
@@ -62,7 +53,6 @@ impl Write for Compressor {
     fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
         self.encoder.write_all(piece)?;
         self.raw.update(piece);
-        self.raw_size += piece.len() as u64;
         Ok(piece.len())
     }
 
@@ -98,7 +88,6 @@ mod tests {
         fn any_pieces_give_the_same_bytes_and_inflate_back(data: Vec<u8>, piece in 1_usize..5000) {
             let (one, other) = (compress(&data, piece), compress(&data, 64 * 1024));
             prop_assert_eq!(&one.bytes, &other.bytes);
-            prop_assert_eq!(one.raw_size, data.len() as u64);
             let mut back = Vec::new();
             flate2::read::GzDecoder::new(&one.bytes[..]).read_to_end(&mut back).unwrap();
             prop_assert_eq!(back, data);

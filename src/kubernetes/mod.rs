@@ -17,10 +17,9 @@ mod watch;
 
 pub(crate) use access::Access;
 pub(crate) use cluster::{Cluster, Listed, Scope};
-pub(crate) use discovery::Kind;
 pub(crate) use error::Error;
 pub(crate) use reflector::Reflector;
-pub(crate) use server_side_apply::{Applied, ApplyError, FieldConflict, Mode};
+pub(crate) use server_side_apply::{ApplyError, Mode};
 
 #[cfg(test)]
 pub(crate) mod fake;

@@ -35,17 +35,6 @@ pub(crate) struct InvalidReference {
 }
 
 impl Repository {
-    /// Reads a repository; a tag or digest is an error.
-    pub(crate) fn parse(text: &str) -> Result<Self, InvalidReference> {
-        let reference = Reference::parse(text)?;
-        let bare = !text.contains('@') && !text.rsplit('/').next().unwrap_or_default().contains(':');
-        if bare {
-            Ok(reference.repository)
-        } else {
-            Err(InvalidReference { text: text.to_owned(), reason: "a repository has no tag and no digest".to_owned() })
-        }
-    }
-
     /// This repository at a digest.
     pub(crate) fn at(&self, digest: &Digest) -> Reference {
         Reference { repository: self.clone(), tag: None, digest: Some(digest.clone()) }

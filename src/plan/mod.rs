@@ -16,7 +16,7 @@ pub(crate) use observed::{DryRun, Kept, Live, Observed, ObservedImage, ObservedO
 pub(crate) use operation::{Change, FieldChange, Operation, OperationId, OperationKind, Plan, Target};
 pub(crate) use planner::{known_digests, plan, turns_out_unchanged};
 pub(crate) use slots::Digests;
-pub(crate) use verify::{Contradiction, verify};
+pub(crate) use verify::verify;
 
 #[cfg(test)]
 pub(crate) mod sample;

@@ -13,8 +13,6 @@ pub(crate) struct Observed {
     pub(crate) foreign: BTreeMap<Reference, Digest>,
     /// One entry for each desired object.
     pub(crate) objects: BTreeMap<ObjectRef, ObservedObject>,
-    /// Whether every list came back whole: nothing is pruned otherwise.
-    pub(crate) complete: bool,
 }
 
 /// What the registry knows of a desired image.

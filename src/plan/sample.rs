@@ -114,7 +114,6 @@ fn observed(desired: &Desired, digest: Option<Digest>, look: impl Fn(&DesiredObj
         images: desired.images.iter().map(|one| (one.key.clone(), image.clone())).collect(),
         foreign: BTreeMap::new(),
         objects: objects.collect(),
-        complete: true,
     }
 }
 

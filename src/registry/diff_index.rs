@@ -23,11 +23,6 @@ pub(crate) struct DiffIndex {
 const MOST_IMAGES: usize = 4;
 
 impl DiffIndex {
-    /// The blob of a layer.
-    pub(crate) fn layer(&self, diff_id: &Digest) -> Option<&Descriptor> {
-        self.layers.get(diff_id)
-    }
-
     /// All layers: the digest before compression, and the blob.
     pub(crate) fn layers(&self) -> impl Iterator<Item = (Digest, Descriptor)> {
         self.layers.iter().map(|(diff_id, blob)| (diff_id.clone(), blob.clone()))
@@ -36,11 +31,6 @@ impl DiffIndex {
     /// All images: the digest of the configuration, and the manifest.
     pub(crate) fn images(&self) -> impl Iterator<Item = (&Digest, &RawManifest)> {
         self.images.iter()
-    }
-
-    /// The manifest of an image that is there already.
-    pub(crate) fn image(&self, id: &Digest) -> Option<&RawManifest> {
-        self.images.get(id)
     }
 
     /// Takes an image in. Images whose lists differ in length are left out: nothing could be said about their layers.

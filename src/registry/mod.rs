@@ -22,11 +22,10 @@ pub(crate) mod tests;
 mod upload;
 
 pub(crate) use blob::{Blob, Content};
-pub(crate) use client::{Client, Patience};
-pub(crate) use diff_index::DiffIndex;
+pub(crate) use client::Client;
 pub(crate) use error::Error;
 pub(crate) use hosts::Hosts;
 pub(crate) use logins::Logins;
 pub(crate) use manifest::RawManifest;
 pub(crate) use mirror::Mirror;
-pub(crate) use schedule::{Meter, PushReport, Pusher};
+pub(crate) use schedule::{PushReport, Pusher};

@@ -90,7 +90,7 @@ impl Lines {
             EventKind::Preparing { what } => Some(what.clone()),
             EventKind::Planned(_) => Some(planned(picture)),
             EventKind::Address { url, source } => Some(format!("address {url}  {source}")),
-            EventKind::SmokeAnswered { result, .. } => Some(smoke(result)),
+            EventKind::SmokeAnswered { result } => Some(smoke(result)),
             EventKind::Warning { message } if !self.actions => Some(format!("warning: {message}")),
             EventKind::Stopping => Some(failure::stopping(picture).to_owned()),
             _ => None,

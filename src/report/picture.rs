@@ -166,7 +166,7 @@ impl Picture {
             EventKind::Preparing { what } => self.preparing = Some(self.clean(what)),
             EventKind::Planned(plan) => self.planned(plan),
             EventKind::Address { url, source } => self.address = Some((self.clean(url), self.clean(source))),
-            EventKind::SmokeAnswered { result, .. } => self.smoke.push(self.clean_smoke(result)),
+            EventKind::SmokeAnswered { result } => self.smoke.push(self.clean_smoke(result)),
             EventKind::Warning { message } => self.warnings.push(self.clean(message)),
             EventKind::Stopping => self.stopping = true,
             EventKind::Finished(outcome) => self.outcome = Some(self.clean_outcome(outcome)),

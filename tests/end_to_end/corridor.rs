@@ -58,7 +58,8 @@ fn applies(entries: &[Value]) -> BTreeMap<String, (usize, usize)> {
     let mut counts = BTreeMap::new();
     for entry in entries.iter().filter(|entry| entry["verb"] == "patch") {
         let reference = &entry["objectRef"];
-        let name = format!("{}/{}", reference["resource"].as_str().unwrap(), reference["name"].as_str().unwrap());
+        let part = |key: &str| reference[key].as_str().expect("a text").to_owned();
+        let name = format!("{}/{}", part("resource"), part("name"));
         let count: &mut (usize, usize) = counts.entry(name).or_default();
         if is_dry_run(entry) { count.0 += 1 } else { count.1 += 1 }
     }
@@ -89,7 +90,7 @@ fn repeated_reads(entries: &[Value]) -> Vec<String> {
         match entry["verb"].as_str() {
             Some("watch") => drop(watched.insert(resource)),
             Some("get" | "list") if watched.contains(&resource) && !log => {
-                repeated.push(entry["requestURI"].to_string())
+                repeated.push(entry["requestURI"].to_string());
             }
             _ => {}
         }

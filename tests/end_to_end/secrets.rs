@@ -84,12 +84,13 @@ fn no_secret_is_seen_anywhere() {
 
 /// Unpacks the blobs that are compressed, beside them.
 fn unpack(folder: &Path) {
-    for entry in std::fs::read_dir(folder).unwrap().flatten() {
-        let bytes = std::fs::read(entry.path()).unwrap();
+    for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+        let bytes = std::fs::read(entry.path()).expect("a file");
         if bytes.starts_with(&[0x1f, 0x8b]) {
             let mut plain = Vec::new();
-            std::io::Read::read_to_end(&mut flate2::read::MultiGzDecoder::new(&bytes[..]), &mut plain).unwrap();
-            std::fs::write(entry.path().with_extension("plain"), plain).unwrap();
+            let mut packed = flate2::read::MultiGzDecoder::new(&bytes[..]);
+            std::io::Read::read_to_end(&mut packed, &mut plain).expect("a whole stream");
+            std::fs::write(entry.path().with_extension("plain"), plain).expect("room for a file");
         }
     }
 }

@@ -9,8 +9,8 @@ pub(crate) mod schema;
 pub(crate) mod up;
 
 use super::settings::Settings;
-use crate::config::{self, Config, Diagnostic, Diagnostics, Needs};
-use crate::error::{Failure, FailureKind, Hint};
+use crate::config::{self, Config, Diagnostics, Needs};
+use crate::error::{Failure, FailureKind};
 use crate::model::RunContext;
 use std::future::Future;
 use std::path::PathBuf;
@@ -41,11 +41,6 @@ pub(crate) enum Stop {
 }
 
 impl Stop {
-    /// Mistakes that were found in what deploy.yml describes.
-    pub(crate) fn of_diagnostics(list: Vec<Diagnostic>, settings: &Settings) -> Self {
-        Self::Diagnostics { diagnostics: Diagnostics::new(list), file: settings.file.clone() }
-    }
-
     /// Whose fault it is.
     pub(crate) fn kind(&self) -> FailureKind {
         match self {

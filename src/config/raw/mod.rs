@@ -17,8 +17,6 @@ use super::suggest::nearest;
 /// A deploy.yml as it was written.
 #[derive(Debug, Default)]
 pub(crate) struct RawConfig {
-    /// The whole mapping.
-    pub(crate) span: Span,
     /// `name`.
     pub(crate) name: Option<Text>,
     /// `namespace`.
@@ -96,7 +94,6 @@ pub(crate) struct RawRollout {
 pub(crate) fn read(root: &Node, reader: &mut Reader) -> RawConfig {
     let Some(fields) = reader.mapping(root, "", &keys::DEPLOY) else { return RawConfig::default() };
     let config = RawConfig {
-        span: root.span,
         name: fields.get("name").and_then(|node| reader.text(node, "name")),
         namespace: fields.get("namespace").and_then(|node| reader.text(node, "namespace")),
         cluster: fields.get("cluster").and_then(|node| read_cluster(node, reader)),

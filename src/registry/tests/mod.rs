@@ -2,6 +2,7 @@
 
 pub(crate) mod fake;
 
+use super::client::Patience;
 use super::*;
 use crate::error::{FailureKind, Hint as _};
 use crate::http::RetryPolicy;
@@ -305,11 +306,12 @@ async fn the_remote_index_knows_layers_by_their_uncompressed_digest() {
     let fake = Fake::start().await;
     let manifest = fake.seed("shop/api", "v1", b"layer");
     let index = client().diff_index(&fake.repository("shop/api"), &["gone", "v1"]).await;
-    assert_eq!(index.layer(&Digest::of(b"layer")).unwrap().size, 5);
-    assert!(index.layer(&Digest::of(b"other")).is_none());
+    let layers: Vec<_> = index.layers().map(|(diff_id, blob)| (diff_id, blob.size)).collect();
+    assert_eq!(layers, [(Digest::of(b"layer"), 5)]);
     let config = client().platform_manifest(&fake.repository("shop/api").tagged("v1"), &Platform::default()).await;
     let config = config.unwrap().read().unwrap().config.digest;
-    assert_eq!(index.image(&config).unwrap().digest, manifest);
+    let images: Vec<_> = index.images().map(|(id, image)| (id, &image.digest)).collect();
+    assert_eq!(images, [(&config, &manifest)]);
 }
 
 #[tokio::test]

@@ -54,9 +54,9 @@ impl Story {
     }
 
     /// An image lies in the registry.
-    fn image(self, millis: u64, operation: usize, key: &str, how: &'static str, detail: &str, sent: u64) -> Self {
+    fn image(self, millis: u64, operation: usize, key: &str, detail: &str, sent: u64) -> Self {
         let (key, detail) = (key.to_owned(), detail.to_owned());
-        let result = ImageResult { digest: Digest::of(key.as_bytes()), key, how, detail, bytes_sent: sent };
+        let result = ImageResult { digest: Digest::of(key.as_bytes()), key, detail, bytes_sent: sent };
         self.at(millis, EventKind::ImageReady { operation, result })
     }
 
@@ -71,7 +71,7 @@ impl Story {
             detail: detail.to_owned(),
             failure: failure.map(str::to_owned),
         };
-        self.at(millis, EventKind::SmokeAnswered { operation: 13, result })
+        self.at(millis, EventKind::SmokeAnswered { result })
     }
 }
 
@@ -203,13 +203,13 @@ fn builds(plan: &Arc<Plan>) -> Story {
         .goes_on(1_200, 0, "step 3/7 RUN pip install")
         .at(1_300, EventKind::BuildLog { operation: 0, line: format!("Collecting flask \u{1b}[1m{SECRET}\r") })
         .at(1_300, EventKind::BuildLog { operation: 0, line: "::set-output name=x::y ##[error]no".to_owned() })
-        .image(1_400, 1, "frontend", "reused", "inputs unchanged", 0)
+        .image(1_400, 1, "frontend", "inputs unchanged", 0)
         .ends(1_400, 1, 1_050, "reused")
-        .image(1_410, 2, "event-service", "reused", "inputs unchanged", 0)
+        .image(1_410, 2, "event-service", "inputs unchanged", 0)
         .ends(1_410, 2, 1_060, "reused")
         .goes_on(11_000, 0, "pushing")
         .at(11_500, EventKind::Transfer { operation: 0, done: 2_000_000, total: 4_123_000 })
-        .image(12_750, 0, "backend", "built", "3 of 7 layers new", 4_123_000)
+        .image(12_750, 0, "backend", "3 of 7 layers new", 4_123_000)
         .ends(12_750, 0, 12_400, "built")
 }
 
@@ -256,7 +256,7 @@ pub(in crate::report) fn unchanged() -> Story {
         plan(Change::Unchanged, Change::Unchanged, [reuse("backend"), reuse("frontend"), reuse("event-service")]);
     let mut story = begins(&plan);
     for (operation, key) in ["backend", "frontend", "event-service"].into_iter().enumerate() {
-        story = story.starts(350, operation).image(360, operation, key, "reused", "inputs unchanged", 0);
+        story = story.starts(350, operation).image(360, operation, key, "inputs unchanged", 0);
         story = story.ends(360, operation, 10, "reused");
     }
     for operation in 8..11 {
