@@ -9,6 +9,7 @@ pub(crate) mod console;
 mod doors;
 mod environment;
 mod exit_code;
+mod log;
 mod reporting;
 mod run_context;
 pub(crate) mod settings;
@@ -76,6 +77,9 @@ fn usage(error: &clap::Error) -> ExitCode {
 
 /// Does what the verb says. Only verbs that contact something get a runtime.
 fn perform(verb: &Verb, settings: &Settings) -> Result<Ending, Stop> {
+    if !matches!(verb, Verb::Action) {
+        log::start(settings); // the settings of an action are only those with which it finds its verb
+    }
     match verb {
         Verb::Check(options) => commands::check::run(settings, options),
         Verb::Schema => commands::schema::run(),
