@@ -58,6 +58,8 @@ fn no_secret_is_seen_anywhere() {
     let token = sandbox.variable("DIGITALOCEAN_ACCESS_TOKEN").to_owned();
     let text = project.run(&["up", "-vv"]).exits(0);
     let json = project.run(&["up", "-vv", "--output", "json"]).exits(0);
+    let requests = text.stderr.matches("DEBUG").count();
+    assert!(requests > 10 && text.stderr.contains("/v2/kubernetes/clusters"), "the log shows no requests");
     let objects = sandbox.kubectl(&["get", "all,ingress,configmap", "--namespace", "canaries", "--output=yaml"]);
     let image = format!("registry.digitalocean.com/todo-app-registry/canaries:{}", tag(&project));
     let image = pull(sandbox, &image);
