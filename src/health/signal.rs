@@ -31,11 +31,14 @@ pub(super) struct Signal {
     pub(super) weight: Weight,
     /// What to say when it becomes a verdict.
     pub(super) cause: Cause,
+    /// Where the kubelet tries again by itself: when it did so last. One that it has not repeated since it was seen first may
+    /// be older than what was applied against it.
+    pub(super) tried: Option<Timestamp>,
 }
 
 /// A signal with this weight.
 fn signal(key: impl Into<String>, weight: Weight, cause: Cause) -> Signal {
-    Signal { key: key.into(), weight, cause }
+    Signal { key: key.into(), weight, cause, tried: None }
 }
 
 /// A signal that has this many seconds to heal.
@@ -114,17 +117,15 @@ fn never_pull(workload: &str, status: &Value) -> Signal {
 /// The image cannot be pulled. `ImagePullBackOff` drops the cause from its message, so the event that had it is looked up.
 fn pull(workload: &str, status: &Value, message: &str, events: &[&Value]) -> Signal {
     let image = text(status, "/image");
-    let last = events.iter().rev().map(|event| text(event, "/message"));
-    let told = last.into_iter().find(|said| said.starts_with("Failed to pull image")).unwrap_or(message);
+    let last = events.iter().rev().find(|event| text(event, "/message").starts_with("Failed to pull image"));
+    let told = last.map_or(message, |event| text(event, "/message"));
     let about = |why: &str| Cause::application(format!("{workload} cannot start: {why}")).detail(one_line(told));
     if mentions(told, &["401", "403", "unauthorized", "denied", "authorization failed", "forbidden"]) {
         // The integration of a cluster with its registry copies its Secret a moment after the namespace is made.
         let cause = about(&format!("the registry refuses to hand out `{image}`"));
-        return timed(
-            "pull-denied",
-            10,
-            cause.hint("the pods need a pull Secret: `imagePullSecrets`, or the cluster's registry integration"),
-        );
+        let cause =
+            cause.hint("the pods need a pull Secret: `imagePullSecrets`, or the cluster's registry integration");
+        return Signal { tried: last.and_then(|event| event_time(event)), ..timed("pull-denied", 10, cause) };
     }
     if mentions(told, &["no match for platform", "no matching manifest"]) {
         let cause = about(&format!("the image `{image}` is not for the platform of the node"));

@@ -159,6 +159,23 @@ fn what_may_heal_gets_its_time() {
 }
 
 #[test]
+fn a_refusal_to_hand_out_an_image_counts_when_the_kubelet_has_tried_again() {
+    let denied = "Failed to pull image \"shop/backend:2\": unexpected status: 401 Unauthorized";
+    let sets = [replica_set("new", "2")];
+    let pods = [pod("new", &waiting("ImagePullBackOff", "Back-off pulling image"))];
+    let (object, mut memory) = (deployment(1, 2, 3), Memory::default());
+    let mut fails = |tried: i64, seconds: i64| {
+        let mut events = [event("pod-new", "Failed", denied, 1)];
+        events[0]["lastTimestamp"] = json!((start() + tried.seconds()).to_string());
+        let around = Surroundings { replica_sets: &sets, pods: &pods, events: &events };
+        matches!(assess(&object, &around, &after(seconds), &mut memory), Readiness::Failed(_))
+    };
+    assert!(!fails(-20, 1), "it may be of before the pull Secret was applied");
+    assert!(!fails(-20, 60), "the kubelet pauses");
+    assert!(fails(61, 62), "it has tried again");
+}
+
+#[test]
 fn two_crashes_are_no_verdict() {
     assert_eq!(verdict(&crashed(1, "Error", 1), &[], 300), None);
 }
@@ -277,7 +294,7 @@ fn judge(objects: &[Value], kind: &str, name: &str) -> Readiness {
     };
     let mut memory = Memory::default();
     assess(object, &around, &judging(75), &mut memory);
-    assess(object, &around, &judging(75 + 120), &mut memory)
+    assess(object, &around, &judging(75 + 330), &mut memory)
 }
 
 #[test]

@@ -21,10 +21,19 @@ impl Memory {
         let first = *self.0.entry(key.to_owned()).or_insert(now);
         Duration::try_from(now.duration_since(first)).unwrap_or_default()
     }
+
+    /// Whether something was tried again since this signal was seen first.
+    fn tried_again(&mut self, key: &str, tried: Timestamp) -> bool {
+        *self.0.entry(format!("{key}/tried")).or_insert(tried) != tried
+    }
 }
 
 /// A second look at what cannot heal: long enough for a status that was being written while we read it.
 const CONFIRMATION: Duration = Duration::from_secs(2);
+
+/// The kubelet's pauses between two pulls of an image double up to five minutes:
+/// <https://kubernetes.io/docs/concepts/containers/images/#imagepullbackoff>.
+const LONGEST_PAUSE: Duration = Duration::from_secs(330);
 
 /// The longest that repeated crashes wait for other workloads.
 const LONGEST_HOLD: Duration = Duration::from_mins(2);
@@ -89,6 +98,10 @@ fn signals(object: &Value, around: &Surroundings<'_>, judging: &Judging) -> Vec<
 /// Whether a signal has been seen enough.
 fn is_verdict(signal: &Signal, judging: &Judging, memory: &mut Memory) -> bool {
     let seen = memory.seen_for(&signal.key, judging.now);
+    let untried = signal.tried.is_some_and(|tried| !memory.tried_again(&signal.key, tried));
+    if untried && seen < LONGEST_PAUSE {
+        return false;
+    }
     match signal.weight {
         Weight::Definite => seen >= CONFIRMATION,
         Weight::Repeated => seen >= CONFIRMATION && (!judging.others_progress || seen >= LONGEST_HOLD),
