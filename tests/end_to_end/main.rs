@@ -9,4 +9,7 @@ mod cancel;
 mod comment;
 mod corridor;
 mod failures;
+mod pulling;
+mod pushing;
+mod rendered;
 mod secrets;

@@ -57,6 +57,12 @@ impl Project {
         self
     }
 
+    /// Gives an image an input that no image had before, so that it has to be built and pushed.
+    pub(crate) fn renew(&self, path: &str) -> &Self {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a time after 1970");
+        self.write(path, &format!("hello from {}, {} {}\n", self.namespace, now.as_nanos(), std::process::id()))
+    }
+
     /// Changes a text in a file that has it.
     pub(crate) fn replace(&self, path: &str, from: &str, to: &str) -> &Self {
         let text = fs::read_to_string(self.file(path)).expect(path);

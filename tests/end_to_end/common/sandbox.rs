@@ -91,6 +91,11 @@ impl Sandbox {
         log["requests"].as_array().expect("a list of requests").clone()
     }
 
+    /// The number of the last request so far.
+    pub(crate) fn last_request(&self) -> u64 {
+        super::get_json(&self.control("/requests"), &[])["last"].as_u64().expect("a number")
+    }
+
     /// The address of the sandbox's own control API.
     pub(crate) fn control(&self, path: &str) -> String {
         format!("{}{path}", self.variable("SANDBOX_CONTROL_URL"))

@@ -1,0 +1,56 @@
+//! The fault proxy in front of the registry: what a project sends goes through it, and is disturbed by rules.
+
+use super::{Project, Sandbox, get_json, output, send_json};
+use serde_json::{Value, json};
+use std::process::Command;
+
+/// A fault that is there until it is dropped.
+pub(crate) struct Fault {
+    /// The sandbox that has it.
+    sandbox: &'static Sandbox,
+    /// Its number.
+    id: String,
+}
+
+/// Leads a project's runs to the registry through the fault proxy.
+pub(crate) fn through_the_fault_proxy(project: &mut Project) {
+    let address = format!("127.77.{}.1", project.sandbox.variable("SANDBOX_NUMBER"));
+    for (registry, port) in [("registry.digitalocean.com", 5010), ("docker.io", 5002)] {
+        let hosts = format!(
+            "server = \"http://{address}:{port}\"\n\n[host.\"http://{address}:{port}\"]\n  capabilities = [\"pull\", \"resolve\", \"push\"]\n"
+        );
+        project.write(&format!(".hosts/{registry}/hosts.toml"), &hosts);
+    }
+    let folder = project.file(".hosts");
+    project.set("SEAWAY_REGISTRY_CONFIG", folder.to_str().expect("a path"));
+}
+
+impl Fault {
+    /// Disturbs the project's own requests of some methods: `what` says how, in the words of the sandbox's control API.
+    pub(crate) fn on_uploads(project: &Project, methods: &str, what: &Value) -> Self {
+        let path = format!("/todo-app-registry/{}/blobs/uploads/", project.namespace);
+        let mut rule = json!({ "target": "registry", "method": methods, "path": path });
+        rule.as_object_mut().expect("a rule").extend(what.as_object().expect("a rule").clone());
+        let answer = send_json("POST", &project.sandbox.control("/faults"), &[], &rule);
+        let added: Value = serde_json::from_str(&answer).expect("the rule with its id");
+        Self { sandbox: project.sandbox, id: added["id"].as_str().expect("an id").to_owned() }
+    }
+
+    /// How many requests it has hit.
+    pub(crate) fn hits(&self) -> u64 {
+        let rules = get_json(&self.sandbox.control("/faults"), &[]);
+        let rules = rules.as_array().or_else(|| rules["faults"].as_array()).expect("rules");
+        rules.iter().find(|rule| rule["id"] == self.id.as_str()).expect("our rule")["hits"].as_u64().expect("hits")
+    }
+}
+
+impl Drop for Fault {
+    fn drop(&mut self) {
+        output(Command::new("curl").args([
+            "--silent",
+            "--request",
+            "DELETE",
+            &self.sandbox.control(&format!("/faults/{}", self.id)),
+        ]));
+    }
+}
