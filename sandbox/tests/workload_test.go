@@ -39,7 +39,7 @@ func serveWeb() {
 // TestWorkloads runs real pods against everything that a DOKS cluster gives them.
 func TestWorkloads(t *testing.T) {
 	b := newBox(t, 198)
-	b.run("up", "--parts", "cluster,api,registry,volumes,pull-secrets,cloud-controller,load-balancers,ingress,metrics")
+	b.run("up", "--parts", "cluster,api,registry,volumes,pull-secrets,cloud-controller,load-balancers,ingress,metrics,control")
 	b.apply(webManifest)
 	b.kubectl("-n", "shop", "rollout", "status", "deployment", "web", "--timeout=2m")
 	t.Run("load balancers", func(t *testing.T) { b.at(t).testLoadBalancers() })
@@ -262,6 +262,8 @@ func (b *box) testPullSecrets() {
 	b.apply(pod("spoiled", "{name: spoiled}"))
 	b.requireEventOf("spoiled", "401 Unauthorized")
 
+	b.testExpiredPullSecret(pod)
+
 	b.api(http.MethodDelete, "/v2/kubernetes/registry", `{"cluster_uuids":["`+settings.ClusterID+`"]}`)
 	b.eventually("the integration takes its Secret away", func() bool {
 		return !strings.Contains(b.kubectl("-n", "shop", "get", "secrets,serviceaccounts", "-o", "json"), settings.RegistryName)
@@ -270,6 +272,18 @@ func (b *box) testPullSecrets() {
 	b.requireEventOf("left-alone", "401 Unauthorized")
 	b.api(http.MethodPost, "/v2/kubernetes/registry", `{"cluster_uuids":["`+settings.ClusterID+`"]}`)
 	b.kubectl("-n", "shop", "wait", "secret", settings.RegistryName, "--for=create", "--timeout=1m")
+}
+
+// testExpiredPullSecret pulls with a credential for as long as it lives, and no longer.
+func (b *box) testExpiredPullSecret(pod func(name, secrets string) string) {
+	path := "/v2/registries/" + settings.RegistryName + "/docker-credentials?read_write=false&expiry_seconds=600"
+	b.kubectl("-n", "shop", "create", "secret", "generic", "expiring", "--type=kubernetes.io/dockerconfigjson",
+		"--from-literal=.dockerconfigjson="+b.api(http.MethodGet, path, ""))
+	b.apply(pod("in-time", "{name: expiring}"))
+	b.kubectl("-n", "shop", "wait", "pod", "in-time", "--for=condition=Ready", "--timeout=1m")
+	b.send(http.MethodPost, b.URL(settings.PortControl)+"/clock", `{"advance_seconds": 700}`)
+	b.apply(pod("too-late", "{name: expiring}"))
+	b.requireEventOf("too-late", "401 Unauthorized")
 }
 
 // pushEmptyImage pushes an image that holds nothing.
@@ -341,7 +355,13 @@ func (b *box) requireEventOf(pod, words string) {
 // api asks the emulated DigitalOcean API with the seeded token.
 func (b *box) api(method, path, body string) string {
 	b.t.Helper()
-	request, err := http.NewRequest(method, b.URL(settings.PortDigitalOcean)+path, strings.NewReader(body))
+	return b.send(method, b.URL(settings.PortDigitalOcean)+path, body)
+}
+
+// send sends JSON, with the token of the seed, and gives the answer; a refusal is a failure.
+func (b *box) send(method, url, body string) string {
+	b.t.Helper()
+	request, err := http.NewRequest(method, url, strings.NewReader(body))
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -357,7 +377,7 @@ func (b *box) api(method, path, body string) string {
 		b.t.Fatal(err)
 	}
 	if response.StatusCode >= http.StatusBadRequest {
-		b.t.Fatalf("%s %s answered %s: %s", method, path, response.Status, answer)
+		b.t.Fatalf("%s %s answered %s: %s", method, url, response.Status, answer)
 	}
 	var compact bytes.Buffer
 	if json.Compact(&compact, answer) != nil {
