@@ -1,7 +1,7 @@
 //! The whole corridor on `examples/todo`: from nothing to a live URL, again with nothing changed, then with one line
 //! changed, and away again.
 
-use crate::common::{Project, Run, get_json, pull, succeed};
+use crate::common::{Project, Run, get_json, kubectl_diff, pull, succeed};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -129,6 +129,7 @@ fn todo_from_nothing_to_a_live_url_and_away_again() {
     assert_eq!(repeated_reads(&entries), Vec::<String>::new());
     assert_eq!(generations(&project), unchanged);
     project.run(&["plan", "--exit-code"]).exits(0);
+    assert_eq!(kubectl_diff(&project, &rendered(&project)), (Some(0), String::new()));
 
     // One line of the backend.
     let images = pod_images(&project);
@@ -153,6 +154,26 @@ fn todo_from_nothing_to_a_live_url_and_away_again() {
         &[&format!("authorization: Bearer {}", sandbox.variable("DIGITALOCEAN_ACCESS_TOKEN"))],
     );
     assert!(!balancers.to_string().contains("todo-corridor-lb"), "{balancers}");
+}
+
+/// The manifests of the example, every image at the digest that its pods run.
+fn rendered(project: &Project) -> String {
+    let images = pod_images(project);
+    let pinned = |line: &str| match line.trim_start().strip_prefix("image: ") {
+        Some(key) => {
+            let indent = &line[..line.len() - line.trim_start().len()];
+            let image = images.iter().find(|image| image.contains(&format!("/{key}@")));
+            format!("{indent}image: {}\n", image.unwrap_or_else(|| panic!("no pod runs {key}: {images:?}")))
+        }
+        None => format!("{line}\n"),
+    };
+    let mut manifests = String::new();
+    for entry in std::fs::read_dir(project.file("k8s")).expect("manifests") {
+        let text = std::fs::read_to_string(entry.expect("a file").path()).expect("a manifest");
+        manifests.push_str("---\n");
+        manifests.extend(text.lines().map(pinned));
+    }
+    manifests
 }
 
 /// Every image of every pod has a digest, and two other clients find that digest in the registry and can read it all.

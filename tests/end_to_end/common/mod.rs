@@ -1,6 +1,7 @@
 //! What the tests share: the sandbox, projects in temporary folders, and the clients on the other side.
 
 pub(crate) mod faults;
+pub(crate) mod kubectl_diff;
 pub(crate) mod project;
 pub(crate) mod pull;
 pub(crate) mod pull_request;
@@ -8,6 +9,7 @@ pub(crate) mod sandbox;
 pub(crate) mod small;
 
 pub(crate) use faults::{Fault, through_the_fault_proxy};
+pub(crate) use kubectl_diff::kubectl_diff;
 pub(crate) use project::{Project, Run};
 pub(crate) use pull::pull;
 pub(crate) use sandbox::Sandbox;
