@@ -12,7 +12,7 @@ cat <<TEXT
 Seaway's demonstration
   installs   Debian packages for the sandbox (containerd, runc, CNI plugins, docker.io, …), Go and Rust modules
   needs      Rust ($(rustc --version | cut -d' ' -f2)) and Go ($(go env GOVERSION | sed s/^go//)), root, 4 GiB of memory, 12 GiB of disk
-  takes      25 minutes from nothing on two busy cores (measured once), about a minute when all is built
+  takes      9 minutes from nothing on two quiet cores (25 on two busy ones), about a minute when all is built
 TEXT
 
 say "1. The sandbox: Kubernetes, registry, Docker Engine, load balancers, GitHub"
