@@ -19,4 +19,3 @@ pub(crate) use buildkit::{BuildRequest, LoginSource};
 pub(crate) use engine::Builder;
 pub(crate) use error::Error;
 pub(crate) use progress::Progress;
-pub(crate) use save::{KnownLayers, Part};

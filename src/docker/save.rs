@@ -11,68 +11,14 @@
 use super::error::Error;
 use crate::image::compress::{CompressedLayer, Compressor};
 use crate::image::descriptor::media_type;
-use crate::image::{Descriptor, ImageConfig, Index, Manifest};
+use crate::image::part::LayerCount;
+use crate::image::{Descriptor, ImageConfig, Index, KnownLayers, Manifest, Part};
 use crate::model::{Digest, Platform};
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io::{self, Read, Write as _};
 use tokio::sync::mpsc;
-
-/// A part of an image, in the order in which it may be pushed.
-#[derive(Clone, Debug)]
-pub(crate) enum Part {
-    /// A blob that the registry may not have.
-    Blob {
-        /// Its digest and size.
-        descriptor: Descriptor,
-        /// Its bytes.
-        bytes: Bytes,
-    },
-    /// The manifest; nothing comes after it.
-    Manifest {
-        /// Its media type.
-        media_type: String,
-        /// Its bytes.
-        bytes: Bytes,
-        /// How many layers it has, and how many of them were known before.
-        layers: (usize, usize),
-    },
-}
-
-/// Layers that the registry is known to have.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct KnownLayers {
-    /// Blobs by the digest of the layer before compression.
-    by_diff_id: HashMap<Digest, Descriptor>,
-    /// The digests of those blobs.
-    blobs: HashSet<Digest>,
-    /// Whole images by the digest of their configuration: the manifest's media type and bytes.
-    images: HashMap<Digest, (String, Bytes)>,
-}
-
-impl KnownLayers {
-    /// Layers as pairs of the digest before compression and the blob.
-    pub(crate) fn new(layers: impl IntoIterator<Item = (Digest, Descriptor)>) -> Self {
-        let by_diff_id: HashMap<_, _> = layers.into_iter().collect();
-        let blobs = by_diff_id.values().map(|blob| blob.digest.clone()).collect();
-        Self { by_diff_id, blobs, images: HashMap::new() }
-    }
-
-    /// The same with whole images: the digest of the configuration, the manifest's media type and its bytes.
-    #[must_use]
-    pub(crate) fn with_images(mut self, images: impl IntoIterator<Item = (Digest, String, Bytes)>) -> Self {
-        self.images = images.into_iter().map(|(id, media_type, bytes)| (id, (media_type, bytes))).collect();
-        self
-    }
-
-    /// The only part of an image that the registry has as a whole.
-    pub(crate) fn whole(&self, id: &Digest) -> Option<Part> {
-        let (media_type, bytes) = self.images.get(id).cloned()?;
-        let layers = serde_json::from_slice::<Manifest>(&bytes).ok()?.layers.len();
-        Some(Part::Manifest { media_type, bytes, layers: (layers, layers) })
-    }
-}
 
 /// A layer up to this size is hashed before it is compressed, so that a known one costs no compression. Larger ones are
 /// compressed at once, in the hope that they are new.
@@ -175,7 +121,7 @@ impl Reader<'_> {
     /// Passes a blob on as it is, unless the registry has it.
     fn pass(&mut self, digest: Digest, size: u64, start: Vec<u8>, content: &mut impl Read) -> Result<(), EntryError> {
         self.passed.insert(digest.clone(), size);
-        if self.known.blobs.contains(&digest) {
+        if self.known.has(&digest) {
             return Ok(());
         }
         let mut bytes = start;
@@ -185,7 +131,7 @@ impl Reader<'_> {
 
     /// Takes a layer in that is not compressed; its digest may be known from its name.
     fn layer(&mut self, name: Option<&Digest>, start: Vec<u8>, content: &mut impl Read) -> Result<(), EntryError> {
-        if let Some((name, blob)) = name.and_then(|name| self.known.by_diff_id.get_key_value(name)) {
+        if let Some((name, blob)) = name.and_then(|name| Some((name, self.known.blob(name)?))) {
             self.layers.insert(name.clone(), blob.clone());
             return Ok(());
         }
@@ -194,7 +140,7 @@ impl Reader<'_> {
         content.by_ref().take(room).read_to_end(&mut ahead)?;
         if ahead.len() < LOOK_AHEAD {
             let diff_id = Digest::from_hash(&Sha256::digest(&ahead));
-            if let Some(blob) = self.known.by_diff_id.get(&diff_id).or_else(|| self.layers.get(&diff_id)) {
+            if let Some(blob) = self.known.blob(&diff_id).or_else(|| self.layers.get(&diff_id)) {
                 self.layers.insert(diff_id, blob.clone());
                 return Ok(());
             }
@@ -204,7 +150,7 @@ impl Reader<'_> {
         drop(ahead);
         io::copy(content, &mut compressor)?;
         let CompressedLayer { diff_id, descriptor, bytes, .. } = compressor.finish()?;
-        if let Some(blob) = self.known.by_diff_id.get(&diff_id).cloned() {
+        if let Some(blob) = self.known.blob(&diff_id).cloned() {
             self.layers.insert(diff_id, blob);
             return Ok(());
         }
@@ -229,8 +175,8 @@ impl Reader<'_> {
             return Err(unusable(format!("it is for {got}, and {platform} was asked for")));
         }
         let parts: Manifest = serde_json::from_slice(&manifest).map_err(|error| unusable(error.to_string()))?;
-        let known = parts.layers.iter().filter(|layer| self.known.blobs.contains(&layer.digest)).count();
-        let layers = (parts.layers.len(), known);
+        let known = parts.layers.iter().filter(|layer| self.known.has(&layer.digest)).count();
+        let layers = LayerCount { all: parts.layers.len(), known };
         let kind = if parts.media_type.is_empty() { media_type::OCI_MANIFEST } else { &parts.media_type };
         let last = Part::Manifest { media_type: kind.to_owned(), bytes: manifest, layers };
         self.give(parts.config, config).map_err(|_| Error::Cancelled)?;
@@ -362,9 +308,9 @@ mod tests {
                 assert_eq!(descriptor.digest, Digest::of(&bytes));
                 descriptor.digest
             }
-            Part::Manifest { .. } => panic!("one manifest only"),
+            other => panic!("{other:?} before the manifest"),
         });
-        (serde_json::from_slice(&bytes).unwrap(), layers.1, blobs.collect())
+        (serde_json::from_slice(&bytes).unwrap(), layers.known, blobs.collect())
     }
 
     /// A configuration of these layers.

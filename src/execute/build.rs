@@ -1,16 +1,16 @@
 //! Builds an image and pushes it while it comes out of the builder.
 
 use super::content_key::content_key;
-use super::event::{Diagnosis, EventKind, Events, ImageResult};
+use super::event::{Diagnosis, EventKind, Events, ImageResult, Transfer};
 use super::images::{ImageDoors, on_transfer};
 use super::push::about;
 use crate::config::Build;
 use crate::desired::{DesiredImage, DesiredSource};
-use crate::docker::{self, BuildRequest, KnownLayers, LoginSource, Part, Progress, context};
+use crate::docker::{self, BuildRequest, LoginSource, Progress, context};
 use crate::error::{Failure, FailureKind};
-use crate::image::Manifest;
+use crate::image::{Content, KnownLayers, Manifest, Part};
 use crate::plan::OperationId;
-use crate::registry::{self, Blob, Content, PushReport, Pusher, RawManifest};
+use crate::registry::{self, Blob, PushReport, Pusher, RawManifest};
 use futures::FutureExt as _;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -159,11 +159,15 @@ impl Work<'_> {
                     pusher.room(WAITING_BYTES).await?;
                     pusher.add(Blob { descriptor, content: Content::Bytes(bytes), mount_from: None });
                 }
+                Some(Ok(part @ (Part::Reopenable { .. } | Part::Offer { .. } | Part::Layer { .. }))) => {
+                    pusher.room(WAITING_BYTES).await?;
+                    pusher.take(part);
+                }
                 Some(Ok(Part::Manifest { media_type, bytes, layers })) => {
                     let manifest = RawManifest::new(Some(&media_type), bytes);
                     let tags = self.tags().await?;
                     let report = pusher.finish(&manifest, &tags).await?;
-                    return Ok(self.result(&manifest, &report, layers.0));
+                    return Ok(self.result(&manifest, &report, layers.all));
                 }
                 Some(Err(error)) => {
                     pusher.stop().await;
@@ -205,6 +209,7 @@ impl Work<'_> {
             digest: report.digest.clone(),
             detail: format!("{new} of {layers} layers new"),
             bytes_sent: report.bytes_sent,
+            transfer: Transfer::default(),
         }
     }
 

@@ -3,6 +3,7 @@
 use crate::error::{Failure, FailureKind};
 use crate::model::{Digest, ObjectRef};
 use crate::plan::{OperationId, Plan};
+pub(crate) use crate::registry::BlobProgress;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -48,6 +49,13 @@ pub(crate) enum EventKind {
         done: u64,
         /// Bytes in all, as far as is known.
         total: u64,
+    },
+    /// A blob of an image is further than before; for a bar a layer. The sums over all blobs come as `Transfer`.
+    Blob {
+        /// Which operation.
+        operation: OperationId,
+        /// How far it is.
+        progress: BlobProgress,
     },
     /// A line of a build's output.
     BuildLog {
@@ -123,6 +131,25 @@ pub(crate) struct ImageResult {
     pub(crate) detail: String,
     /// Bytes that were sent to the registry.
     pub(crate) bytes_sent: u64,
+    /// What the transfer took.
+    pub(crate) transfer: Transfer,
+}
+
+/// What the transfer of an image took.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Transfer {
+    /// Bytes of layers that were made and compressed for it, as they came out of the compressor.
+    pub(crate) compressed: u64,
+    /// Bytes of blobs that the registry had already.
+    pub(crate) reused: u64,
+    /// Bytes of blobs that the registry took from another of its repositories.
+    pub(crate) mounted: u64,
+    /// Bytes of blobs that were sent; what was sent again after a cut counts once.
+    pub(crate) uploaded: u64,
+    /// Requests to the registry and its token service, those that failed included.
+    pub(crate) requests: u64,
+    /// What took how long, in order: `prepare`, `layers`, `manifest`. Phases overlap nowhere.
+    pub(crate) phases: Vec<(&'static str, Duration)>,
 }
 
 /// One smoke request and its answer.

@@ -5,8 +5,9 @@ use super::{build, push};
 use crate::docker;
 use crate::error::{Failure, FailureKind};
 use crate::plan::{Operation, OperationId, OperationKind};
-use crate::registry;
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::registry::{self, BlobState, News, OnProgress};
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -44,17 +45,39 @@ pub(super) async fn bring(
 /// Bars and rates need no more news than this.
 const BETWEEN_TRANSFERS: Duration = Duration::from_millis(100);
 
-/// Tells how far a transfer is: often enough for a bar, and when it is complete.
-pub(super) fn on_transfer(events: &Events, operation: OperationId) -> Box<dyn Fn(u64, u64) + Send + Sync> {
+/// When something was told last, and what state it was in.
+#[derive(Default)]
+struct Told {
+    /// The sums.
+    sum: Duration,
+    /// Each blob.
+    blobs: HashMap<usize, (Duration, BlobState)>,
+}
+
+/// Tells how far a transfer is: often enough for a bar, at each change of a blob's state, and when all is complete.
+pub(super) fn on_transfer(events: &Events, operation: OperationId) -> OnProgress {
     let events = events.clone();
-    let last = AtomicU64::new(0);
-    Box::new(move |done, total| {
-        let now = u64::try_from(events.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let wait = u64::try_from(BETWEEN_TRANSFERS.as_millis()).unwrap_or_default();
-        let due = now >= last.load(Ordering::Relaxed).saturating_add(wait);
-        if due || done == total {
-            last.store(now, Ordering::Relaxed);
-            events.send(EventKind::Transfer { operation, done, total });
+    let told = Mutex::new(Told::default());
+    Box::new(move |news| {
+        let now = events.elapsed();
+        let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+        match news {
+            News::Sum { done, total } => {
+                if done == total || now >= told.sum + BETWEEN_TRANSFERS {
+                    told.sum = now;
+                    events.send(EventKind::Transfer { operation, done, total });
+                }
+            }
+            News::Blob(progress) => {
+                let last = told.blobs.get(&progress.number);
+                let due = |(at, state): &(Duration, BlobState)| {
+                    *state != progress.state || progress.state == BlobState::Storing || now >= *at + BETWEEN_TRANSFERS
+                };
+                if last.is_none_or(due) {
+                    told.blobs.insert(progress.number, (now, progress.state));
+                    events.send(EventKind::Blob { operation, progress });
+                }
+            }
         }
     })
 }

@@ -18,7 +18,9 @@ mod scheduler;
 mod smoke;
 mod wait;
 
-pub(crate) use event::{Diagnosis, Event, EventKind, Events, ImageResult, OperationOutcome, Outcome, SmokeResult};
+pub(crate) use event::{
+    Diagnosis, Event, EventKind, Events, ImageResult, OperationOutcome, Outcome, SmokeResult, Transfer,
+};
 pub(crate) use images::ImageDoors;
 
 use crate::error::{Failure, FailureKind};

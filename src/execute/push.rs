@@ -1,6 +1,6 @@
 //! Brings images into the registry that need no build: mirrors, and tags on what is there.
 
-use super::event::{Diagnosis, Events, ImageResult};
+use super::event::{Diagnosis, Events, ImageResult, Transfer};
 use super::images::{ImageDoors, on_transfer};
 use crate::desired::{DesiredImage, DesiredSource};
 use crate::error::{Failure, FailureKind};
@@ -34,6 +34,7 @@ pub(crate) async fn mirror(
         digest: report.digest,
         detail: format!("{} of {blobs} blobs new, from {source}", report.sent),
         bytes_sent: report.bytes_sent,
+        transfer: Transfer::default(),
     })
 }
 
@@ -56,7 +57,13 @@ pub(crate) async fn reuse(
         DesiredSource::Build(_) => "inputs unchanged",
         DesiredSource::Mirror(_) => "same digest in the registry",
     };
-    Ok(ImageResult { key: image.key.clone(), digest: digest.clone(), detail: detail.to_owned(), bytes_sent: 0 })
+    Ok(ImageResult {
+        key: image.key.clone(),
+        digest: digest.clone(),
+        detail: detail.to_owned(),
+        bytes_sent: 0,
+        transfer: Transfer::default(),
+    })
 }
 
 /// The diagnosis of a push that failed: which image, then what the registry said.
@@ -107,8 +114,11 @@ mod tests {
         drop(events);
         let mut last = None;
         while let Some(event) = received.recv().await {
-            let EventKind::Transfer { operation: 3, done, total } = event.kind else { panic!("{:?}", event.kind) };
-            last = Some((done, total));
+            match event.kind {
+                EventKind::Transfer { operation: 3, done, total } => last = Some((done, total)),
+                EventKind::Blob { operation: 3, .. } => {}
+                other => panic!("{other:?}"),
+            }
         }
         assert!(last.is_some_and(|(done, total)| done == total), "the last news is that all is done");
     }

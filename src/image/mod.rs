@@ -1,4 +1,5 @@
-//! OCI image values: manifests, indexes, configurations, compressed layers. Pure: nothing is read, nothing is asked.
+//! OCI image values: manifests, indexes, configurations, compressed layers, and the parts in which an image travels from
+//! where it is made to where it is kept. Nothing is read here, nothing is asked.
 //!
 //! Source of the formats: <https://github.com/opencontainers/image-spec/blob/main/spec.md>.
 
@@ -7,9 +8,13 @@ pub(crate) mod config;
 pub(crate) mod descriptor;
 pub(crate) mod dockerfile;
 pub(crate) mod index;
+pub(crate) mod known;
 pub(crate) mod manifest;
+pub(crate) mod part;
 
 pub(crate) use config::ImageConfig;
 pub(crate) use descriptor::Descriptor;
 pub(crate) use index::Index;
+pub(crate) use known::KnownLayers;
 pub(crate) use manifest::Manifest;
+pub(crate) use part::{Content, Part};

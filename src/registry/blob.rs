@@ -4,30 +4,16 @@ use super::auth::Scope;
 use super::client::{Client, Question};
 use super::error::Error;
 use super::hosts::{Capability, Endpoint, is_loopback};
-use crate::image::Descriptor;
+use crate::image::{Content, Descriptor};
 use crate::model::{Digest, Repository};
 use bytes::Bytes;
-use futures::future::BoxFuture;
 use futures::stream::{BoxStream, StreamExt as _};
 use reqwest::header::LOCATION;
 use reqwest::{Response, StatusCode};
-use std::sync::Arc;
 use url::Url;
 
 /// The bytes of a blob on their way.
 pub(crate) type BlobStream = BoxStream<'static, Result<Bytes, Error>>;
-
-/// Opens a blob's content anew for each try.
-pub(crate) type Opener = Arc<dyn Fn() -> BoxFuture<'static, Result<BlobStream, Error>> + Send + Sync>;
-
-/// Where a blob's content comes from.
-#[derive(Clone)]
-pub(crate) enum Content {
-    /// It lies in memory.
-    Bytes(Bytes),
-    /// It is opened anew for each try.
-    Open(Opener),
-}
 
 /// A blob that is to lie in a registry.
 #[derive(Clone)]
@@ -38,24 +24,6 @@ pub(crate) struct Blob {
     pub(crate) content: Content,
     /// Another repository of the same registry that may have it, to mount it from.
     pub(crate) mount_from: Option<String>,
-}
-
-/// Memory is sent in pieces of this size: large enough to be cheap, small enough to see progress.
-const PIECE: usize = 256 * 1024;
-
-impl Content {
-    /// The bytes, from the beginning.
-    pub(crate) async fn open(&self) -> Result<BlobStream, Error> {
-        match self {
-            Self::Bytes(bytes) => {
-                let bytes = bytes.clone();
-                let starts = (0..bytes.len()).step_by(PIECE);
-                let pieces = starts.map(move |start| Ok(bytes.slice(start..bytes.len().min(start + PIECE))));
-                Ok(futures::stream::iter(pieces).boxed())
-            }
-            Self::Open(open) => open().await,
-        }
-    }
 }
 
 /// More redirects than this are a loop.

@@ -106,6 +106,14 @@ pub(crate) enum Error {
         /// For how long.
         seconds: u64,
     },
+    /// The source of a blob failed.
+    #[error("cannot read {what} to send it")]
+    Source {
+        /// What was to be sent.
+        what: String,
+        /// What the source said.
+        source: std::io::Error,
+    },
     /// A hosts.toml cannot be used.
     #[error(transparent)]
     Hosts(#[from] super::hosts::HostsError),
@@ -184,6 +192,14 @@ impl Refusal {
 }
 
 impl Error {
+    /// The error of a source that failed: another registry's own where it was one, so that its kind and its cure stay.
+    pub(crate) fn of_source(what: &str, error: std::io::Error) -> Self {
+        match error.downcast::<Self>() {
+            Ok(error) => error,
+            Err(source) => Self::Source { what: what.to_owned(), source },
+        }
+    }
+
     /// Whether another try may help.
     pub(crate) fn retry(&self) -> Retry {
         match self {

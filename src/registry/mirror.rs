@@ -1,12 +1,15 @@
 //! Mirrors: an image from one registry into another, blob by blob, through memory only.
 
-use super::blob::{Blob, Content};
+use super::blob::Blob;
 use super::client::Client;
 use super::error::Error;
 use super::manifest::RawManifest;
-use super::schedule::{OnProgress, PushReport};
+use super::progress::OnProgress;
+use super::schedule::PushReport;
+use crate::image::Content;
 use crate::model::{Platform, Reference, Repository};
-use futures::FutureExt as _;
+use futures::{FutureExt as _, StreamExt as _};
+use std::io;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -53,7 +56,11 @@ impl Client {
             let (client, source, digest) = (self.clone(), source.clone(), descriptor.digest.clone());
             let open = move || {
                 let (client, source, digest) = (client.clone(), source.clone(), digest.clone());
-                async move { client.open_blob(&source, &digest).await }.boxed()
+                async move {
+                    let blob = client.open_blob(&source, &digest).await.map_err(io::Error::other)?;
+                    Ok(blob.map(|piece| piece.map_err(io::Error::other)).boxed())
+                }
+                .boxed()
             };
             Blob {
                 descriptor: descriptor.clone(),

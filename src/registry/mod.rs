@@ -16,16 +16,18 @@ mod limiter;
 mod logins;
 mod manifest;
 mod mirror;
+mod progress;
 mod schedule;
 #[cfg(test)]
 pub(crate) mod tests;
 mod upload;
 
-pub(crate) use blob::{Blob, Content};
+pub(crate) use blob::Blob;
 pub(crate) use client::Client;
 pub(crate) use error::Error;
 pub(crate) use hosts::Hosts;
 pub(crate) use logins::Logins;
 pub(crate) use manifest::RawManifest;
 pub(crate) use mirror::Mirror;
+pub(crate) use progress::{BlobProgress, BlobState, News, OnProgress};
 pub(crate) use schedule::{PushReport, Pusher};

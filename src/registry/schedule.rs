@@ -5,62 +5,15 @@ use super::client::Client;
 use super::error::Error;
 use super::hosts::Endpoint;
 use super::manifest::RawManifest;
+use super::progress::{Meter, OnProgress};
 use super::upload::{Upload, Uploaded};
-use crate::image::Descriptor;
+use crate::image::part::{Answer, Piece};
+use crate::image::{Content, Descriptor, Part};
 use crate::model::{Digest, Repository};
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-
-/// Told about progress: bytes done, bytes in all as far as is known.
-pub(crate) type OnProgress = Box<dyn Fn(u64, u64) + Send + Sync>;
-
-/// Counts the bytes of a push, and tells whoever wants to know.
-pub(crate) struct Meter {
-    /// Bytes done.
-    done: AtomicU64,
-    /// Bytes in all, as far as is known.
-    total: AtomicU64,
-    /// Whom to tell.
-    on_progress: OnProgress,
-}
-
-impl Meter {
-    /// A meter at zero.
-    pub(crate) fn new(on_progress: OnProgress) -> Self {
-        Self { done: AtomicU64::new(0), total: AtomicU64::new(0), on_progress }
-    }
-
-    /// More bytes are done.
-    pub(crate) fn advance(&self, bytes: u64) {
-        self.done.fetch_add(bytes, Ordering::Relaxed);
-        self.tell();
-    }
-
-    /// More bytes are to be done.
-    fn expect(&self, bytes: u64) {
-        self.total.fetch_add(bytes, Ordering::Relaxed);
-        self.tell();
-    }
-
-    /// Takes bytes back that have to be sent again.
-    pub(crate) fn take_back(&self, bytes: u64) {
-        self.done.fetch_sub(bytes, Ordering::Relaxed);
-    }
-
-    /// Tells how far it is.
-    fn tell(&self) {
-        (self.on_progress)(self.done.load(Ordering::Relaxed), self.total.load(Ordering::Relaxed));
-    }
-}
-
-impl std::fmt::Debug for Meter {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Meter({:?} of {:?})", self.done, self.total)
-    }
-}
 
 /// What a push has done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,7 +69,7 @@ impl Pusher {
             uploads: JoinSet::new(),
             waiting: 0,
             seen: HashSet::new(),
-            meter: Arc::new(Meter::new(on_progress)),
+            meter: Meter::new(on_progress),
             cancel: cancel.child_token(),
             report: PushReport {
                 digest: Digest::of(b""),
@@ -136,9 +89,9 @@ impl Pusher {
         }
         let size = blob.descriptor.size;
         self.waiting += size;
-        self.meter.expect(size);
+        let track = self.meter.follow(Some((&blob.descriptor.digest, size)));
         let (client, endpoint, cancel) = (self.client.clone(), self.endpoint.clone(), self.cancel.clone());
-        let (path, meter) = (self.repository.path.clone(), Arc::clone(&self.meter));
+        let path = self.repository.path.clone();
         self.uploads.spawn(async move {
             let limiter = client.limiter(&endpoint.registry);
             let upload = Upload {
@@ -147,7 +100,60 @@ impl Pusher {
                 path: &path,
                 blob: &blob,
                 limiter: &limiter,
-                meter: &meter,
+                track: &track,
+            };
+            upload.run(&cancel).await.map(|how| (how, blob.descriptor.clone()))
+        });
+    }
+
+    /// Takes a part of an image in, whatever it is; the manifest belongs to `finish`.
+    pub(crate) fn take(&mut self, part: Part) {
+        match part {
+            Part::Blob { descriptor, bytes } => {
+                self.add(Blob { descriptor, content: Content::Bytes(bytes), mount_from: None });
+            }
+            Part::Reopenable { descriptor, content, mount_from } => self.add(Blob { descriptor, content, mount_from }),
+            Part::Offer { .. } | Part::Layer { .. } => self.receive(part),
+            Part::Manifest { .. } => {}
+        }
+    }
+
+    /// Receives a blob over a channel, and sends it up when it is complete.
+    fn receive(&mut self, part: Part) {
+        let (client, endpoint, cancel) = (self.client.clone(), self.endpoint.clone(), self.cancel.clone());
+        let (path, meter) = (self.repository.path.clone(), Arc::clone(&self.meter));
+        self.uploads.spawn(async move {
+            let mut pieces = match part {
+                Part::Offer { descriptor, answer } => {
+                    if client.has_blob(&endpoint, &path, &descriptor.digest).await? {
+                        let _ = answer.send(Answer::Have);
+                        return Ok((Uploaded::Existed, descriptor));
+                    }
+                    let (sender, pieces) = crate::image::part::layer();
+                    let _ = answer.send(Answer::Send(sender));
+                    pieces
+                }
+                Part::Layer { pieces } => pieces,
+                _ => return Err(Error::Cancelled),
+            };
+            let mut bytes = Vec::new();
+            let descriptor = loop {
+                match pieces.recv().await {
+                    Some(Piece::Bytes(piece)) => bytes.extend_from_slice(&piece),
+                    Some(Piece::End(descriptor)) => break descriptor,
+                    None => return Ok((Uploaded::Existed, Descriptor::new("", Digest::of(b""), 0))),
+                }
+            };
+            let blob = Blob { descriptor, content: Content::Bytes(bytes.into()), mount_from: None };
+            let track = meter.follow(Some((&blob.descriptor.digest, blob.descriptor.size)));
+            let limiter = client.limiter(&endpoint.registry);
+            let upload = Upload {
+                client: &client,
+                endpoint: &endpoint,
+                path: &path,
+                blob: &blob,
+                limiter: &limiter,
+                track: &track,
             };
             upload.run(&cancel).await.map(|how| (how, blob.descriptor.clone()))
         });
@@ -185,7 +191,7 @@ impl Pusher {
         let Some(ended) = self.uploads.join_next().await else { return Ok(()) };
         match ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())) {
             Ok((how, blob)) => {
-                self.waiting -= blob.size;
+                self.waiting = self.waiting.saturating_sub(blob.size);
                 self.count(how, blob);
                 Ok(())
             }

@@ -11,7 +11,7 @@ use super::error::Error;
 use super::hosts::Endpoint;
 use super::limiter::Limiter;
 use super::manifest::check_digest;
-use super::schedule::Meter;
+use super::progress::{BlobState, Track};
 use crate::http::Retry;
 use crate::image::Descriptor;
 use crate::model::Digest;
@@ -52,8 +52,8 @@ pub(crate) struct Upload<'a> {
     pub(crate) blob: &'a Blob,
     /// How many uploads may run at once.
     pub(crate) limiter: &'a Arc<Limiter>,
-    /// Counts the bytes.
-    pub(crate) meter: &'a Arc<Meter>,
+    /// Tells how far it is.
+    pub(crate) track: &'a Track,
 }
 
 /// What two halves of an upload tell each other: the session to end, the error behind a broken body, the last progress.
@@ -63,8 +63,6 @@ struct Shared {
     session: Mutex<Option<Url>>,
     /// What the source or the check of the digest complained of.
     problem: Mutex<Option<Error>>,
-    /// Bytes that the current try has sent.
-    sent: Mutex<u64>,
     /// When the last piece was taken, and whether it was the last of all.
     progress: Mutex<(Instant, bool)>,
 }
@@ -78,7 +76,6 @@ impl Upload<'_> {
         let shared = Arc::new(Shared {
             session: Mutex::default(),
             problem: Mutex::default(),
-            sent: Mutex::default(),
             progress: Mutex::new((Instant::now(), false)),
         });
         let result = tokio::select! {
@@ -96,7 +93,7 @@ impl Upload<'_> {
     async fn with_tries(&self, shared: &Arc<Shared>) -> Result<Uploaded, Error> {
         let size = self.blob.descriptor.size;
         if self.client.has_blob(self.endpoint, self.path, &self.blob.descriptor.digest).await? {
-            self.meter.advance(size);
+            self.track.finish(BlobState::Existed, size);
             return Ok(Uploaded::Existed);
         }
         let renewed = AtomicBool::new(false);
@@ -117,7 +114,7 @@ impl Upload<'_> {
                     Err(_) => {}
                 }
                 if result.is_err() {
-                    self.meter.take_back(std::mem::take(&mut *lock(&shared.sent)));
+                    self.track.reach(0);
                     let _ = tokio::time::timeout(GOODBYE, self.end_session(shared)).await;
                 }
                 result
@@ -128,12 +125,13 @@ impl Upload<'_> {
     /// One try: a session, or a mount where one is possible, then the body.
     async fn attempt(&self, shared: &Arc<Shared>) -> Result<Uploaded, Error> {
         let Some(location) = self.begin().await? else {
-            self.meter.advance(self.blob.descriptor.size);
+            self.track.finish(BlobState::Mounted, self.blob.descriptor.size);
             return Ok(Uploaded::Mounted);
         };
         *lock(&shared.session) = Some(location.clone());
         self.send(shared, location).await?;
         *lock(&shared.session) = None;
+        self.track.finish(BlobState::Sent, self.blob.descriptor.size);
         Ok(Uploaded::Sent)
     }
 
@@ -177,12 +175,12 @@ impl Upload<'_> {
         location.query_pairs_mut().append_pair("digest", blob.digest.as_str());
         let pool = self.client.pool(self.endpoint)?;
         let body = Checked {
-            source: self.blob.content.open().await?,
+            source: self.blob.content.open().await.map_err(|error| Error::of_source("a blob", error))?,
             blob: blob.clone(),
             hash: Sha256::new(),
             sent: 0,
             shared: Arc::clone(shared),
-            meter: Arc::clone(self.meter),
+            track: self.track.clone(),
         };
         let mut request = pool.put(location.clone()).header(CONTENT_TYPE, "application/octet-stream");
         let mut token = None;
@@ -279,8 +277,8 @@ struct Checked<S> {
     sent: u64,
     /// Where errors and progress are told.
     shared: Arc<Shared>,
-    /// Counts the bytes.
-    meter: Arc<Meter>,
+    /// Tells how far it is.
+    track: Track,
 }
 
 impl<S> Checked<S> {
@@ -297,7 +295,7 @@ impl<S> Checked<S> {
     }
 }
 
-impl<S: Stream<Item = Result<Bytes, Error>> + Unpin> Stream for Checked<S> {
+impl<S: Stream<Item = std::io::Result<Bytes>> + Unpin> Stream for Checked<S> {
     type Item = std::io::Result<Bytes>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -315,11 +313,10 @@ impl<S: Stream<Item = Result<Bytes, Error>> + Unpin> Stream for Checked<S> {
                     return self.changed(digest.to_string());
                 }
                 *lock(&self.shared.progress) = (Instant::now(), complete);
-                *lock(&self.shared.sent) = self.sent;
-                self.meter.advance(piece.len() as u64);
+                self.track.reach(self.sent);
                 Poll::Ready(Some(Ok(piece)))
             }
-            Poll::Ready(Some(Err(error))) => self.fail(error),
+            Poll::Ready(Some(Err(error))) => self.fail(Error::of_source("a blob", error)),
             Poll::Ready(None) if self.sent < self.blob.size => self.changed(format!("{} bytes", self.sent)),
             Poll::Ready(None) => Poll::Ready(None),
         }

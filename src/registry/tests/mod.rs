@@ -7,7 +7,7 @@ use super::*;
 use crate::error::{FailureKind, Hint as _};
 use crate::http::RetryPolicy;
 use crate::image::descriptor::media_type;
-use crate::image::{Descriptor, Manifest};
+use crate::image::{Content, Descriptor, Manifest};
 use crate::model::{Digest, Platform, Reference, Secret};
 use bytes::Bytes;
 use fake::Fake;
@@ -49,7 +49,7 @@ fn image() -> (Vec<Blob>, RawManifest) {
 async fn push(client: &Client, fake: &Fake) -> Result<PushReport, Error> {
     let (blobs, manifest) = image();
     let repository = fake.repository("shop/api");
-    client.push(&repository, blobs, &manifest, &["v1"], Box::new(|_, _| ()), &CancellationToken::new()).await
+    client.push(&repository, blobs, &manifest, &["v1"], Box::new(|_| ()), &CancellationToken::new()).await
 }
 
 /// The image lies in the registry, whole, and no session is left.
@@ -213,7 +213,7 @@ async fn a_refused_mount_that_comes_with_a_session_uses_it() {
         let (from, to) = (fake.repository("base/image").tagged("v1"), fake.repository("shop/api"));
         let platform = Platform::default();
         let mirror = Mirror { from: &from, platform: &platform, to: &to, tags: &["v1"] };
-        client().mirror(mirror, Box::new(|_, _| ()), &CancellationToken::new()).await.unwrap()
+        client().mirror(mirror, Box::new(|_| ()), &CancellationToken::new()).await.unwrap()
     };
     fake.faults(|faults| faults.mount_gives_session = true);
     let report = mirror(fake.clone()).await;
@@ -244,7 +244,7 @@ async fn a_mirror_keeps_the_digest_and_takes_one_platform() {
     let from = Reference::parse(&format!("{}/library/redis:7", source.host)).unwrap();
     let (to, platform) = (target.repository("shop/cache"), Platform::default());
     let mirror = Mirror { from: &from, platform: &platform, to: &to, tags: &["ck-1", "v1"] };
-    let report = client().mirror(mirror, Box::new(|_, _| ()), &CancellationToken::new()).await.unwrap();
+    let report = client().mirror(mirror, Box::new(|_| ()), &CancellationToken::new()).await.unwrap();
     assert_eq!(report.digest, wanted);
     for tag in ["ck-1", "v1"] {
         assert_eq!(client().head_manifest(&to, tag).await.unwrap().as_ref(), Some(&wanted));
@@ -265,7 +265,7 @@ async fn what_changes_while_it_is_sent_is_refused() {
     blobs[1].content = Content::Bytes(vec![0; 1_000_000].into());
     let repository = fake.repository("shop/api");
     let cancel = CancellationToken::new();
-    let error = client().push(&repository, blobs, &manifest, &["v1"], Box::new(|_, _| ()), &cancel).await.unwrap_err();
+    let error = client().push(&repository, blobs, &manifest, &["v1"], Box::new(|_| ()), &cancel).await.unwrap_err();
     assert!(matches!(error, Error::SourceChanged { .. }), "{error}");
     assert_eq!(fake.count("PUT /v2/shop/api/manifests"), 0);
 }
@@ -284,7 +284,7 @@ async fn a_stop_ends_the_sessions() {
         }
         stop.cancel();
     });
-    let result = client().push(&repository, blobs, &manifest, &["v1"], Box::new(|_, _| ()), &cancel).await;
+    let result = client().push(&repository, blobs, &manifest, &["v1"], Box::new(|_| ()), &cancel).await;
     assert!(matches!(result, Err(Error::Cancelled)));
     assert!(fake.contents().sessions.is_empty(), "sessions are told to go");
 }

@@ -56,7 +56,13 @@ impl Story {
     /// An image lies in the registry.
     fn image(self, millis: u64, operation: usize, key: &str, detail: &str, sent: u64) -> Self {
         let (key, detail) = (key.to_owned(), detail.to_owned());
-        let result = ImageResult { digest: Digest::of(key.as_bytes()), key, detail, bytes_sent: sent };
+        let result = ImageResult {
+            digest: Digest::of(key.as_bytes()),
+            key,
+            detail,
+            bytes_sent: sent,
+            transfer: Default::default(),
+        };
         self.at(millis, EventKind::ImageReady { operation, result })
     }
 

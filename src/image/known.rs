@@ -1,0 +1,85 @@
+//! The layers that a repository is known to have, so that they are neither made nor sent.
+
+use super::descriptor::Descriptor;
+use super::manifest::Manifest;
+use super::part::{LayerCount, Part};
+use crate::model::Digest;
+use bytes::Bytes;
+use std::collections::{HashMap, HashSet};
+
+/// Layers that the registry is known to have.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct KnownLayers {
+    /// Blobs by the digest of the layer before compression.
+    by_diff_id: HashMap<Digest, Descriptor>,
+    /// The digests of those blobs.
+    blobs: HashSet<Digest>,
+    /// Whole images by the digest of their configuration: the manifest's media type and bytes.
+    images: HashMap<Digest, (String, Bytes)>,
+}
+
+impl KnownLayers {
+    /// Layers as pairs of the digest before compression and the blob.
+    pub(crate) fn new(layers: impl IntoIterator<Item = (Digest, Descriptor)>) -> Self {
+        let by_diff_id: HashMap<_, _> = layers.into_iter().collect();
+        let blobs = by_diff_id.values().map(|blob| blob.digest.clone()).collect();
+        Self { by_diff_id, blobs, images: HashMap::new() }
+    }
+
+    /// The same with whole images: the digest of the configuration, the manifest's media type and its bytes.
+    #[must_use]
+    pub(crate) fn with_images(mut self, images: impl IntoIterator<Item = (Digest, String, Bytes)>) -> Self {
+        self.images = images.into_iter().map(|(id, media_type, bytes)| (id, (media_type, bytes))).collect();
+        self
+    }
+
+    /// The same without these blobs, which the registry has lost, and without the images that have them.
+    #[must_use]
+    pub(crate) fn without(mut self, lost: &HashSet<Digest>) -> Self {
+        self.by_diff_id.retain(|_, blob| !lost.contains(&blob.digest));
+        self.blobs.retain(|blob| !lost.contains(blob));
+        self.images.retain(|id, (_, bytes)| {
+            let manifest = serde_json::from_slice::<Manifest>(bytes);
+            !lost.contains(id)
+                && manifest.is_ok_and(|manifest| !manifest.blobs().iter().any(|blob| lost.contains(&blob.digest)))
+        });
+        self
+    }
+
+    /// The blob of a layer, by the layer's digest before compression.
+    pub(crate) fn blob(&self, diff_id: &Digest) -> Option<&Descriptor> {
+        self.by_diff_id.get(diff_id)
+    }
+
+    /// Whether the registry is known to have a blob.
+    pub(crate) fn has(&self, blob: &Digest) -> bool {
+        self.blobs.contains(blob)
+    }
+
+    /// The only part of an image that the registry has as a whole.
+    pub(crate) fn whole(&self, id: &Digest) -> Option<Part> {
+        let (media_type, bytes) = self.images.get(id).cloned()?;
+        let all = serde_json::from_slice::<Manifest>(&bytes).ok()?.layers.len();
+        Some(Part::Manifest { media_type, bytes, layers: LayerCount { all, known: all } })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::descriptor::media_type;
+
+    #[test]
+    fn what_is_lost_is_not_known_any_more_and_neither_is_its_image() {
+        let blob = |text: &[u8]| Descriptor::new(media_type::OCI_LAYER_GZIP, Digest::of(text), 1);
+        let config = Descriptor::new(media_type::OCI_CONFIG, Digest::of(b"config"), 1);
+        let manifest = Manifest::new(config.clone(), vec![blob(b"a"), blob(b"b")]).to_bytes().unwrap();
+        let known = KnownLayers::new([(Digest::of(b"A"), blob(b"a")), (Digest::of(b"B"), blob(b"b"))]);
+        let known = known.with_images([(config.digest.clone(), String::new(), manifest.into())]);
+        assert!(known.whole(&config.digest).is_some());
+        let known = known.without(&HashSet::from([Digest::of(b"b")]));
+        assert!(known.whole(&config.digest).is_none());
+        assert_eq!((known.blob(&Digest::of(b"A")), known.blob(&Digest::of(b"B"))), (Some(&blob(b"a")), None));
+        assert!(known.has(&Digest::of(b"a")) && !known.has(&Digest::of(b"b")));
+    }
+}
