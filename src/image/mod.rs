@@ -3,6 +3,7 @@
 //!
 //! Source of the formats: <https://github.com/opencontainers/image-spec/blob/main/spec.md>.
 
+pub(crate) mod assembly;
 pub(crate) mod compress;
 pub(crate) mod config;
 pub(crate) mod descriptor;

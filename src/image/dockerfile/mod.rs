@@ -3,6 +3,14 @@
 //! Not a builder: only as much of the grammar is read as leads to image names. What cannot be understood is left to the
 //! builder, whose messages name the line. Source: <https://docs.docker.com/reference/dockerfile/>.
 
+mod evaluate;
+mod expand;
+mod parse;
+mod recipe;
+
+pub(crate) use evaluate::Step;
+pub(crate) use recipe::{Recipe, Refusal, read};
+
 use crate::model::Platform;
 use std::collections::{BTreeMap, BTreeSet};
 
