@@ -4,6 +4,7 @@
 //! configuration. Pure but for the content of files, which is opened by whoever writes the archive.
 
 pub(crate) mod archive;
+pub(crate) mod blueprint;
 pub(crate) mod copy;
 pub(crate) mod glob;
 pub(crate) mod source;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::io::{self, Read};
 
 /// What a path of an image is. Paths have no slash at their ends; the root is the empty path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -158,6 +159,66 @@ impl Whole {
     }
 }
 
+/// What one layer has: its entries in order, and the accounts where it has their files.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Headers {
+    /// Paths and what stands at them.
+    entries: Vec<(String, Node)>,
+    /// `/etc/passwd`.
+    passwd: Option<String>,
+    /// `/etc/group`.
+    group: Option<String>,
+}
+
+/// Reads the entries of a layer's tar archive; the content of files is passed over.
+pub(crate) fn read_headers(archive: impl Read) -> io::Result<Headers> {
+    let mut found = Headers::default();
+    let mut archive = tar::Archive::new(archive);
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        let path = entry.path()?.to_string_lossy().into_owned();
+        let header = entry.header();
+        let node = match header.entry_type() {
+            tar::EntryType::Directory => Node::Folder(header.mode()? & 0o7777, header.uid()?, header.gid()?),
+            tar::EntryType::Symlink => {
+                let target = entry.link_name()?.map(|target| target.to_string_lossy().into_owned());
+                Node::Link(target.unwrap_or_default())
+            }
+            _ => Node::File,
+        };
+        let accounts = match path.trim_start_matches("./").trim_start_matches('/') {
+            "etc/passwd" => Some(&mut found.passwd),
+            "etc/group" => Some(&mut found.group),
+            _ => None,
+        };
+        if let (Some(accounts), Node::File) = (accounts, &node) {
+            let mut bytes = Vec::new();
+            entry.by_ref().take(LARGEST_ACCOUNTS).read_to_end(&mut bytes)?;
+            *accounts = Some(String::from_utf8_lossy(&bytes).into_owned());
+        }
+        found.entries.push((path, node));
+    }
+    Ok(found)
+}
+
+/// Files of accounts are not larger than this, in bytes.
+const LARGEST_ACCOUNTS: u64 = 4 * 1024 * 1024;
+
+impl FromIterator<Headers> for Whole {
+    /// Lays the layers of an image over each other, the lowest first.
+    fn from_iter<T: IntoIterator<Item = Headers>>(layers: T) -> Self {
+        let mut whole = Self::default();
+        for layer in layers {
+            for (path, node) in layer.entries {
+                whole.add(&path, node);
+            }
+            whole.passwd = layer.passwd.unwrap_or(whole.passwd);
+            whole.group = layer.group.unwrap_or(whole.group);
+        }
+        whole
+    }
+}
+
 /// A name in a folder; the root is the empty path.
 pub(crate) fn join(folder: &str, name: &str) -> String {
     if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
@@ -231,6 +292,31 @@ mod tests {
         assert_eq!(tree.paths.keys().collect::<Vec<_>>(), ["bin", "usr"]);
         tree.add(".wh..wh..opq", Node::File);
         assert!(tree.paths.is_empty());
+    }
+
+    #[test]
+    fn the_headers_of_layers_make_a_tree() {
+        let mut archive = tar::Builder::new(Vec::new());
+        let mut put = |path: &str, kind, link: &str, content: &str| {
+            let mut header = tar::Header::new_ustar();
+            header.set_entry_type(kind);
+            header.set_mode(0o1777);
+            header.set_size(content.len() as u64);
+            if link.is_empty() {
+                archive.append_data(&mut header, path, content.as_bytes()).unwrap();
+            } else {
+                archive.append_link(&mut header, path, link).unwrap();
+            }
+        };
+        put("./tmp/", tar::EntryType::Directory, "", "");
+        put("etc/passwd", tar::EntryType::Regular, "", "a:x:1:2:::\n");
+        put("bin", tar::EntryType::Symlink, "usr/bin", "");
+        let layer = read_headers(&archive.into_inner().unwrap()[..]).unwrap();
+        let tree: Whole = [layer].into_iter().collect();
+        assert_eq!(tree.paths["tmp"], Node::Folder(0o1777, 0, 0));
+        assert_eq!(tree.paths["bin"], Node::Link("usr/bin".to_owned()));
+        assert_eq!((tree.passwd.as_str(), tree.paths["etc/passwd"].clone()), ("a:x:1:2:::\n", Node::File));
+        assert!(read_headers(&b"no archive at all, but longer than nothing"[..]).is_err());
     }
 
     #[test]

@@ -4,22 +4,10 @@
 use super::expand::{self, Variables};
 use super::parse::Instruction;
 use super::recipe::{Recipe, Refusal};
+use crate::image::assembly::blueprint::Step;
 use crate::image::assembly::copy::{Account, Action, Copy};
 use crate::image::config::Draft;
 use serde_json::{Value, json};
-
-/// One instruction.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Step {
-    /// The line where it starts, from 1.
-    pub(crate) line: usize,
-    /// It as it is written.
-    pub(crate) text: String,
-    /// What it does to files.
-    pub(crate) action: Option<Action>,
-    /// Whether archives among its sources would be unpacked: `ADD`.
-    pub(crate) unpacks: bool,
-}
 
 /// The state of a stage.
 struct Evaluation<'a> {

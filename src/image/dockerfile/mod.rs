@@ -8,7 +8,6 @@ mod expand;
 mod parse;
 mod recipe;
 
-pub(crate) use evaluate::Step;
 pub(crate) use recipe::{Recipe, Refusal, read};
 
 use crate::model::Platform;
