@@ -21,7 +21,7 @@
 //! The doors to the outside, each of which names only the cellar, `http` and `image`:
 //!
 //! - `registry`: OCI distribution client.
-//! - `image`: OCI image values, and the parts in which images travel.
+//! - `image`: OCI image values, the compression of layers, and the parts in which images travel.
 //! - `docker`: the Docker Engine and `BuildKit`.
 //! - `kubernetes`: the API server.
 //! - `github`: comments, workflow commands, the event's payload.

@@ -9,7 +9,7 @@
 //! in order by the configuration at the end.
 
 use super::error::Error;
-use crate::image::compress::{CompressedLayer, Compressor};
+use crate::image::compress::{CompressedLayer, Compression, compress};
 use crate::image::descriptor::media_type;
 use crate::image::part::LayerCount;
 use crate::image::{Descriptor, ImageConfig, Index, KnownLayers, Manifest, Part};
@@ -17,7 +17,7 @@ use crate::model::{Digest, Platform};
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
-use std::io::{self, Read, Write as _};
+use std::io::{self, Read};
 use tokio::sync::mpsc;
 
 /// A layer up to this size is hashed before it is compressed, so that a known one costs no compression. Larger ones are
@@ -145,11 +145,8 @@ impl Reader<'_> {
                 return Ok(());
             }
         }
-        let mut compressor = Compressor::new();
-        compressor.write_all(&ahead)?;
-        drop(ahead);
-        io::copy(content, &mut compressor)?;
-        let CompressedLayer { diff_id, descriptor, bytes, .. } = compressor.finish()?;
+        let mut all = io::Cursor::new(ahead).chain(content);
+        let (CompressedLayer { diff_id, descriptor }, bytes) = compress(Compression::Gzip, &mut all)?;
         if let Some(blob) = self.known.blob(&diff_id).cloned() {
             self.layers.insert(diff_id, blob);
             return Ok(());
@@ -386,11 +383,7 @@ mod tests {
 
     #[test]
     fn a_compressed_layout_keeps_its_manifest() {
-        let layer = {
-            let mut compressor = Compressor::new();
-            compressor.write_all(b"one").unwrap();
-            compressor.finish().unwrap()
-        };
+        let (layer, bytes) = compress(Compression::Gzip, &mut b"one".as_slice()).unwrap();
         let config = config(&[b"one"], "amd64");
         let describe = Descriptor::new(media_type::OCI_CONFIG, Digest::of(&config), config.len() as u64);
         let inner = Manifest::new(describe, vec![layer.descriptor.clone()]).to_bytes().unwrap();
@@ -400,7 +393,7 @@ mod tests {
         let index = entry(nested.as_bytes(), serde_json::Value::Null).to_string();
         let list = format!(r#"[{{"Config":"{}","Layers":[]}}]"#, blob(&config));
         let files: [(&str, &[u8]); 6] = [
-            (&blob(&layer.bytes), &layer.bytes),
+            (&blob(&bytes), &bytes),
             (&blob(&config), &config),
             (&blob(&inner), &inner),
             (&blob(nested.as_bytes()), nested.as_bytes()),

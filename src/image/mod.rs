@@ -1,4 +1,4 @@
-//! OCI image values: manifests, indexes, configurations, compressed layers, and the parts in which an image travels from
+//! OCI image values: manifests, indexes, configurations, layers and their compression, and the parts in which an image travels from
 //! where it is made to where it is kept. Nothing is read here, nothing is asked.
 //!
 //! Source of the formats: <https://github.com/opencontainers/image-spec/blob/main/spec.md>.

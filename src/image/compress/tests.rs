@@ -1,0 +1,226 @@
+use super::*;
+use flate2::read::MultiGzDecoder;
+use proptest::prelude::*;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Numbers that look random and never change (xorshift64).
+struct Numbers(u64);
+
+impl Iterator for Numbers {
+    type Item = u64;
+
+    fn next(&mut self) -> Option<u64> {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        Some(self.0)
+    }
+}
+
+/// So many bytes that cannot be compressed.
+fn noise(seed: u64, length: usize) -> Vec<u8> {
+    Numbers(seed).flat_map(u64::to_le_bytes).take(length).collect()
+}
+
+/// So many bytes like a program's text: words, some much more often than others.
+fn prose(seed: u64, length: usize) -> Vec<u8> {
+    const WORDS: [&str; 12] =
+        ["the", "return", "layer", "fn ", "    ", "\n", "registry", "self.", "blob", "0x1f", "{\n", "};\n"];
+    let mut text = Vec::with_capacity(length + 16);
+    let mut numbers = Numbers(seed);
+    while text.len() < length {
+        let number = numbers.next().unwrap();
+        let spread = usize::try_from((number >> 8) % 144).unwrap();
+        text.extend(WORDS[spread.isqrt()].bytes());
+        if number.is_multiple_of(5) {
+            text.extend((number >> 40).to_string().bytes());
+        }
+    }
+    text.truncate(length);
+    text
+}
+
+/// A tar archive of these files, as a builder would make it.
+fn archive(files: &[(&str, Vec<u8>)]) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (name, content) in files {
+        let mut header = tar::Header::new_ustar();
+        header.set_mode(0o644);
+        header.set_mtime(1_000_000_000);
+        header.set_size(content.len() as u64);
+        builder.append_data(&mut header, name, content.as_slice()).unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+/// The three layers whose digests are written down: sources, a file that is compressed already, and what upsets codecs
+/// (long runs that fill whole blocks, a file of one byte, a last block of a few bytes).
+fn fixtures() -> [Vec<u8>; 3] {
+    let sources: Vec<_> =
+        (1_u16..60).map(|n| (format!("src/file-{n}.rs"), prose(n.into(), 40_000 + 977 * usize::from(n)))).collect();
+    let sources: Vec<_> = sources.iter().map(|(name, content)| (name.as_str(), content.clone())).collect();
+    let mut upsetting = archive(&[
+        ("zeroes", vec![0; 3 * BLOCK]),
+        ("ones", vec![0xff; 2 * BLOCK + 3]),
+        ("x", vec![b'x']),
+        ("period", (0..=250).cycle().take(BLOCK).collect()),
+        ("mixed", [noise(7, BLOCK / 2), prose(8, BLOCK / 2), vec![0; 5000], noise(9, 33)].concat()),
+    ]);
+    upsetting.extend([1, 2, 3]);
+    [archive(&sources), archive(&[("app.war", noise(42, 2 * BLOCK + 12_345))]), upsetting]
+}
+
+/// What the three fixtures are compressed to: ISA-L.
+#[cfg(feature = "isal")]
+const GOLDEN: [&str; 3] = [
+    "sha256:e0602a6a8236f676ddd9463d02c20652959d1405c949c3169cdb2985ef514c08",
+    "sha256:031915c589e24baa23965264f8ae3e89d07aabe58b38b7721f390b86deb4ed94",
+    "sha256:ca31cf7834a3809097271aba17af43122dfd53c9de7c73bf358e82766ce2f5a0",
+];
+/// What the three fixtures are compressed to: the fallback.
+#[cfg(not(feature = "isal"))]
+const GOLDEN: [&str; 3] = [
+    "sha256:680bc5f63f6aa4fe17bcd70259543dead5b97f29095dcb8c3e12309da0ae6e03",
+    "sha256:0c19c46242150514dba7eae6c28d736927331769de179763290fa2625414840c",
+    "sha256:4270a2b10c2782a6120813386664bf77a89d9e7cf68277e8b29d959fce03e55e",
+];
+
+/// Compresses with so many threads, written in pieces of these lengths, again and again.
+fn compress_in(threads: usize, data: &[u8], pieces: &[usize]) -> (CompressedLayer, Vec<u8>) {
+    let mut bytes = Vec::new();
+    let mut compressor = Compressor::with_pool(Arc::new(Pool::new(threads)), Compression::Gzip, |piece: Bytes| {
+        bytes.extend(piece);
+        Ok(())
+    });
+    let mut rest = data;
+    for length in pieces.iter().cycle() {
+        let (piece, after) = rest.split_at(rest.len().min(*length));
+        compressor.write_all(piece).unwrap();
+        rest = after;
+        if rest.is_empty() {
+            break;
+        }
+    }
+    let layer = compressor.finish().unwrap();
+    (layer, bytes)
+}
+
+/// What flate2 makes of it.
+fn inflate(bytes: &[u8]) -> Vec<u8> {
+    let mut back = Vec::new();
+    MultiGzDecoder::new(bytes).read_to_end(&mut back).unwrap();
+    back
+}
+
+#[test]
+fn the_bytes_of_known_layers_never_change() {
+    let digests = fixtures().map(|data| {
+        let (layer, bytes) = compress(Compression::Gzip, &mut data.as_slice()).unwrap();
+        assert_eq!(layer.diff_id, Digest::of(&data));
+        assert_eq!(layer.descriptor.digest, Digest::of(&bytes));
+        assert_eq!(layer.descriptor.size, bytes.len() as u64);
+        assert!(inflate(&bytes) == data, "a fixture does not inflate back");
+        layer.descriptor.digest.as_str().to_owned()
+    });
+    assert_eq!(digests, GOLDEN.map(str::to_owned), "{GZIP_CODEC} gives other bytes: every layer would be sent again");
+}
+
+#[test]
+fn gzip_itself_inflates_every_fixture() {
+    for data in fixtures() {
+        let (_, bytes) = compress(Compression::Gzip, &mut data.as_slice()).unwrap();
+        let mut gzip =
+            Command::new("gzip").arg("-dc").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("gzip");
+        let mut input = gzip.stdin.take().unwrap();
+        let writer = std::thread::spawn(move || input.write_all(&bytes));
+        let output = gzip.wait_with_output().unwrap();
+        writer.join().unwrap().unwrap();
+        assert!(output.status.success() && output.stdout == data);
+    }
+}
+
+#[test]
+fn what_is_compressed_already_is_stored() {
+    let data = noise(3, 3 * BLOCK);
+    let (layer, _) = compress(Compression::Gzip, &mut data.as_slice()).unwrap();
+    assert!(layer.descriptor.size < (data.len() + data.len() / 1000) as u64, "{}", layer.descriptor.size);
+}
+
+#[test]
+fn an_empty_layer_is_an_empty_archive() {
+    let (layer, bytes) = compress(Compression::Gzip, &mut io::empty()).unwrap();
+    assert_eq!(layer.diff_id, Digest::of(b""));
+    assert_eq!(inflate(&bytes), b"");
+}
+
+#[test]
+fn reading_gives_the_bytes_that_writing_gives() {
+    let [data, ..] = fixtures();
+    let (layer, bytes) = compress(Compression::Gzip, &mut data.as_slice()).unwrap();
+    assert_eq!(compress_in(2, &data, &[1_000, 70_000]), (layer, bytes.to_vec()));
+}
+
+#[test]
+fn a_slow_sink_holds_the_writer_up_and_memory_stays_bounded() {
+    let pool = Arc::new(Pool::new(2));
+    let backlog = pool.backlog();
+    let (sender, receiver) = mpsc::sync_channel::<Bytes>(0);
+    let (entered, in_the_sink) = mpsc::channel();
+    let (written, taken_in) = mpsc::channel();
+    let writer = std::thread::spawn(move || {
+        let sink = |piece| {
+            entered.send(()).map_err(io::Error::other)?;
+            sender.send(piece).map_err(io::Error::other)
+        };
+        let mut compressor = Compressor::with_pool(pool, Compression::Gzip, sink);
+        for block in 1..100 {
+            compressor.write_all(&noise(block, BLOCK)).unwrap();
+            written.send(block).unwrap();
+        }
+        compressor.finish().unwrap()
+    });
+    // Nobody takes a piece: the writer stands in the sink with the first that it has to give away.
+    in_the_sink.recv().unwrap();
+    let begun = taken_in.try_iter().count();
+    assert!(begun <= backlog, "{begun} blocks were taken in while nobody took a piece out");
+    let size: usize = receiver.iter().map(|piece| piece.len()).sum();
+    assert_eq!(writer.join().unwrap().descriptor.size, size as u64);
+}
+
+#[test]
+fn a_sink_that_fails_ends_the_layer() {
+    let wanted = AtomicBool::new(true);
+    let mut compressor = Compressor::new(Compression::Gzip, |_| {
+        if wanted.swap(false, Ordering::Relaxed) { Ok(()) } else { Err(io::Error::other("nobody wants it")) }
+    });
+    let error = (1..1000).find_map(|n| compressor.write_all(&noise(n, BLOCK)).err()).expect("an error");
+    assert_eq!(error.to_string(), "nobody wants it");
+}
+
+/// Data of several blocks, a part of it like each kind of file; the length of the parts is chosen.
+fn data() -> impl Strategy<Value = Vec<u8>> {
+    let part = (0..4_u8, 1..u64::MAX, 0..BLOCK).prop_map(|(kind, seed, length)| match kind {
+        0 => noise(seed, length),
+        1 => prose(seed, length),
+        2 => vec![0; length],
+        _ => vec![0xff; length / 2],
+    });
+    proptest::collection::vec(part, 0..6).prop_map(|parts| parts.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn any_number_of_threads_and_any_pieces_give_the_same_bytes_that_inflate_back(
+        data in data(),
+        threads in 1_usize..9,
+        pieces in proptest::collection::vec(1..2 * BLOCK, 1..8),
+    ) {
+        let (layer, bytes) = compress_in(1, &data, &[BLOCK]);
+        prop_assert_eq!(&compress_in(threads, &data, &pieces), &(layer.clone(), bytes.clone()));
+        prop_assert_eq!(layer.diff_id, Digest::of(&data));
+        prop_assert!(inflate(&bytes) == data);
+    }
+}
