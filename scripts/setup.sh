@@ -2,6 +2,7 @@
 # Checks the toolchains and installs the Debian packages that the builds of this repository need.
 # On other systems it only says what is missing. The sandbox installs its own parts (sandbox/build.sh).
 # With `tests`: what the tests need beside that, pydo and GitHub's description of its API as clients of the sandbox.
+# With `release`: what ISA-L, the codec of the released binary, is built with.
 set -euo pipefail
 
 wanted_rust=1.91
@@ -29,6 +30,12 @@ if [ "${1:-}" = tests ]; then
   command -v npm >/dev/null || missing+=(npm)
   command -v python3 >/dev/null || missing+=(python3)
   python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
+fi
+if [ "${1:-}" = release ]; then
+  for tool in autoreconf:autoconf automake:automake libtoolize:libtool; do
+    command -v "${tool%%:*}" >/dev/null || missing+=("${tool##*:}")
+  done
+  if [ "$(uname -m)" = x86_64 ]; then command -v nasm >/dev/null || missing+=(nasm); fi
 fi
 [ ${#missing[@]} -eq 0 ] && exit 0
 

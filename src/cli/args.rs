@@ -1,7 +1,9 @@
 //! What can be typed: verbs, flags and their help. What it means is decided in [`super::settings`].
 
+use crate::image::compress::GZIP_CODEC;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 /// What is said below the list of verbs.
 const AFTER_HELP: &str = "\
@@ -16,6 +18,12 @@ DIGITALOCEAN_TOKEN), or any cluster with --kubeconfig and --context.
 Exit codes: 0 done, 1 the application is at fault, 2 wrong configuration
 or usage, 3 infrastructure (worth a retry), 4 timed out while everything
 was still progressing, 5 changes (plan --exit-code), 130 and 143 stopped.";
+
+/// What `--version` says: with the codec of layers, since another codec gives every layer another digest.
+fn long_version() -> &'static str {
+    static TEXT: LazyLock<String> = LazyLock::new(|| format!("{} (gzip by {GZIP_CODEC})", env!("CARGO_PKG_VERSION")));
+    &TEXT
+}
 
 /// What is said of `--var`.
 const VAR_HELP: &str = "Set a variable for `${NAME}`; repeatable. Other users of the machine can see it: \
@@ -80,7 +88,7 @@ Example:
 /// From one deploy.yml to a live URL on Kubernetes: builds and pushes images, applies manifests, waits until everything
 /// is ready, and tests the address that users will open
 #[derive(Debug, Parser)]
-#[command(name = "seaway", version, max_term_width = 80, after_help = AFTER_HELP, disable_help_subcommand = true)]
+#[command(name = "seaway", version, long_version = long_version(), max_term_width = 80, after_help = AFTER_HELP, disable_help_subcommand = true)]
 pub(crate) struct Arguments {
     /// What to do.
     #[command(subcommand)]
