@@ -1,8 +1,10 @@
-//! OCI image values: manifests, indexes, configurations, layers and their compression, and the parts in which an image travels from
-//! where it is made to where it is kept. Nothing is read here, nothing is asked.
+//! OCI image values: manifests, indexes, configurations, layers and their compression, the parts in which an image travels
+//! from where it is made to where it is kept, and what is said about images: annotations, provenance, packages, artifacts.
+//! Nothing is read here, nothing is asked.
 //!
 //! Source of the formats: <https://github.com/opencontainers/image-spec/blob/main/spec.md>.
 
+pub(crate) mod annotations;
 pub(crate) mod assembly;
 pub(crate) mod compress;
 pub(crate) mod config;
@@ -12,6 +14,10 @@ pub(crate) mod index;
 pub(crate) mod known;
 pub(crate) mod manifest;
 pub(crate) mod part;
+pub(crate) mod provenance;
+pub(crate) mod purl;
+pub(crate) mod referrers;
+pub(crate) mod sbom;
 
 pub(crate) use config::ImageConfig;
 pub(crate) use descriptor::Descriptor;

@@ -54,7 +54,7 @@ const ROOMS: [(&str, &[&str]); 17] = [
 ];
 
 /// Pure rooms, or pure files of a room that is not.
-const PURE: [&str; 15] = [
+const PURE: [&str; 20] = [
     "src/config/fill",
     "src/config/manifests.rs",
     "src/config/node.rs",
@@ -68,7 +68,12 @@ const PURE: [&str; 15] = [
     "src/config/variables.rs",
     "src/desired",
     "src/health",
+    "src/image/annotations.rs",
     "src/image/manifest.rs",
+    "src/image/provenance.rs",
+    "src/image/purl.rs",
+    "src/image/referrers.rs",
+    "src/image/sbom",
     "src/plan",
 ];
 

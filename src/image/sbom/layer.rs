@@ -1,0 +1,182 @@
+//! Reads one layer's tar archive for what it says about packages. Only the files that say something are kept, and of
+//! those only what they say.
+
+use super::os_release::{self, OsRelease};
+use super::{Package, alpine, debian, golang, java, node, python};
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+
+/// What a layer does to the layers below it, and what its own files say.
+#[derive(Debug, Default)]
+pub(crate) struct Layer {
+    /// Every file, by path, with what it says.
+    pub(super) files: BTreeMap<String, Found>,
+    /// Paths that are taken away, with everything below them.
+    pub(super) removed: Vec<String>,
+    /// Folders whose content is taken away.
+    pub(super) emptied: Vec<String>,
+}
+
+/// What a file says.
+#[derive(Clone, Debug)]
+pub(super) enum Found {
+    /// Packages.
+    Packages(Vec<Package>),
+    /// The distribution.
+    Os(OsRelease),
+    /// It says something that cannot be read: why.
+    Unread(&'static str),
+    /// Nothing, but it stands where a file of a lower layer may say something.
+    Nothing,
+}
+
+/// Lists of packages are not longer than this.
+const LONGEST_LIST: u64 = 64 * 1024 * 1024;
+
+/// The description of one package is not longer than this.
+const LONGEST_DESCRIPTION: u64 = 4 * 1024 * 1024;
+
+/// Java archives up to this size are looked into: their list of contents stands at their end.
+const LARGEST_ARCHIVE: u64 = 256 * 1024 * 1024;
+
+/// The prefix of whiteouts, and the name of the one that empties its folder.
+const WHITEOUT: &str = ".wh.";
+/// See [`WHITEOUT`].
+const OPAQUE: &str = ".wh..wh..opq";
+
+/// Reads a layer.
+pub(crate) fn read(archive: impl Read) -> io::Result<Layer> {
+    let mut layer = Layer::default();
+    let mut archive = tar::Archive::new(archive);
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        let path = normalized(&String::from_utf8_lossy(&entry.path_bytes()));
+        let (folder, file) = path.rsplit_once('/').unwrap_or(("", &path));
+        if file == OPAQUE {
+            layer.emptied.push(folder.to_owned());
+        } else if let Some(name) = file.strip_prefix(WHITEOUT) {
+            let separator = if folder.is_empty() { "" } else { "/" };
+            layer.removed.push(format!("{folder}{separator}{name}"));
+        } else if entry.header().entry_type().is_hard_link() {
+            let target = entry.link_name_bytes().map(|name| normalized(&String::from_utf8_lossy(&name)));
+            let found = target.and_then(|target| layer.files.get(&target)).cloned();
+            layer.files.insert(path, found.unwrap_or(Found::Nothing));
+        } else if entry.header().entry_type().is_symlink() {
+            layer.removed.push(path); // it replaces a folder of a lower layer with everything in it
+        } else if entry.header().entry_type().is_file() {
+            let executable = entry.header().mode().is_ok_and(|mode| mode & 0o111 != 0);
+            let found = look(&path, entry.size(), executable, &mut entry)?;
+            layer.files.insert(path, found);
+        }
+    }
+    Ok(layer)
+}
+
+/// A path without `./` or `/` at its start and without `/` at its end.
+fn normalized(path: &str) -> String {
+    path.trim_start_matches("./").trim_matches('/').to_owned()
+}
+
+/// What a file says.
+fn look(path: &str, size: u64, executable: bool, file: &mut impl Read) -> io::Result<Found> {
+    let text = |limit, file: &mut dyn Read| -> io::Result<String> {
+        let mut bytes = Vec::new();
+        file.take(limit).read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    Ok(if debian::is_list(path) {
+        Found::Packages(debian::packages(&text(LONGEST_LIST, file)?, path))
+    } else if alpine::is_list(path) {
+        Found::Packages(alpine::packages(&text(LONGEST_LIST, file)?, path))
+    } else if os_release::is_file(path) {
+        Found::Os(OsRelease::parse(&text(LONGEST_DESCRIPTION, file)?))
+    } else if python::is_metadata(path) {
+        Found::Packages(python::packages(&text(LONGEST_DESCRIPTION, file)?, path))
+    } else if node::is_description(path) {
+        Found::Packages(node::packages(text(LONGEST_DESCRIPTION, file)?.as_bytes(), path))
+    } else if is_rpm_database(path) {
+        Found::Unread("is a database of RPM packages, which Seaway does not read")
+    } else if java::is_archive(path) {
+        archive(path, size, file)?
+    } else if executable {
+        of_packages(golang::packages(file, path)?)
+    } else {
+        Found::Nothing
+    })
+}
+
+/// What a Java archive says.
+fn archive(path: &str, size: u64, file: &mut impl Read) -> io::Result<Found> {
+    if size > LARGEST_ARCHIVE {
+        return Ok(Found::Unread("is too large to be looked into"));
+    }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(java::packages(&bytes, path).map_or(Found::Unread("is no archive that can be read"), of_packages))
+}
+
+/// Packages, or nothing where there are none.
+fn of_packages(packages: Vec<Package>) -> Found {
+    if packages.is_empty() { Found::Nothing } else { Found::Packages(packages) }
+}
+
+/// Whether a path is a database of rpm, in any of its forms.
+fn is_rpm_database(path: &str) -> bool {
+    let folder = ["var/lib/rpm/", "usr/lib/sysimage/rpm/", "usr/share/rpm/"];
+    let name = folder.iter().find_map(|folder| path.strip_prefix(folder));
+    name.is_some_and(|name| matches!(name, "Packages" | "Packages.db" | "rpmdb.sqlite"))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// An archive of files.
+    pub(in crate::image::sbom) fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut archive = tar::Builder::new(Vec::new());
+        for (path, bytes) in files {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(bytes.len() as u64);
+            header.set_mode(0o644);
+            header.as_gnu_mut().unwrap().name[..path.len()].copy_from_slice(path.as_bytes());
+            header.set_cksum();
+            archive.append(&header, *bytes).unwrap();
+        }
+        archive.into_inner().unwrap()
+    }
+
+    #[test]
+    fn links_are_followed_inside_of_a_layer() {
+        let description: &[u8] = br#"{"name":"a","version":"1"}"#;
+        let mut archive = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(description.len() as u64);
+        header.set_mode(0o644);
+        archive.append_data(&mut header, "app/node_modules/a/package.json", description).unwrap();
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Link);
+        header.set_size(0);
+        archive.append_link(&mut header, "b/node_modules/a/package.json", "app/node_modules/a/package.json").unwrap();
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Symlink);
+        header.set_size(0);
+        archive.append_link(&mut header, "lib", "usr/lib").unwrap();
+        let layer = read(archive.into_inner().unwrap().as_slice()).unwrap();
+        assert!(matches!(layer.files["b/node_modules/a/package.json"], Found::Packages(_)));
+        assert_eq!(layer.removed, ["lib"]);
+    }
+
+    #[test]
+    fn a_broken_archive_is_an_error() {
+        let mut bytes = tar(&[("var/lib/dpkg/status", &[b'x'; 2000])]);
+        bytes.truncate(1000);
+        assert!(read(bytes.as_slice()).is_err());
+        assert!(read([7_u8; 1024].as_slice()).is_err());
+    }
+
+    #[test]
+    fn every_form_of_an_rpm_database_is_known() {
+        assert!(is_rpm_database("var/lib/rpm/Packages") && is_rpm_database("usr/lib/sysimage/rpm/rpmdb.sqlite"));
+        assert!(!is_rpm_database("var/lib/rpm/Name") && !is_rpm_database("x/var/lib/rpm/Packages"));
+    }
+}
