@@ -10,6 +10,7 @@ mod doors;
 mod environment;
 mod exit_code;
 mod log;
+mod origin;
 mod reporting;
 mod run_context;
 pub(crate) mod settings;

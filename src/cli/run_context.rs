@@ -2,17 +2,23 @@
 //!
 //! Source of the names: <https://docs.github.com/en/actions/reference/workflows-and-actions/variables>
 
-use crate::model::{Environment, GitState, RunContext};
+use super::origin;
+use crate::model::{Environment, GitState, Redactor, RunContext};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
-/// Reads the context of a run whose deploy.yml lies in a folder.
-pub(crate) fn read(folder: &Path, environment: &Environment) -> RunContext {
-    let git = work_tree(folder).or_else(|| checked_out_by_github(environment));
+/// Reads the context of a run whose deploy.yml lies in a folder. `secrets` learns what must not be told as the run does.
+pub(crate) fn read(folder: &Path, environment: &Environment, secrets: &Redactor) -> RunContext {
+    // All questions are asked at once: each is a process of its own.
+    let [status, commit, remote] = [STATUS, origin::COMMIT, origin::REMOTE].map(|arguments| ask(folder, arguments));
+    let git = answer(status).and_then(|text| parse_status(&text)).or_else(|| checked_out_by_github(environment));
+    let git = git.map(|git| GitState { branch: branch(environment).or(git.branch), ..git });
+    let origin = origin::read(environment, git.as_ref(), answer(commit).as_deref(), answer(remote).as_deref());
     RunContext {
         run_id: run_id(environment),
-        git: git.map(|git| GitState { branch: branch(environment).or(git.branch), ..git }),
+        git,
         pull_request: pull_request(environment),
+        origin: crate::model::Origin { secrets: secrets.clone(), ..origin },
     }
 }
 
@@ -43,24 +49,30 @@ fn checked_out_by_github(environment: &Environment) -> Option<GitState> {
     Some(GitState { sha, branch: None, dirty: false })
 }
 
-/// What `git` says of the work tree around a folder; `None` without git, a work tree or a commit.
-fn work_tree(folder: &Path) -> Option<GitState> {
+/// The question for the state of the work tree.
+const STATUS: &[&str] = &["status", "--porcelain=v2", "--branch", "--untracked-files=no", "--ignore-submodules=dirty"];
+
+/// Asks `git` about the work tree around a folder; `None` without git.
+fn ask(folder: &Path, arguments: &[&str]) -> Option<Child> {
     // In a container the work tree often belongs to somebody else, and git refuses to look at it. Looking is safe as
     // long as no program that the repository's configuration names is started: <https://git-scm.com/docs/git-config#Documentation/git-config.txt-safedirectory>
-    let output = Command::new("git")
+    Command::new("git")
         .args(["-c", "safe.directory=*", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"])
         .arg("-C")
         .arg(folder)
-        .args(["status", "--porcelain=v2", "--branch", "--untracked-files=no", "--ignore-submodules=dirty"])
+        .args(arguments)
         .env("GIT_OPTIONAL_LOCKS", "0")
         .stdin(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::null())
-        .output()
-        .ok()?;
-    if !output.status.success() {
-        return None;
-    }
-    parse_status(&String::from_utf8_lossy(&output.stdout))
+        .spawn()
+        .ok()
+}
+
+/// What `git` answers; `None` without a work tree or a commit, or where there is no such thing.
+fn answer(asked: Option<Child>) -> Option<String> {
+    let output = asked?.wait_with_output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Reads `git status --porcelain=v2 --branch`: <https://git-scm.com/docs/git-status#_porcelain_format_version_2>.
@@ -102,7 +114,7 @@ mod tests {
             ("GITHUB_REF", "refs/pull/7/merge"),
             ("GITHUB_HEAD_REF", "feature/x"),
         ]);
-        let context = read(Path::new("/nowhere/at/all"), &pull);
+        let context = read(Path::new("/nowhere/at/all"), &pull, &Redactor::default());
         assert_eq!((context.run_id.as_str(), context.pull_request), ("42-2", Some(7)));
         let git = context.git.unwrap();
         assert_eq!((git.sha.as_str(), git.branch.as_deref(), git.dirty), (SHA, Some("feature/x"), false));
@@ -110,7 +122,7 @@ mod tests {
 
     #[test]
     fn elsewhere_the_run_is_named_by_its_time() {
-        let context = read(Path::new("/nowhere/at/all"), &environment(&[("GITHUB_SHA", SHA)]));
+        let context = read(Path::new("/nowhere/at/all"), &environment(&[("GITHUB_SHA", SHA)]), &Redactor::default());
         assert_eq!((context.run_id.len(), context.git, context.pull_request), (15, None, None));
     }
 }

@@ -99,7 +99,7 @@ impl Settings {
     /// The commit, the pull request and the number of this run. Asks `git`, if it is there.
     pub(crate) fn run_context(&self) -> RunContext {
         let folder = self.file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        run_context::read(folder, &self.environment)
+        run_context::read(folder, &self.environment, &self.redactor)
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod images;
 mod smoke;
+mod supply;
 
 use super::needs::{Needs, Part};
 use super::raw::{Problem, RawConfig, RawRegistry, Text};

@@ -25,6 +25,9 @@ pub(crate) static DEPLOY: Keys = Keys {
         "expose",
         "rollout",
         "smoke",
+        "annotations",
+        "stable_digest",
+        "attest",
         "environments",
     ],
     later: &["services", "jobs", "preview"],
@@ -44,13 +47,16 @@ pub(crate) static REGISTRY: Keys = Keys {
 /// An entry of `images`.
 pub(crate) static IMAGE: Keys = Keys {
     definition: "image",
-    known: &["build", "mirror", "platforms", "pin"],
+    known: &["build", "mirror", "platforms", "pin", "annotations", "stable_digest", "attest"],
     later: &["layout", "war", "from", "copy", "entrypoint"],
 };
 
 /// `build` of an image.
 pub(crate) static BUILD: Keys =
     Keys { definition: "build", known: &["context", "dockerfile", "target", "args", "secrets"], later: &[] };
+
+/// `attest`, at the top and at an image.
+pub(crate) static ATTEST: Keys = Keys { definition: "attest", known: &["sbom", "provenance"], later: &[] };
 
 /// An entry of `manifests` as a mapping.
 pub(crate) static MANIFEST: Keys =
@@ -80,5 +86,5 @@ pub(crate) static METHODS: [&str; 6] = ["get", "head", "post", "put", "patch", "
 
 /// Every table, to hold the schema against.
 #[cfg(test)]
-pub(crate) static ALL: [&Keys; 10] =
-    [&DEPLOY, &CLUSTER, &REGISTRY, &IMAGE, &BUILD, &MANIFEST, &EXPOSE, &ROLLOUT, &STEP, &EXPECT];
+pub(crate) static ALL: [&Keys; 11] =
+    [&DEPLOY, &CLUSTER, &REGISTRY, &IMAGE, &BUILD, &ATTEST, &MANIFEST, &EXPOSE, &ROLLOUT, &STEP, &EXPECT];

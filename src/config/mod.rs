@@ -107,6 +107,21 @@ pub(crate) struct Image {
     pub(crate) source: ImageSource,
     /// `false` leaves a tag in the manifests instead of the digest.
     pub(crate) pin: bool,
+    /// What is said about it.
+    pub(crate) supply: Supply,
+}
+
+/// What is said about an image beside what it is, and what is put beside it in the registry.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Supply {
+    /// Annotations of the author's own, over those that Seaway knows; an empty value takes one away.
+    pub(crate) annotations: BTreeMap<String, String>,
+    /// Whether annotations that change with every commit are left out.
+    pub(crate) stable_digest: bool,
+    /// Whether a list of its packages is put beside it.
+    pub(crate) sbom: bool,
+    /// Whether it is put beside it how it was made.
+    pub(crate) provenance: bool,
 }
 
 /// How an image comes to be.

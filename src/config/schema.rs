@@ -28,6 +28,7 @@ fn definitions() -> Vec<(&'static str, Value)> {
         ("registry", registry()),
         ("image", image()),
         ("build", build()),
+        ("attest", attest()),
         ("manifest", manifest()),
         ("expose", expose()),
         ("rollout", rollout()),
@@ -138,6 +139,9 @@ fn deploy() -> Value {
             ),
             ("rollout", reference("rollout", "how the rollout is waited for")),
             ("smoke", list("requests against the address, in order", &json!({ "$ref": "#/definitions/step" }))),
+            ("annotations", annotations("annotations for all images that are built")),
+            ("stable_digest", stable_digest()),
+            ("attest", reference("attest", "what is put into the registry beside each image")),
             (
                 "environments",
                 names(
@@ -193,6 +197,9 @@ fn image() -> Value {
                 "pin",
                 json!({ "type": "boolean", "description": "`false` leaves the tag in the manifests instead of the digest" }),
             ),
+            ("annotations", annotations("annotations for this image, over those for all")),
+            ("stable_digest", stable_digest()),
+            ("attest", reference("attest", "what is put into the registry beside this image")),
         ],
     );
     schema["oneOf"] = json!([{ "required": ["build"] }, { "required": ["mirror"] }]);
@@ -211,6 +218,37 @@ fn build() -> Value {
             ("target", text("the stage to build; default: the last one", "runtime")),
             ("args", names("build arguments", &value)),
             ("secrets", names("build secrets by id, for `RUN --mount=type=secret,id=ID`", &value)),
+        ],
+    )
+}
+
+/// `annotations`.
+fn annotations(description: &str) -> Value {
+    let mut schema = names(
+        &format!("{description}; an empty value takes one of Seaway's own away"),
+        &json!({ "$ref": "#/definitions/value" }),
+    );
+    schema["examples"] = json!([{ "org.opencontainers.image.licenses": "MIT" }]);
+    schema
+}
+
+/// `stable_digest`.
+fn stable_digest() -> Value {
+    json!({
+        "type": "boolean",
+        "description": "leaves out the annotations that change with every commit (`revision`, `created`, `version`); default: false",
+    })
+}
+
+/// `attest`.
+fn attest() -> Value {
+    let asked = |description: &str| json!({ "type": "boolean", "description": description });
+    mapping(
+        "attestations: what is put into the registry beside an image, for whoever wants to check it",
+        &[],
+        vec![
+            ("sbom", asked("a list of the packages in the image, as an SPDX document; default: false")),
+            ("provenance", asked("how the image was made and from what, as SLSA provenance; default: false")),
         ],
     )
 }

@@ -70,7 +70,7 @@ fn folder() -> TempDir {
 fn read(folder: &Path, overlay: Option<&str>, needs: Needs, pairs: &[(&str, &str)]) -> Result<Config, Diagnostics> {
     let variables = Environment::new(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
     let git = GitState { sha: "a".repeat(40), branch: Some("main".to_owned()), dirty: false };
-    let run = RunContext { run_id: "42-1".to_owned(), git: Some(git), pull_request: None };
+    let run = RunContext { run_id: "42-1".to_owned(), git: Some(git), ..RunContext::default() };
     load(&Request { path: &folder.join("deploy.yml"), overlay, variables: &variables, run: &run, needs })
 }
 

@@ -139,6 +139,18 @@ pub(super) fn header_name(text: &str) -> Result<(), String> {
     }
 }
 
+/// The name of an annotation of an image: anything that stands in one line
+/// (<https://github.com/opencontainers/image-spec/blob/main/annotations.md#rules>).
+pub(super) fn annotation_name(text: &str) -> Result<(), String> {
+    let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
+    if !text.is_empty() && text.chars().all(inner) {
+        Ok(())
+    } else {
+        Err("letters, digits, `.`, `-`, `_` and `/` make a name, such as `org.opencontainers.image.licenses`"
+            .to_owned())
+    }
+}
+
 /// What the sections of deploy.yml want of each other.
 pub(super) fn sections(raw: &RawConfig) -> Vec<Problem> {
     let mut problems = Vec::new();

@@ -380,7 +380,7 @@ mod tests {
 
     fn fill(text: &str, pairs: &[(&str, &str)], scope: Scope<'_>) -> (Filled, Vec<Problem>) {
         let environment = Environment::new(pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
-        let run = RunContext { run_id: "42-1".to_owned(), git: None, pull_request: Some(7) };
+        let run = RunContext { run_id: "42-1".to_owned(), pull_request: Some(7), ..RunContext::default() };
         let variables = Variables { environment: &environment, run: &run };
         let file = SourceFile::new("deploy.yml", text);
         let text = Text { value: text.to_owned(), span: Span { start: 0, end: text.len() } };

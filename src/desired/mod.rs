@@ -10,9 +10,11 @@ mod objects;
 mod order;
 mod pull_secret;
 mod secrets;
+mod supply;
 
 pub(crate) use objects::NAMESPACE_MADE_FOR;
 pub(crate) use pull_secret::{PULL_SECRET, PullCredential, with_pull_secret};
+pub(crate) use supply::{Circumstances, Supply};
 
 use crate::config::{Build, Config, Expose, ImageSource, Rollout, SmokeStep};
 use crate::error::{FailureKind, Hint};
@@ -51,6 +53,8 @@ pub(crate) struct DesiredImage {
     pub(crate) tag: String,
     /// `false` leaves the tag in the objects instead of the digest.
     pub(crate) pin: bool,
+    /// What is said about it, and what is put beside it.
+    pub(crate) supply: Supply,
 }
 
 /// How an image comes to be.
@@ -183,6 +187,7 @@ pub(crate) fn render(config: &Config, context: &RunContext) -> Result<Desired, D
 /// The images with their place in the registry and their tag for people.
 fn images(config: &Config, context: &RunContext) -> Vec<DesiredImage> {
     let Some(registry) = &config.registry else { return Vec::new() };
+    let circumstances = supply::circumstances(config, context);
     let image = |image: &crate::config::Image| DesiredImage {
         key: image.key.clone(),
         source: match &image.source {
@@ -192,6 +197,7 @@ fn images(config: &Config, context: &RunContext) -> Vec<DesiredImage> {
         repository: registry.repository(&image.key),
         tag: tag(&image.source, context),
         pin: image.pin,
+        supply: supply::of(image, &circumstances),
     };
     config.images.iter().map(image).collect()
 }

@@ -12,6 +12,7 @@ fn config(documents: &[Value]) -> Config {
         key: key.to_owned(),
         source: ImageSource::Mirror(Reference::parse(source).unwrap()),
         pin: true,
+        supply: crate::config::Supply::default(),
     };
     let document = |(line, object): (usize, &Value)| ManifestDocument {
         file: PathBuf::from("k8s/all.yaml"),

@@ -92,6 +92,7 @@ mod tests {
             repository: target.repository("shop/cache"),
             tag: "1a2b3c4d5e6f".to_owned(),
             pin: true,
+            supply: crate::desired::Supply::default(),
         }
     }
 

@@ -54,6 +54,7 @@ fn image(folder: &Path, name: &str) -> DesiredImage {
         repository: Repository { registry, path: format!("todo-app-registry/{name}") },
         tag: "v1".to_owned(),
         pin: true,
+        supply: crate::desired::Supply::default(),
     }
 }
 

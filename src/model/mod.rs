@@ -13,7 +13,7 @@ pub(crate) use environment::Environment;
 pub(crate) use object_ref::{GroupVersionKind, ObjectRef};
 pub(crate) use platform::Platform;
 pub(crate) use reference::{Reference, Repository};
-pub(crate) use run_context::{GitState, RunContext};
+pub(crate) use run_context::{GitState, Origin, RunContext};
 pub(crate) use secret::{Redactor, Secret};
 
 /// The name under which Seaway owns fields in server-side apply. It never changes: another name would be another owner.

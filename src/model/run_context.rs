@@ -1,5 +1,7 @@
 //! The circumstances of one run: which commit, which pull request, which run.
 
+use super::Redactor;
+use jiff::Timestamp;
 use std::fmt;
 
 /// The state of the git work tree that holds deploy.yml.
@@ -37,4 +39,25 @@ pub(crate) struct RunContext {
     pub(crate) git: Option<GitState>,
     /// The pull request that this run is for.
     pub(crate) pull_request: Option<u64>,
+    /// Where the code comes from and who runs.
+    pub(crate) origin: Origin,
+}
+
+/// Where the code of a run comes from, and who runs it: what images are told by.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Origin {
+    /// The page of the repository, `https://github.com/acme/todo`: never with a login in it.
+    pub(crate) source: Option<String>,
+    /// `refs/heads/main`.
+    pub(crate) reference: Option<String>,
+    /// The version that the commit is tagged as, `v1.2.0`.
+    pub(crate) version: Option<String>,
+    /// When the commit was made, or what `SOURCE_DATE_EPOCH` says: the same for every run of one commit.
+    pub(crate) created: Option<Timestamp>,
+    /// Who builds, as a URI: the workflow. `None` on somebody's machine.
+    pub(crate) builder: Option<String>,
+    /// The page of the run; `None` outside of a workflow.
+    pub(crate) run_url: Option<String>,
+    /// What is known to be secret by now.
+    pub(crate) secrets: Redactor,
 }

@@ -89,6 +89,7 @@ mod tests {
             repository: fake.repository(&format!("shop/{key}")),
             tag: "v1".to_owned(),
             pin: true,
+            supply: crate::desired::Supply::default(),
         };
         let redis = Reference::parse(&format!("{}/library/redis:7", fake.host)).unwrap();
         let build = Build {

@@ -24,6 +24,7 @@ pub(crate) fn image(key: &str) -> DesiredImage {
         repository: Repository { registry: "registry.test".to_owned(), path: format!("shop/{key}") },
         tag: "1a2b3c4".to_owned(),
         pin: true,
+        supply: crate::desired::Supply::default(),
     }
 }
 

@@ -17,6 +17,7 @@ mod logins;
 mod manifest;
 mod mirror;
 mod progress;
+mod referrers;
 mod schedule;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -20,7 +20,8 @@ images:
       secrets: { npm_token: "${NPM_TOKEN}" }
     platforms: [linux/amd64]
     pin: false
-  cache: { mirror: "docker.io/library/redis:7" }
+    stable_digest: true
+  cache: { mirror: "docker.io/library/redis:7", attest: { sbom: false } }
 manifests:
   - k8s/
   - { path: extra.yaml, substitute: [STAGE, images.backend] }
@@ -28,6 +29,8 @@ secrets:
   database-secret: { url: "${DATABASE_URL}", port: 5432 }
 expose: { ingress: todo, host: todo.example.com }
 rollout: { deadline: 10m, settle: 1s500ms, on_failure: stay }
+annotations: { org.opencontainers.image.licenses: MIT, org.opencontainers.image.documentation: "https://${STAGE:-dev}.example.com" }
+attest: { sbom: true, provenance: true }
 smoke:
   - get: /
     headers: { Accept: text/html }
@@ -426,6 +429,19 @@ fn paths_start_at_the_folder_of_the_file() {
     let run = world.seaway(&["check", "--file", "app/deploy.yml"]);
     assert!(run.stderr.contains("┌─ app/k8s/a.yaml:1:1"), "{run}");
     assert!(run.stderr.contains("1 problem in app/k8s/a.yaml"), "{run}");
+}
+
+#[test]
+fn what_is_said_about_images() {
+    let text = "\
+name: todo
+registry: shop
+annotations: { \"org opencontainers\": x }
+attest: { sboom: true, provenance: 1 }
+images:
+  cache: { mirror: redis:7, attest: { provenance: true }, annotations: { a: b }, stable_digest: true }
+";
+    insta::assert_snapshot!(World::with_deploy(text).seaway(&["check"]));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `images`, filled in.
 
-use super::Filler;
+use super::{Filler, supply};
 use crate::config::needs::Part;
 use crate::config::raw::{Problem, RawBuild, RawConfig, RawImage, RawSource, Text};
 use crate::config::validate;
@@ -10,15 +10,18 @@ use std::collections::BTreeMap;
 
 /// The images, in the order of the file, without those whose entry has mistakes.
 pub(in crate::config) fn images(filler: &mut Filler<'_>, raw: &RawConfig) -> Vec<Image> {
-    raw.images.iter().filter_map(|raw| image(filler, raw)).collect()
+    supply::check_names(filler, &raw.supply.annotations);
+    raw.images.iter().filter_map(|image| self::image(filler, image, raw)).collect()
 }
 
 /// One image.
-fn image(filler: &mut Filler<'_>, raw: &RawImage) -> Option<Image> {
+fn image(filler: &mut Filler<'_>, raw: &RawImage, all: &RawConfig) -> Option<Image> {
     let key = raw.key.value.clone();
     let path = format!("images.{key}");
     filler.key(&raw.key, "an image", validate::image_key);
     let platform = platform(filler, raw, &path);
+    supply::check_names(filler, &raw.supply.annotations);
+    let supply = supply::supply(filler, &all.supply, &raw.supply, &path);
     let source = match raw.source.as_ref()? {
         RawSource::Build(raw) => ImageSource::Build(build(filler, raw, &path, platform)),
         RawSource::Mirror(text) => {
@@ -26,7 +29,7 @@ fn image(filler: &mut Filler<'_>, raw: &RawImage) -> Option<Image> {
             ImageSource::Mirror(filler.value(text, &format!("{path}.mirror"), Some(Part::Images), parse)?)
         }
     };
-    Some(Image { key, source, pin: raw.pin })
+    Some(Image { key, source, pin: raw.pin, supply })
 }
 
 /// Why a text is no image reference. The error repeats the value, which is not shown where a variable gave it.

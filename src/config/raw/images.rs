@@ -1,6 +1,6 @@
 //! `images`, as they were written.
 
-use super::{Problem, Reader, Text, mask, start_of};
+use super::{Problem, RawSupply, Reader, Text, mask, start_of, supply};
 use crate::config::keys;
 use crate::config::node::{Entry, Node, NodeKind};
 
@@ -15,6 +15,8 @@ pub(crate) struct RawImage {
     pub(crate) platforms: Vec<Text>,
     /// `pin`.
     pub(crate) pin: bool,
+    /// `annotations`, `stable_digest` and `attest`.
+    pub(crate) supply: RawSupply,
 }
 
 /// How an image comes to be.
@@ -54,11 +56,11 @@ fn read_image(entry: &Entry, reader: &mut Reader) -> Option<RawImage> {
     if entry.value.is_null() {
         let problem = Problem::new(entry.key_span, format!("`{place}` says nothing"));
         reader.push(problem.hint("name the folder with its Dockerfile: `./backend`, or `mirror: IMAGE`"));
-        return Some(RawImage { key, source: None, platforms: Vec::new(), pin: true });
+        return Some(RawImage { key, source: None, platforms: Vec::new(), pin: true, supply: RawSupply::default() });
     }
     if !matches!(entry.value.kind, NodeKind::Map(_)) {
         let source = reader.text(&entry.value, &place).map(|context| RawSource::Build(RawBuild::of(context)));
-        return Some(RawImage { key, source, platforms: Vec::new(), pin: true });
+        return Some(RawImage { key, source, platforms: Vec::new(), pin: true, supply: RawSupply::default() });
     }
     let problems = reader.problems.len();
     let fields = reader.mapping(&entry.value, &place, &keys::IMAGE)?;
@@ -81,7 +83,11 @@ fn read_image(entry: &Entry, reader: &mut Reader) -> Option<RawImage> {
     let platforms = platforms.unwrap_or_default().iter();
     let platforms = platforms.filter_map(|node| reader.text(node, &format!("{place}.platforms"))).collect();
     let pin = fields.get("pin").and_then(|node| reader.boolean(node, &format!("{place}.pin"))).unwrap_or(true);
-    Some(RawImage { key, source, platforms, pin })
+    let supply = supply::read(&fields, &place, reader);
+    if matches!(source, Some(RawSource::Mirror(_))) {
+        supply::check_copied(&fields, &place, &supply, reader);
+    }
+    Some(RawImage { key, source, platforms, pin, supply })
 }
 
 impl RawBuild {

@@ -4,10 +4,12 @@
 mod images;
 mod reader;
 mod smoke;
+mod supply;
 
 pub(crate) use images::{RawBuild, RawImage, RawSource};
-pub(crate) use reader::{Json, Problem, Reader, Text};
+pub(crate) use reader::{Fields, Json, Problem, Reader, Text};
 pub(crate) use smoke::{RawExpectation, RawStep};
+pub(crate) use supply::RawSupply;
 
 use super::keys;
 use super::node::{Entry, Node, NodeKind};
@@ -27,6 +29,8 @@ pub(crate) struct RawConfig {
     pub(crate) registry: Option<RawRegistry>,
     /// `images`, in the order of the file.
     pub(crate) images: Vec<RawImage>,
+    /// `annotations`, `stable_digest` and `attest` for all images.
+    pub(crate) supply: RawSupply,
     /// `manifests`, in the order of the file.
     pub(crate) manifests: Vec<RawManifest>,
     /// `secrets`: names with their keys and values.
@@ -99,6 +103,7 @@ pub(crate) fn read(root: &Node, reader: &mut Reader) -> RawConfig {
         cluster: fields.get("cluster").and_then(|node| read_cluster(node, reader)),
         registry: fields.get("registry").and_then(|node| read_registry(node, reader)),
         images: fields.get("images").map(|node| images::read(node, reader)).unwrap_or_default(),
+        supply: supply::read(&fields, "", reader),
         manifests: fields.get("manifests").map(|node| read_manifests(node, reader)).unwrap_or_default(),
         secrets: fields.get("secrets").map(|node| read_secrets(node, reader)).unwrap_or_default(),
         expose: fields.get("expose").and_then(|node| read_expose(node, reader)),

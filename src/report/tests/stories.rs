@@ -132,6 +132,7 @@ fn image(key: &str) -> DesiredImage {
         repository,
         tag: "1a2b3c4d5e6f".to_owned(),
         pin: true,
+        supply: crate::desired::Supply::default(),
     }
 }
 

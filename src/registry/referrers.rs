@@ -1,0 +1,175 @@
+//! Artifacts about a manifest: putting one beside its subject, and listing them.
+//!
+//! A registry that knows `subject` says so in its answer and keeps the list itself. For every other the client keeps it,
+//! as an index under a tag that follows from the subject's digest: read, extended, written, and read once more to see that
+//! nobody has written in between. Registries that offer conditional requests are asked for them.
+//!
+//! Source: <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pushing-manifests-with-subject>.
+
+use super::auth::Scope;
+use super::blob::Blob;
+use super::client::{Client, Question};
+use super::error::Error;
+use super::hosts::Capability;
+use super::manifest::RawManifest;
+use super::schedule::Pusher;
+use crate::image::descriptor::media_type;
+use crate::image::referrers::{self, Artifact};
+use crate::image::{Content, Descriptor};
+use crate::model::{Digest, Repository};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, ETAG, HeaderValue, IF_MATCH, IF_NONE_MATCH};
+use reqwest::{Response, StatusCode};
+use tokio_util::sync::CancellationToken;
+
+/// The header in which a registry says that it has understood a subject.
+const OCI_SUBJECT: &str = "oci-subject";
+
+/// A list that others write as well is written anew so often.
+const TRIES: usize = 5;
+
+/// Within this process there is one writer of lists: what others do cannot be helped, what we do can.
+static LISTS: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+/// The list of a subject as it is now.
+struct List {
+    /// Its bytes; `None` where there is none yet.
+    bytes: Option<bytes::Bytes>,
+    /// What the registry calls this version of it, if it says so.
+    version: Option<HeaderValue>,
+}
+
+impl Client {
+    /// Puts an artifact into the repository of its subject, and into the list of the subject's artifacts; its digest.
+    pub(crate) async fn push_artifact(
+        &self,
+        repository: &Repository,
+        artifact: &Artifact,
+        cancel: &CancellationToken,
+    ) -> Result<Digest, Error> {
+        let blob = |(descriptor, bytes)| Blob { descriptor, content: Content::Bytes(bytes), mount_from: None };
+        let blobs: Vec<Blob> = artifact.blobs().into_iter().map(blob).collect();
+        let bytes = artifact.manifest().map_err(|error| Error::Nonsense {
+            registry: repository.registry.clone(),
+            action: "take an artifact".to_owned(),
+            problem: error.to_string(),
+        })?;
+        let entry = artifact.descriptor(&bytes);
+        let manifest = RawManifest::new(Some(media_type::OCI_MANIFEST), bytes.into());
+        let mut pusher = Pusher::new(self, repository, Box::new(|_| ()), cancel)?;
+        blobs.into_iter().for_each(|blob| pusher.add(blob));
+        pusher.room(0).await?;
+        if !self.put_artifact(repository, &manifest).await? {
+            self.extend_list(repository, &artifact.subject.digest, &entry).await?;
+        }
+        Ok(manifest.digest)
+    }
+
+    /// The artifacts about a manifest: by the registry's own list, or by the tag. None where nobody has written any.
+    pub(crate) async fn artifacts(&self, repository: &Repository, subject: &Digest) -> Result<Vec<Descriptor>, Error> {
+        let endpoint = self.push_endpoint(&repository.registry)?;
+        let action = format!("list what refers to `{repository}@{}`", subject.short());
+        let scope = Scope::pull(&repository.path);
+        let question = Question { endpoint: &endpoint, scope: &scope, action: &action };
+        let url = endpoint.url(&repository.path, &format!("referrers/{subject}"));
+        let answer = self.ask_briefly(question, |pool| pool.get(url.clone())).await?;
+        let bytes = match answer.status() {
+            status if status.is_success() => {
+                Some(answer.bytes().await.map_err(|error| Self::transport(question, &error))?)
+            }
+            // Registries without the list answer 404, and some that know no such path anything else.
+            _ => self.list_of(repository, subject).await?.bytes,
+        };
+        let Some(bytes) = bytes else { return Ok(Vec::new()) };
+        referrers::listed(&bytes).map_err(|_| Self::nonsense(question, "that is no index"))
+    }
+
+    /// Puts the manifest of an artifact under its digest; whether the registry keeps the list of the subject's artifacts.
+    async fn put_artifact(&self, repository: &Repository, manifest: &RawManifest) -> Result<bool, Error> {
+        let answer = self.put_manifest_when(repository, manifest, manifest.digest.as_str(), None).await?;
+        Ok(answer.headers().contains_key(OCI_SUBJECT))
+    }
+
+    /// Writes an entry into the list under the tag. What somebody else writes at the same time is kept: a registry with
+    /// conditional requests refuses to overwrite it, and for others the list is read again to see that the entry is in it.
+    async fn extend_list(&self, repository: &Repository, subject: &Digest, entry: &Descriptor) -> Result<(), Error> {
+        let _alone = LISTS.lock().await;
+        let tag = referrers::fallback_tag(subject);
+        let endpoint = self.push_endpoint(&repository.registry)?;
+        let action = format!("keep the list of artifacts `{repository}:{tag}`");
+        let scope = Scope::push(&repository.path);
+        let question = Question { endpoint: &endpoint, scope: &scope, action: &action };
+        for _ in 0..TRIES {
+            let list = self.list_of(repository, subject).await?;
+            let longer = referrers::with_artifact(list.bytes.as_deref(), entry);
+            let Some(longer) = longer.map_err(|_| Self::nonsense(question, "that tag is no index"))? else {
+                return Ok(());
+            };
+            let longer = RawManifest::new(Some(media_type::OCI_INDEX), longer.into());
+            let condition = match (&list.bytes, list.version) {
+                (None, _) => Some((IF_NONE_MATCH, HeaderValue::from_static("*"))),
+                (Some(_), Some(version)) => Some((IF_MATCH, version)),
+                (Some(_), None) => None,
+            };
+            match self.put_manifest_when(repository, &longer, &tag, condition).await {
+                Ok(_) => {}
+                Err(error) if error.status() == Some(StatusCode::PRECONDITION_FAILED) => continue,
+                Err(error) => return Err(error),
+            }
+            let written = self.list_of(repository, subject).await?.bytes;
+            let there = written.and_then(|bytes| referrers::listed(&bytes).ok()).unwrap_or_default();
+            if there.iter().any(|there| there.digest == entry.digest) {
+                return Ok(());
+            }
+        }
+        Err(Self::nonsense(question, format!("others have overwritten it {TRIES} times")))
+    }
+
+    /// The list of a subject's artifacts under its tag.
+    async fn list_of(&self, repository: &Repository, subject: &Digest) -> Result<List, Error> {
+        let tag = referrers::fallback_tag(subject);
+        let endpoint = self.endpoints(&repository.registry, Capability::Push)?.remove(0);
+        let action = format!("give the list of artifacts `{repository}:{tag}`");
+        let scope = Scope::pull(&repository.path);
+        let question = Question { endpoint: &endpoint, scope: &scope, action: &action };
+        let url = endpoint.url(&repository.path, &format!("manifests/{tag}"));
+        let accepted = format!("{}, {}", media_type::OCI_INDEX, media_type::OCI_MANIFEST);
+        let answer = self.ask_briefly(question, |pool| pool.get(url.clone()).header(ACCEPT, &accepted)).await?;
+        match answer.status() {
+            StatusCode::NOT_FOUND => Ok(List { bytes: None, version: None }),
+            status if status.is_success() => {
+                let version = answer.headers().get(ETAG).cloned();
+                let bytes = answer.bytes().await.map_err(|error| Self::transport(question, &error))?;
+                Ok(List { bytes: Some(bytes), version })
+            }
+            _ => Err(self.refusal(question, answer).await),
+        }
+    }
+
+    /// Puts a manifest under a tag or a digest, on a condition where there is one.
+    async fn put_manifest_when(
+        &self,
+        repository: &Repository,
+        manifest: &RawManifest,
+        target: &str,
+        condition: Option<(reqwest::header::HeaderName, HeaderValue)>,
+    ) -> Result<Response, Error> {
+        let endpoint = self.push_endpoint(&repository.registry)?;
+        let action = format!("take the artifact manifest of `{repository}:{target}`");
+        let scope = Scope::push(&repository.path);
+        let question = Question { endpoint: &endpoint, scope: &scope, action: &action };
+        let url = endpoint.url(&repository.path, &format!("manifests/{target}"));
+        let make = |pool: &reqwest::Client| {
+            let request = pool.put(url.clone()).header(CONTENT_TYPE, &manifest.media_type).body(manifest.bytes.clone());
+            match &condition {
+                Some((name, value)) => request.header(name, value),
+                None => request,
+            }
+        };
+        let answer = self.ask(question, make).await?;
+        if !answer.status().is_success() {
+            return Err(self.refusal(question, answer).await);
+        }
+        super::manifest::check_digest(&endpoint, &answer, "the manifest", &manifest.digest)?;
+        Ok(answer)
+    }
+}
