@@ -33,8 +33,12 @@ lint: setup ## formatting and lints of both languages
 	cd sandbox && test -z "$$(gofmt -l .)" && CGO_ENABLED=0 go vet -trimpath ./...
 
 .PHONY: bench
-bench: build ## time `seaway` beside its peers and print the rows
-	@bench/run.sh
+bench: build ## time `up` beside docker and kubectl; wants `make demo` before
+	@bench/bench.py deploy
+
+.PHONY: bench-push
+bench-push: ## time pushes beside docker, skopeo, buildah, crane, ctr, BuildKit and jib (S1 to S10)
+	@bench/bench.py push
 
 .PHONY: release
 release: setup ## the static release binary, and the image that holds it

@@ -10,6 +10,9 @@ step() { printf '\n== %s\n' "$1"; }
 step "Seaway: unit, property and integration tests, house rules"
 cargo test --locked --lib --bins --test integration
 
+step "the bench's rig"
+python3 -m unittest discover -s bench
+
 step "sandbox: build"
 sandbox=$(sandbox/build.sh)
 
