@@ -3,7 +3,7 @@
 use super::raw::{Problem, RawBuild, RawConfig, RawSource, Text};
 use super::source::{SourceFile, Span};
 use super::suggest::nearest;
-use super::{Build, Diagnostic, Image, ImageSource};
+use super::{Build, Diagnostic, Image, ImageSource, Layout};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -73,7 +73,7 @@ fn names_in(folder: &Path) -> Vec<String> {
     names
 }
 
-/// Notes contexts and Dockerfiles that are not there.
+/// Notes contexts, Dockerfiles and layouts that are not there.
 pub(super) fn check_contexts(raw: &RawConfig, images: &[Image], problems: &mut Vec<Problem>) {
     for raw in &raw.images {
         let image = images.iter().find(|image| image.key == raw.key.value);
@@ -81,6 +81,11 @@ pub(super) fn check_contexts(raw: &RawConfig, images: &[Image], problems: &mut V
             (&raw.source, image)
         {
             problems.extend(check_context(raw, build));
+        }
+        if let (Some(RawSource::Layout(text)), Some(Image { source: ImageSource::Layout(layout), .. })) =
+            (&raw.source, image)
+        {
+            problems.extend(check_layout(text, layout));
         }
     }
 }
@@ -107,6 +112,15 @@ fn check_context(raw: &RawBuild, build: &Build) -> Option<Problem> {
         Some(other) => problem.label(format!("did you mean `dockerfile: {other}`?")),
         None => problem.hint("write one there, or name another one: `build: { context: …, dockerfile: … }`"),
     })
+}
+
+/// Notes a layout that is not there. Whether it holds an image is found out when it is read.
+fn check_layout(text: &Text, layout: &Layout) -> Option<Problem> {
+    if layout.path.to_string_lossy().contains("${") || layout.path.exists() {
+        return None;
+    }
+    let problem = missing(text, &layout.path, "OCI layout or archive");
+    Some(problem.hint("another tool writes it (`docker save`, `buildctl --output type=oci`, Bazel): run that first"))
 }
 
 /// A path as messages show it: as it was written where a variable gave it, since its value may be a secret.

@@ -47,8 +47,8 @@ pub(crate) static REGISTRY: Keys = Keys {
 /// An entry of `images`.
 pub(crate) static IMAGE: Keys = Keys {
     definition: "image",
-    known: &["build", "mirror", "platforms", "pin", "annotations", "stable_digest", "attest"],
-    later: &["layout", "war", "from", "copy", "entrypoint"],
+    known: &["build", "mirror", "layout", "engine", "platforms", "pin", "annotations", "stable_digest", "attest"],
+    later: &["war", "from", "copy", "entrypoint"],
 };
 
 /// `build` of an image.

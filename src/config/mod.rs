@@ -131,6 +131,28 @@ pub(crate) enum ImageSource {
     Build(Build),
     /// Copied from another registry.
     Mirror(Reference),
+    /// An image that another tool wrote.
+    Layout(Layout),
+    /// An image that the Docker Engine has.
+    Engine(EngineImage),
+}
+
+/// An OCI layout, or an archive that `docker save` made: a folder or a file.
+#[derive(Clone, Debug)]
+pub(crate) struct Layout {
+    /// Where it is, absolute or relative to the working directory.
+    pub(crate) path: PathBuf,
+    /// The one platform that is taken out of it.
+    pub(crate) platform: Platform,
+}
+
+/// An image that something else built into the Docker Engine.
+#[derive(Clone, Debug)]
+pub(crate) struct EngineImage {
+    /// Its name there, `backend:dev`, or its id.
+    pub(crate) image: String,
+    /// The platform that it must be for.
+    pub(crate) platform: Platform,
 }
 
 /// A build context with a Dockerfile.

@@ -181,16 +181,24 @@ fn registry() -> Value {
 /// An entry of `images`.
 fn image() -> Value {
     let mut schema = mapping(
-        "where one image comes from: `build` or `mirror`",
+        "where one image comes from: `build`, `mirror`, `layout` or `engine`",
         &[],
         vec![
             ("build", text_or("build", "built from a Dockerfile: the context folder, or a mapping", "./backend")),
             ("mirror", text("copied into the registry from another one", "docker.io/library/redis:7")),
             (
+                "layout",
+                text(
+                    "an OCI layout or a `docker save` archive, folder or tar, that another tool made",
+                    "./out/backend",
+                ),
+            ),
+            ("engine", text("an image that the Docker Engine has already: its name or id there", "backend:dev")),
+            (
                 "platforms",
                 json!({
                     "type": "array", "items": { "type": "string" }, "maxItems": 1, "examples": [["linux/amd64"]],
-                    "description": "the platform that is built; default: `linux/amd64`, what DOKS nodes run",
+                    "description": "the platform that is built or taken; default: `linux/amd64`, what DOKS nodes run",
                 }),
             ),
             (
@@ -202,7 +210,8 @@ fn image() -> Value {
             ("attest", reference("attest", "what is put into the registry beside this image")),
         ],
     );
-    schema["oneOf"] = json!([{ "required": ["build"] }, { "required": ["mirror"] }]);
+    let sources = ["build", "mirror", "layout", "engine"];
+    schema["oneOf"] = sources.iter().map(|key| json!({ "required": [key] })).collect();
     schema
 }
 

@@ -2,7 +2,7 @@
 
 use super::raw::{Problem, RawConfig};
 use super::suggest::{listed, nearest};
-use crate::model::Platform;
+use crate::model::{Platform, Reference};
 use std::time::Duration;
 
 /// A DNS label (RFC 1123), which names of namespaces and Services must be.
@@ -53,6 +53,16 @@ pub(super) fn image_key(text: &str) -> Result<(), String> {
     } else {
         Err("lower-case letters, digits, and `-`, `_`, `.` inside make the name of an image".to_owned())
     }
+}
+
+/// An image of the Docker Engine: a name with a tag or without, a digest, or an id.
+pub(super) fn engine_image(text: &str) -> Result<String, String> {
+    let id = text.strip_prefix("sha256:").unwrap_or(text);
+    let is_id = id.len() >= 12 && id.chars().all(|c| c.is_ascii_hexdigit() && !c.is_ascii_uppercase());
+    if is_id || Reference::parse(text).is_ok() {
+        return Ok(text.to_owned());
+    }
+    Err("this is an image as `docker images` shows it: `backend:dev`, or its id".to_owned())
 }
 
 /// The key of a value in a Secret.

@@ -16,7 +16,7 @@ pub(crate) use objects::NAMESPACE_MADE_FOR;
 pub(crate) use pull_secret::{PULL_SECRET, PullCredential, with_pull_secret};
 pub(crate) use supply::{Circumstances, Supply};
 
-use crate::config::{Build, Config, Expose, ImageSource, Rollout, SmokeStep};
+use crate::config::{Build, Config, EngineImage, Expose, ImageSource, Layout, Rollout, SmokeStep};
 use crate::error::{FailureKind, Hint};
 use crate::model::{Digest, ObjectRef, Reference, Repository, RunContext};
 use std::path::{Path, PathBuf};
@@ -64,6 +64,10 @@ pub(crate) enum DesiredSource {
     Build(Build),
     /// Copied from another registry.
     Mirror(Reference),
+    /// An image that another tool wrote.
+    Layout(Layout),
+    /// An image that the Docker Engine has.
+    Engine(EngineImage),
 }
 
 /// An object that should exist.
@@ -193,6 +197,8 @@ fn images(config: &Config, context: &RunContext) -> Vec<DesiredImage> {
         source: match &image.source {
             ImageSource::Build(build) => DesiredSource::Build(build.clone()),
             ImageSource::Mirror(reference) => DesiredSource::Mirror(reference.clone()),
+            ImageSource::Layout(layout) => DesiredSource::Layout(layout.clone()),
+            ImageSource::Engine(engine) => DesiredSource::Engine(engine.clone()),
         },
         repository: registry.repository(&image.key),
         tag: tag(&image.source, context),
@@ -213,7 +219,9 @@ fn tag(source: &ImageSource, context: &RunContext) -> String {
                 .as_ref()
                 .map_or_else(|| "latest".to_owned(), |digest: &Digest| digest.hex()[..12].to_owned())
         }),
-        ImageSource::Build(_) => context.git.as_ref().map(crate::model::GitState::tag).unwrap_or_default(),
+        ImageSource::Build(_) | ImageSource::Layout(_) | ImageSource::Engine(_) => {
+            context.git.as_ref().map(crate::model::GitState::tag).unwrap_or_default()
+        }
     }
 }
 

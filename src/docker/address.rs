@@ -2,6 +2,7 @@
 
 use super::error::Error;
 use std::path::PathBuf;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// A place to connect to.
@@ -15,6 +16,9 @@ pub(crate) enum Address {
 
 /// Where the Engine listens unless somebody says otherwise.
 pub(crate) const DEFAULT_SOCKET: &str = "unix:///var/run/docker.sock";
+
+/// A builder on this machine answers at once.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A connection, whatever it is made of.
 pub(crate) trait Connection: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
@@ -47,6 +51,13 @@ impl std::fmt::Display for Address {
             Self::Tcp(host) => write!(f, "tcp://{host}"),
         }
     }
+}
+
+/// Connects to a builder; `what` names it in the error.
+pub(crate) async fn connect(address: &Address, what: &'static str) -> Result<Box<dyn Connection>, Error> {
+    let away = |source| Error::Away { what, address: address.to_string(), source };
+    let connected = tokio::time::timeout(CONNECT_TIMEOUT, address.connect()).await;
+    connected.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())).map_err(away)
 }
 
 #[cfg(test)]

@@ -4,17 +4,17 @@
 //! <https://github.com/moby/buildkit/blob/master/api/services/control/control.proto>.
 
 use super::address::Connection;
+use super::content_store::ContentStore;
 use super::context::Context;
 use super::error::Error;
 use super::file_sync::Shared;
 use super::progress::{Follower, Progress};
-use super::session::Services;
+use super::session::{CONNECTION_WINDOW, STREAM_WINDOW, Services};
 use crate::model::{Platform, Secret};
 use bollard_buildkit_proto::google::rpc::Status as RpcStatus;
 use bollard_buildkit_proto::moby::buildkit::v1::control_client::ControlClient;
 use bollard_buildkit_proto::moby::buildkit::v1::{CacheOptions, SolveRequest, SolveResponse, StatusRequest};
 use bollard_buildkit_proto::pb;
-use bytes::Bytes;
 use futures::future::BoxFuture;
 use hyper_util::rt::TokioIo;
 use prost::Message as _;
@@ -80,7 +80,7 @@ const LAST_REPORTS: Duration = Duration::from_secs(2);
 
 impl BuildRequest {
     /// What the build may ask for. The Dockerfile is a folder of its own, so that `.dockerignore` cannot take it away.
-    pub(crate) fn services(&self, export: Option<mpsc::Sender<std::io::Result<Bytes>>>) -> Result<Services, Error> {
+    pub(crate) fn services(&self, export: Option<ContentStore>) -> Result<Services, Error> {
         let context = Shared { root: self.context.root.clone(), entries: Arc::new(self.context.entries.clone()) };
         let folder = self.dockerfile.parent().map(std::path::Path::to_owned).unwrap_or_default();
         let folder = if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder };
@@ -129,7 +129,11 @@ pub(crate) async fn client(connection: Box<dyn Connection>) -> Result<ControlCli
         async move { connection.map(TokioIo::new) }
     });
     // The address is only a form: the connection is there already.
-    let channel = Endpoint::from_static("http://buildkit").connect_with_connector(connector).await;
+    // A session may travel inside of one call of this connection, so both have the same room.
+    let endpoint = Endpoint::from_static("http://buildkit")
+        .initial_stream_window_size(CONNECTION_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW + STREAM_WINDOW);
+    let channel = endpoint.connect_with_connector(connector).await;
     let channel = channel.map_err(|error| Error::BuildKit { problem: chain(&error) })?;
     Ok(ControlClient::new(channel).max_decoding_message_size(LARGEST_MESSAGE))
 }

@@ -2,6 +2,8 @@
 
 use super::context::ContextError;
 use crate::error::{FailureKind, Hint};
+use crate::model::Platform;
+use std::path::PathBuf;
 
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +52,30 @@ pub(crate) enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// The image is for other platforms than the one that was asked for.
+    #[error("the image is for {}, and {wanted} was asked for", listed(got))]
+    Platform {
+        /// For which it is.
+        got: Vec<Platform>,
+        /// For which it should be.
+        wanted: Platform,
+    },
+    /// The Engine has no image of this name.
+    #[error("the Docker Engine has no image `{image}`")]
+    NoImage {
+        /// The name that was looked for.
+        image: String,
+        /// Names that it has.
+        there: Vec<String>,
+    },
+    /// A layout or an archive that cannot be pushed.
+    #[error("`{}` cannot be pushed: {problem}", path.display())]
+    Layout {
+        /// Where it is.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// Somebody asked to stop.
     #[error("stopped")]
     Cancelled,
@@ -80,10 +106,23 @@ impl std::fmt::Display for BuildFailure {
     }
 }
 
+/// `linux/arm64 and linux/s390x`.
+fn listed(platforms: &[Platform]) -> String {
+    let names: Vec<String> = platforms.iter().map(ToString::to_string).collect();
+    match names.as_slice() {
+        [] => "no platform".to_owned(),
+        [first @ .., last] if !first.is_empty() => format!("{} and {last}", first.join(", ")),
+        _ => names.concat(),
+    }
+}
+
 impl Hint for Error {
     fn kind(&self) -> FailureKind {
         match self {
-            Self::Away { .. } | Self::Address { .. } => FailureKind::Configuration,
+            Self::Away { .. } | Self::Address { .. } | Self::Platform { .. } | Self::NoImage { .. } => {
+                FailureKind::Configuration
+            }
+            Self::Layout { .. } => FailureKind::Application,
             Self::Build(failure) => failure.kind,
             Self::Context(error) => error.kind(),
             Self::Cancelled => FailureKind::Interrupted,
@@ -110,6 +149,21 @@ impl Hint for Error {
             Self::Engine { .. } | Self::BuildKit { .. } => {
                 Some("see the Engine's own log; a full disk is a frequent cause (`docker system df`)".to_owned())
             }
+            Self::Platform { got, wanted } => Some(match got.as_slice() {
+                [] => "make the image anew".to_owned(),
+                [only, ..] => format!(
+                    "build it for {wanted} (in a Dockerfile, `FROM --platform={only}` makes it otherwise), or say which \
+                     one is meant: `platforms: [{only}]`"
+                ),
+            }),
+            Self::NoImage { there, .. } if there.is_empty() => {
+                Some("build it first (`docker build --tag NAME`), or let seaway build it: `build: ./FOLDER`".to_owned())
+            }
+            Self::NoImage { there, .. } => Some(format!(
+                "it has {}; build the image first, or correct its name",
+                there.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+            )),
+            Self::Layout { .. } => Some("make it anew with the tool that wrote it".to_owned()),
             Self::Image { .. } | Self::Cancelled => None,
         }
     }

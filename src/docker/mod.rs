@@ -1,21 +1,31 @@
-//! The Docker Engine (through bollard) and BuildKit (a client of our own).
+//! The Docker Engine (through bollard), BuildKit (a client of our own), and images that other tools wrote.
 //!
-//! In: a build context and what is to be built. Out: progress, and the image as a stream of parts. It knows no registry:
-//! logins for base images come from whoever calls.
+//! In: a build context and what is to be built, the name of an image, a layout. Out: progress, and the image as a stream of
+//! parts. It knows no registry: logins for base images come from whoever calls.
 
 mod address;
+mod assembly;
+mod builder;
 mod buildkit;
 pub(crate) mod content_key;
+mod content_store;
 pub(crate) mod context;
 pub(crate) mod dockerignore;
 mod engine;
 mod error;
 mod file_sync;
+mod files;
+#[cfg(test)]
+mod gathered;
+pub(crate) mod layout;
+mod legacy;
 mod progress;
 mod save;
 mod session;
+mod source;
+mod squeeze;
 
+pub(crate) use builder::{Builder, Built};
 pub(crate) use buildkit::{BuildRequest, LoginSource};
-pub(crate) use engine::Builder;
 pub(crate) use error::Error;
 pub(crate) use progress::Progress;

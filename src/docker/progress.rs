@@ -1,6 +1,7 @@
 //! What BuildKit says while it builds, turned into steps and lines, and into a diagnosis where it fails.
 
 use super::error::BuildFailure;
+use super::source::Source;
 use crate::error::FailureKind;
 use crate::image::dockerfile;
 use bollard_buildkit_proto::moby::buildkit::v1::{StatusResponse, Vertex, VertexLog};
@@ -13,6 +14,8 @@ pub(crate) enum Progress {
     Step(String),
     /// A line of output, of a step or of the tool that builds.
     Line(String),
+    /// It has been decided where the image is taken from.
+    Source(Source),
 }
 
 /// This many last lines of a step are kept for a diagnosis.

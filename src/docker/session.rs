@@ -1,10 +1,11 @@
-//! What a build may ask of us while it runs: files, secrets, logins, and where its result goes.
+//! What a build may ask of us while it runs: files, secrets, logins, and the store that its result goes to.
 //!
 //! BuildKit calls back over a connection that we opened, so that nothing has to listen and no file with a secret is written
 //! (<https://github.com/moby/buildkit/blob/master/session/session.go>).
 
 use super::address::Connection;
 use super::buildkit::LoginSource;
+use super::content_store::{ContentStore, WRITE};
 use super::file_sync::{self, Shared};
 use crate::model::Secret;
 use bollard_buildkit_proto::fsutil::types::Packet;
@@ -14,13 +15,11 @@ use bollard_buildkit_proto::health::{HealthCheckRequest, HealthCheckResponse, He
 use bollard_buildkit_proto::moby::buildkit::secrets::v1::secrets_server::{Secrets, SecretsServer};
 use bollard_buildkit_proto::moby::buildkit::secrets::v1::{GetSecretRequest, GetSecretResponse};
 use bollard_buildkit_proto::moby::filesync::v1::auth_server::{Auth, AuthServer};
-use bollard_buildkit_proto::moby::filesync::v1::file_send_server::{FileSend, FileSendServer};
 use bollard_buildkit_proto::moby::filesync::v1::file_sync_server::{FileSync, FileSyncServer};
 use bollard_buildkit_proto::moby::filesync::v1::{
-    BytesMessage, CredentialsRequest, CredentialsResponse, FetchTokenRequest, FetchTokenResponse,
-    GetTokenAuthorityRequest, GetTokenAuthorityResponse, VerifyTokenAuthorityRequest, VerifyTokenAuthorityResponse,
+    CredentialsRequest, CredentialsResponse, FetchTokenRequest, FetchTokenResponse, GetTokenAuthorityRequest,
+    GetTokenAuthorityResponse, VerifyTokenAuthorityRequest, VerifyTokenAuthorityResponse,
 };
-use bytes::Bytes;
 use futures::stream::{self, Stream, StreamExt as _};
 use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;
@@ -40,15 +39,15 @@ pub(crate) struct Services {
     pub(crate) secrets: Arc<BTreeMap<String, Secret>>,
     /// Logins for the registries of base images.
     pub(crate) logins: LoginSource,
-    /// Where an exported archive goes; `None` where the result stays in the Engine.
-    pub(crate) export: Option<mpsc::Sender<std::io::Result<Bytes>>>,
+    /// Where the image is exported to; `None` where it stays in the Engine.
+    pub(crate) export: Option<ContentStore>,
 }
 
 /// What is offered, as BuildKit wants it announced.
 pub(crate) const METHODS: [&str; 5] = [
     "/grpc.health.v1.Health/Check",
     "/moby.filesync.v1.FileSync/DiffCopy",
-    "/moby.filesync.v1.FileSend/DiffCopy",
+    WRITE,
     "/moby.filesync.v1.Auth/Credentials",
     "/moby.buildkit.secrets.v1.Secrets/GetSecret",
 ];
@@ -56,16 +55,23 @@ pub(crate) const METHODS: [&str; 5] = [
 /// BuildKit's own limit for a message.
 const LARGEST_MESSAGE: usize = 16 * 1024 * 1024;
 
+/// A layer comes in pieces of a megabyte, each of which waits for an answer: it has to arrive in one go.
+pub(crate) const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
+
+/// Four layers come at once.
+pub(crate) const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
+
 impl Services {
     /// Answers over a connection until it ends.
     pub(crate) async fn serve(self, connection: Box<dyn Connection>) {
         let files = FileSyncServer::new(self.clone()).max_decoding_message_size(LARGEST_MESSAGE);
-        let send = FileSendServer::new(self.clone()).max_decoding_message_size(LARGEST_MESSAGE);
         let server = tonic::transport::Server::builder()
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
             .add_service(HealthServer::new(self.clone()))
             .add_service(files)
-            .add_service(send)
             .add_service(AuthServer::new(self.clone()))
+            .add_optional_service(self.export.clone())
             .add_service(SecretsServer::new(self));
         // The stream of connections must not end while this one lives: the server would begin to say goodbye.
         let one = stream::iter([Ok::<_, std::io::Error>(Pipe(connection))]).chain(stream::pending());
@@ -97,26 +103,6 @@ impl FileSync for Services {
         _request: Request<Streaming<Packet>>,
     ) -> Result<Response<Self::TarStreamStream>, Status> {
         Err(Status::unimplemented("files are synchronized by DiffCopy"))
-    }
-}
-
-#[tonic::async_trait]
-impl FileSend for Services {
-    type DiffCopyStream = Answers<BytesMessage>;
-
-    async fn diff_copy(
-        &self,
-        request: Request<Streaming<BytesMessage>>,
-    ) -> Result<Response<Self::DiffCopyStream>, Status> {
-        let export = self.export.clone().ok_or_else(|| Status::unimplemented("nothing is exported"))?;
-        let mut incoming = request.into_inner();
-        while let Some(message) = incoming.message().await? {
-            let gone = export.send(Ok(message.data.into())).await.is_err();
-            if gone {
-                return Err(Status::cancelled("nobody wants the export any more"));
-            }
-        }
-        Ok(Response::new(stream::empty().boxed()))
     }
 }
 

@@ -133,6 +133,17 @@ pub(crate) struct ImageResult {
     pub(crate) bytes_sent: u64,
     /// What the transfer took.
     pub(crate) transfer: Transfer,
+    /// Where it was taken from; `None` where nothing was taken from anywhere.
+    pub(crate) origin: Option<Origin>,
+}
+
+/// Where an image was taken from, and why from there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    /// `buildkit-session`, `docker-save`, `layout`.
+    pub(crate) kind: &'static str,
+    /// `taken out of the Docker Engine 20.10 (overlay2): it has no oci exporter`.
+    pub(crate) reason: String,
 }
 
 /// What the transfer of an image took.

@@ -1,7 +1,7 @@
 //! The doors that images come through, and what pushes have in common.
 
 use super::event::{Diagnosis, EventKind, Events, ImageResult};
-use super::{build, push};
+use super::{build, push, ready_made};
 use crate::docker;
 use crate::error::{Failure, FailureKind};
 use crate::plan::{Operation, OperationId, OperationKind};
@@ -31,6 +31,9 @@ pub(super) async fn bring(
     let result = match &operation.kind {
         OperationKind::Build { image, content_key } => {
             build::build(doors, image, content_key, id, events, cancel).await
+        }
+        OperationKind::Push { image, content_key } => {
+            ready_made::push(doors, image, content_key, id, events, cancel).await
         }
         OperationKind::Mirror { image, digest, content_key } => {
             push::mirror(doors, image, digest, content_key, id, events, cancel).await

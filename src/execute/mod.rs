@@ -6,6 +6,7 @@
 mod apply;
 pub(crate) mod build;
 pub(crate) mod content_key;
+mod delivery;
 mod diagnose;
 pub(crate) mod event;
 mod expose;
@@ -13,6 +14,7 @@ pub(crate) mod images;
 mod look;
 mod progress;
 pub(crate) mod push;
+pub(crate) mod ready_made;
 pub(crate) mod remove;
 mod scheduler;
 mod smoke;
@@ -102,7 +104,10 @@ pub(crate) async fn push(plan: Arc<Plan>, doors: &ImageDoors, events: &Events, c
 async fn perform(run: Arc<Progress>, operation: Operation) -> Ended {
     let id = operation.id;
     match operation.kind {
-        OperationKind::Build { .. } | OperationKind::Mirror { .. } | OperationKind::Reuse { .. } => {
+        OperationKind::Build { .. }
+        | OperationKind::Push { .. }
+        | OperationKind::Mirror { .. }
+        | OperationKind::Reuse { .. } => {
             let brought = images::bring(&run.doors.images, &operation, &run.events, &run.stop.cancel).await;
             image_ended(brought.map(|result| run.learn_image(&result)), &run.stop)
         }

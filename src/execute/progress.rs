@@ -62,6 +62,7 @@ impl Progress {
     pub(super) fn new(plan: Arc<Plan>, doors: Doors, events: Events, stop: Stop) -> Self {
         let images = plan.operations.iter().filter_map(|operation| match &operation.kind {
             OperationKind::Build { image, .. }
+            | OperationKind::Push { image, .. }
             | OperationKind::Mirror { image, .. }
             | OperationKind::Reuse { image, .. } => Some(image),
             _ => None,

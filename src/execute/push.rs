@@ -20,7 +20,7 @@ pub(crate) async fn mirror(
     cancel: &CancellationToken,
 ) -> Result<ImageResult, Diagnosis> {
     let DesiredSource::Mirror(source) = &image.source else {
-        let message = format!("image `{}` is built, not mirrored", image.key);
+        let message = format!("image `{}` is not mirrored", image.key);
         return Err(Failure::new(FailureKind::Infrastructure, message).into());
     };
     let (from, platform) = (source.repository.at(digest), Platform::default());
@@ -35,6 +35,7 @@ pub(crate) async fn mirror(
         detail: format!("{} of {blobs} blobs new, from {source}", report.sent),
         bytes_sent: report.bytes_sent,
         transfer: Transfer::default(),
+        origin: None,
     })
 }
 
@@ -56,6 +57,7 @@ pub(crate) async fn reuse(
     let detail = match image.source {
         DesiredSource::Build(_) => "inputs unchanged",
         DesiredSource::Mirror(_) => "same digest in the registry",
+        DesiredSource::Layout(_) | DesiredSource::Engine(_) => "same image in the registry",
     };
     Ok(ImageResult {
         key: image.key.clone(),
@@ -63,6 +65,7 @@ pub(crate) async fn reuse(
         detail: detail.to_owned(),
         bytes_sent: 0,
         transfer: Transfer::default(),
+        origin: None,
     })
 }
 

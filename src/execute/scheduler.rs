@@ -247,6 +247,7 @@ impl<'a> Schedule<'a> {
 fn subject(kind: &OperationKind) -> String {
     match kind {
         OperationKind::Build { image, .. }
+        | OperationKind::Push { image, .. }
         | OperationKind::Mirror { image, .. }
         | OperationKind::Reuse { image, .. } => {
             format!("image {}", image.key)

@@ -19,6 +19,9 @@ pub(crate) mod media_type {
     /// A gzipped OCI layer.
     pub(crate) const OCI_LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
+    /// An OCI layer compressed with zstd.
+    pub(crate) const OCI_LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
+
     /// Whether this is one of the two kinds of index.
     pub(crate) fn is_index(text: &str) -> bool {
         text == OCI_INDEX || text == DOCKER_LIST

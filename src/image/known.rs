@@ -33,6 +33,13 @@ impl KnownLayers {
         self
     }
 
+    /// The same without whole images: only their layers are reused.
+    #[must_use]
+    pub(crate) fn without_images(mut self) -> Self {
+        self.images.clear();
+        self
+    }
+
     /// The same without these blobs, which the registry has lost, and without the images that have them.
     #[must_use]
     pub(crate) fn without(mut self, lost: &HashSet<Digest>) -> Self {

@@ -1,13 +1,13 @@
 //! Asks the registries which images are there: ours by their content key, others by their tag.
 
 use crate::desired::{Desired, DesiredImage, DesiredSource, SlotImage};
-use crate::docker::content_key::tag_of;
+use crate::docker::layout::Identity;
+use crate::docker::{self, content_key::tag_of};
 use crate::error::Failure;
 use crate::execute::content_key::{content_key, prefixed};
-use crate::execute::{EventKind, Events, ImageDoors};
+use crate::execute::{EventKind, Events, ImageDoors, ready_made};
 use crate::model::{Digest, Platform, Reference};
 use crate::plan::ObservedImage;
-use crate::registry;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +27,7 @@ pub(crate) async fn survey(
         });
     }
     let ours = stream::iter(&desired.images).map(|image| async move {
-        let observed = observe(image, &doors.registry).await?;
+        let observed = observe(image, doors).await?;
         Ok::<_, Failure>((image.key.clone(), observed))
     });
     let ours = ours.buffer_unordered(AT_ONCE).try_collect();
@@ -51,11 +51,23 @@ fn foreign(slot: &crate::desired::ImageSlot) -> Option<&Reference> {
 }
 
 /// What the registry knows of one desired image.
-async fn observe(image: &DesiredImage, registry: &registry::Client) -> Result<ObservedImage, Failure> {
+async fn observe(image: &DesiredImage, doors: &ImageDoors) -> Result<ObservedImage, Failure> {
+    let ImageDoors { registry, builder } = doors;
     let (content_key, target, source) = match &image.source {
         DesiredSource::Build(build) => {
             let key = content_key(&image.key, build, registry).await?;
             (key.clone(), key, None)
+        }
+        DesiredSource::Layout(_) | DesiredSource::Engine(_) => {
+            let identity = ready_made::identify(&image.source, builder).await;
+            let identity = identity.map_err(|error| unidentified(&image.key, &error))?;
+            let key = tag_of(identity.digest());
+            // Where the image keeps its manifest, the digest itself is looked for: any tag may have brought it.
+            let target = match &identity {
+                Identity::Manifest(digest) => digest.to_string(),
+                Identity::Content(_) => key.clone(),
+            };
+            (key, target, None)
         }
         DesiredSource::Mirror(source) => {
             // A mirror keeps its digest, so the digest itself is looked for.
@@ -69,6 +81,13 @@ async fn observe(image: &DesiredImage, registry: &registry::Client) -> Result<Ob
     let found = digest.as_ref().map_or_else(|| "not there".to_owned(), ToString::to_string);
     tracing::info!("image `{}` in the registry as {content_key}: {found}", image.key);
     Ok(ObservedImage { content_key, digest, source })
+}
+
+/// What an image cannot be told from others by.
+fn unidentified(image: &str, error: &docker::Error) -> Failure {
+    let mut failure = Failure::of(error);
+    failure.messages.insert(0, format!("image `{image}` cannot be pushed"));
+    failure
 }
 
 #[cfg(test)]

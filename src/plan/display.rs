@@ -39,7 +39,7 @@ impl Plan {
     /// Whether `up` would build, copy or write anything.
     pub(crate) fn has_changes(&self) -> bool {
         self.operations.iter().any(|operation| match &operation.kind {
-            OperationKind::Build { .. } | OperationKind::Mirror { .. } => true,
+            OperationKind::Build { .. } | OperationKind::Push { .. } | OperationKind::Mirror { .. } => true,
             OperationKind::Apply { change, .. } => *change != Change::Unchanged,
             _ => false,
         })
@@ -63,6 +63,7 @@ fn images(plan: &Plan) -> Vec<String> {
     for operation in &plan.operations {
         match &operation.kind {
             OperationKind::Build { image, .. } => made.push(format!("build {} ({})", image.key, operation.reason)),
+            OperationKind::Push { image, .. } => made.push(format!("push {} ({})", image.key, operation.reason)),
             OperationKind::Mirror { image, .. } => made.push(format!("mirror {} ({})", image.key, operation.reason)),
             OperationKind::Reuse { image, .. } => reused.push(image.key.as_str()),
             _ => {}

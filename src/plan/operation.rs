@@ -55,6 +55,13 @@ pub(crate) enum OperationKind {
         /// The content key to push it under.
         content_key: String,
     },
+    /// Pushes an image that something else made, under its content key and its tag.
+    Push {
+        /// The image.
+        image: DesiredImage,
+        /// The content key to push it under.
+        content_key: String,
+    },
     /// Copies an image from another registry.
     Mirror {
         /// The image.

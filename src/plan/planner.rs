@@ -91,6 +91,9 @@ impl Planner<'_> {
                     let kind = OperationKind::Build { image: image.clone(), content_key };
                     (kind, "no image with these inputs in the registry")
                 }
+                (None, DesiredSource::Layout(_) | DesiredSource::Engine(_)) => {
+                    (OperationKind::Push { image: image.clone(), content_key }, "not in the registry yet")
+                }
                 (None, DesiredSource::Mirror(_)) => {
                     let digest = self.digests.ours.get(&image.key).cloned().unwrap_or_else(|| Digest::of(b""));
                     (OperationKind::Mirror { image: image.clone(), digest, content_key }, "not in the registry yet")

@@ -122,6 +122,7 @@ fn observed(desired: &Desired, digest: Option<Digest>, look: impl Fn(&DesiredObj
 pub(crate) fn label(kind: &OperationKind) -> String {
     match kind {
         OperationKind::Build { image, .. } => format!("build {}", image.key),
+        OperationKind::Push { image, .. } => format!("push {}", image.key),
         OperationKind::Mirror { image, .. } => format!("mirror {}", image.key),
         OperationKind::Reuse { image, .. } => format!("reuse {}", image.key),
         OperationKind::Apply { object, change } => {

@@ -40,7 +40,9 @@ impl Seen {
     /// Checks one operation against those before it.
     fn check(&mut self, id: OperationId, kind: &OperationKind, needs: &[OperationId]) -> Result<(), String> {
         match kind {
-            OperationKind::Build { image, .. } | OperationKind::Mirror { image, .. } => {
+            OperationKind::Build { image, .. }
+            | OperationKind::Push { image, .. }
+            | OperationKind::Mirror { image, .. } => {
                 self.images.insert(image.key.clone(), id);
                 self.image(&image.key)
             }

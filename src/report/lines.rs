@@ -197,7 +197,7 @@ fn transferred(task: &Task) -> String {
 
 /// What is said when an operation begins: only of those that take long.
 fn started(task: &Task) -> Option<String> {
-    matches!(task.verb, "build" | "mirror").then(|| task.name())
+    matches!(task.verb, "build" | "push" | "mirror").then(|| task.name())
 }
 
 /// What is said when an operation goes on.
@@ -249,7 +249,7 @@ fn planned(picture: &Picture) -> String {
         let tasks = picture.tasks_of(Phase::Images).filter(|task| task.verb == verb && task.state == State::Waiting);
         tasks.map(|task| task.subject.as_str()).collect()
     };
-    let images = ["build", "mirror", "reuse"].into_iter().filter_map(|verb| {
+    let images = ["build", "push", "mirror", "reuse"].into_iter().filter_map(|verb| {
         let keys = named(verb);
         (!keys.is_empty()).then(|| format!("{verb} {}", keys.join(", ")))
     });

@@ -365,6 +365,7 @@ fn first_message(diagnosis: &Diagnosis) -> String {
 fn task(operation: &Operation) -> Task {
     let (phase, verb, subject, object, changed) = match &operation.kind {
         OperationKind::Build { image, .. } => (Phase::Images, "build", image.key.clone(), None, true),
+        OperationKind::Push { image, .. } => (Phase::Images, "push", image.key.clone(), None, true),
         OperationKind::Mirror { image, .. } => (Phase::Images, "mirror", image.key.clone(), None, true),
         OperationKind::Reuse { image, .. } => (Phase::Images, "reuse", image.key.clone(), None, false),
         OperationKind::Apply { object, change } => {

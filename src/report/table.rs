@@ -62,9 +62,11 @@ pub(super) fn image_state(task: &Task) -> &'static str {
     match (task.state, task.verb) {
         (State::Waiting, _) => "waiting",
         (State::Running, "build") => "building",
+        (State::Running, "push") => "pushing",
         (State::Running, "mirror") => "mirroring",
         (State::Running, _) => "checking",
         (State::Done, "build") => "built",
+        (State::Done, "push") => "pushed",
         (State::Done, "mirror") => "mirrored",
         (State::Done, _) => "reused",
         (State::Failed, _) => "failed",

@@ -22,6 +22,8 @@ images:
     pin: false
     stable_digest: true
   cache: { mirror: "docker.io/library/redis:7", attest: { sbom: false } }
+  reports: { layout: "./out/${STAGE:-dev}.tar" }
+  worker: { engine: "worker:dev" }
 manifests:
   - k8s/
   - { path: extra.yaml, substitute: [STAGE, images.backend] }
@@ -50,6 +52,7 @@ fn everything() -> World {
     World::with_deploy(EVERYTHING)
         .file("backend/Dockerfile", "FROM scratch\n")
         .file("frontend/Dockerfile.prod", "FROM scratch\n")
+        .file("out/prod.tar", "")
         .file("k8s/backend.yaml", DEPLOYMENT)
         .file("k8s/readme.md", "not a manifest: {{{")
         .file("k8s/deeper/ignored.yaml", "not: [yaml")
@@ -260,7 +263,6 @@ name: todo
 cluster: { name: todo, create: true, nodes: { size: s-2vcpu-4gb } }
 registry: todo
 images:
-  a: { layout: ./out }
   b: { war: target/portal.war, from: tomcat }
   c: { from: debian, copy: { a: b } }
   d: { build: ., platforms: [linux/amd64, linux/arm64] }
@@ -286,6 +288,9 @@ images:
   both: { build: ., mirror: redis }
   none: {}
   empty:
+  where: { layout: ./nowhere }
+  named: { engine: \"Back End\" }
+  twice: { engine: a, layout: . }
 secrets: { bad_name: { \"a b\": x } }
 expose: { service: a, ingress: b }
 rollout: { deadline: 10, settle: 5 seconds, on_failure: explode }

@@ -48,6 +48,7 @@ fn mistakes_are_refused() {
         "name: 1",
         "{ name: todo, images: { a: { biuld: . } } }",
         "{ name: todo, images: { a: { build: ., mirror: b } } }",
+        "{ name: todo, images: { a: { layout: a, engine: b } } }",
         "{ name: todo, images: [a] }",
         "{ name: todo, smoke: [{ gett: / }] }",
         "{ name: todo, smoke: [{ get: /, post: / }] }",

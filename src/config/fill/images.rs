@@ -4,7 +4,7 @@ use super::{Filler, supply};
 use crate::config::needs::Part;
 use crate::config::raw::{Problem, RawBuild, RawConfig, RawImage, RawSource, Text};
 use crate::config::validate;
-use crate::config::{Build, Image, ImageSource};
+use crate::config::{Build, EngineImage, Image, ImageSource, Layout};
 use crate::model::{Platform, Reference, Secret};
 use std::collections::BTreeMap;
 
@@ -27,6 +27,14 @@ fn image(filler: &mut Filler<'_>, raw: &RawImage, all: &RawConfig) -> Option<Ima
         RawSource::Mirror(text) => {
             let parse = |value: &str| Reference::parse(value).map_err(|error| reference_rule(text, &error));
             ImageSource::Mirror(filler.value(text, &format!("{path}.mirror"), Some(Part::Images), parse)?)
+        }
+        RawSource::Layout(text) => {
+            let path = filler.text(text, &format!("`{path}.layout`"), Some(Part::Images)).text;
+            ImageSource::Layout(Layout { path: filler.root.join(path), platform })
+        }
+        RawSource::Engine(text) => {
+            let image = filler.value(text, &format!("{path}.engine"), Some(Part::Images), validate::engine_image)?;
+            ImageSource::Engine(EngineImage { image, platform })
         }
     };
     Some(Image { key, source, pin: raw.pin, supply })

@@ -26,6 +26,10 @@ pub(crate) enum RawSource {
     Build(RawBuild),
     /// `mirror`.
     Mirror(Text),
+    /// `layout`.
+    Layout(Text),
+    /// `engine`.
+    Engine(Text),
 }
 
 /// `build` of an image.
@@ -42,6 +46,9 @@ pub(crate) struct RawBuild {
     /// `secrets`.
     pub(crate) secrets: Vec<(Text, Text)>,
 }
+
+/// The keys of which an image has exactly one.
+const SOURCES: [&str; 4] = ["build", "mirror", "layout", "engine"];
 
 /// Reads `images`.
 pub(super) fn read(node: &Node, reader: &mut Reader) -> Vec<RawImage> {
@@ -64,20 +71,21 @@ fn read_image(entry: &Entry, reader: &mut Reader) -> Option<RawImage> {
     }
     let problems = reader.problems.len();
     let fields = reader.mapping(&entry.value, &place, &keys::IMAGE)?;
-    let source = match (fields.entry("build"), fields.entry("mirror")) {
-        (Some(build), None) => read_build(&build.value, &format!("{place}.build"), reader).map(RawSource::Build),
-        (None, Some(mirror)) => reader.text(&mirror.value, &format!("{place}.mirror")).map(RawSource::Mirror),
-        (Some(_), Some(mirror)) => {
-            let problem = Problem::new(mirror.key_span, format!("`{place}` has both `build` and `mirror`"));
+    let sources: Vec<&Entry> = SOURCES.iter().filter_map(|key| fields.entry(key)).collect();
+    let source = match sources.as_slice() {
+        [one] => read_source(one, &place, reader),
+        [first, second, ..] => {
+            let message = format!("`{place}` has both `{}` and `{}`", first.key, second.key);
+            let problem = Problem::new(second.key_span, message);
             reader.push(problem.hint("an image comes from one place: keep one of the two"));
             None
         }
-        (None, None) if reader.problems.len() == problems => {
+        [] if reader.problems.len() == problems => {
             let problem = Problem::new(entry.key_span, format!("`{place}` does not say where the image comes from"));
-            reader.push(problem.hint("add `build: ./FOLDER` or `mirror: IMAGE`"));
+            reader.push(problem.hint("add `build: ./FOLDER`, `mirror: IMAGE`, `layout: PATH` or `engine: IMAGE`"));
             None
         }
-        (None, None) => None, // what was written there has been noted
+        [] => None, // what was written there has been noted
     };
     let platforms = fields.get("platforms").map(|node| reader.list(node, &format!("{place}.platforms")));
     let platforms = platforms.unwrap_or_default().iter();
@@ -88,6 +96,17 @@ fn read_image(entry: &Entry, reader: &mut Reader) -> Option<RawImage> {
         supply::check_copied(&fields, &place, &supply, reader);
     }
     Some(RawImage { key, source, platforms, pin, supply })
+}
+
+/// Reads the key that says where an image comes from.
+fn read_source(entry: &Entry, place: &str, reader: &mut Reader) -> Option<RawSource> {
+    let place = format!("{place}.{}", entry.key);
+    match entry.key.as_str() {
+        "build" => read_build(&entry.value, &place, reader).map(RawSource::Build),
+        "mirror" => reader.text(&entry.value, &place).map(RawSource::Mirror),
+        "layout" => reader.text(&entry.value, &place).map(RawSource::Layout),
+        _ => reader.text(&entry.value, &place).map(RawSource::Engine),
+    }
 }
 
 impl RawBuild {

@@ -9,6 +9,7 @@ pub(crate) fn plan_json(plan: &Plan) -> Value {
     for operation in &plan.operations {
         match &operation.kind {
             OperationKind::Build { image, .. } => images.push(one_image(&image.key, "build", &operation.reason)),
+            OperationKind::Push { image, .. } => images.push(one_image(&image.key, "push", &operation.reason)),
             OperationKind::Mirror { image, .. } => images.push(one_image(&image.key, "mirror", &operation.reason)),
             OperationKind::Reuse { image, .. } => images.push(one_image(&image.key, "reuse", &operation.reason)),
             OperationKind::Apply { object, change } => {

@@ -52,14 +52,26 @@ pub(in crate::report) struct Run {
 struct Image {
     /// Its key in deploy.yml.
     name: String,
-    /// `built`, `reused`, `mirrored`, `failed`, `skipped`, …
+    /// `built`, `pushed`, `reused`, `mirrored`, `failed`, `skipped`, …
     state: &'static str,
     /// Its digest in the registry.
     digest: Option<String>,
     /// Bytes that were sent to the registry.
     bytes_sent: u64,
+    /// Where it was taken from, and why from there; left out where nothing was taken from anywhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<Source>,
     /// How long it took.
     seconds: Option<f64>,
+}
+
+/// Where an image was taken from.
+#[derive(Serialize)]
+struct Source {
+    /// `buildkit-session`, `docker-save`, `layout`.
+    kind: &'static str,
+    /// `taken out of the Docker Engine 20.10 (overlay2): it has no oci exporter`.
+    reason: String,
 }
 
 /// The name of an object.
@@ -199,11 +211,13 @@ fn seconds(time: Duration) -> f64 {
 
 /// An image.
 fn image(task: &Task) -> Image {
+    let origin = task.image.as_ref().and_then(|image| image.origin.as_ref());
     Image {
         name: task.subject.clone(),
         state: crate::report::table::image_state(task),
         digest: task.image.as_ref().map(|image| image.digest.to_string()),
         bytes_sent: task.image.as_ref().map_or(0, |image| image.bytes_sent),
+        source: origin.map(|origin| Source { kind: origin.kind, reason: origin.reason.clone() }),
         seconds: task.took.map(seconds),
     }
 }

@@ -62,6 +62,7 @@ impl Story {
             detail,
             bytes_sent: sent,
             transfer: Default::default(),
+            origin: None,
         };
         self.at(millis, EventKind::ImageReady { operation, result })
     }

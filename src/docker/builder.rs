@@ -1,0 +1,316 @@
+//! The builder: an Engine or a buildkitd, looked for only when something has to be built or taken out.
+
+use super::address::{Address, DEFAULT_SOCKET, connect};
+use super::assembly::check_platforms;
+use super::buildkit::{self, BuildRequest, Exporter, Solve, fresh_id};
+use super::content_store::ContentStore;
+use super::engine::{About, Engine, Inspected, Named, Store};
+use super::error::Error;
+use super::progress::Progress;
+use super::save::{self, ChannelReader, Expected};
+use super::session::{METHODS, Services};
+use super::source::Source;
+use super::squeeze::Parts;
+use crate::image::{KnownLayers, Part};
+use crate::model::{Digest, Environment, Platform};
+use bollard_buildkit_proto::moby::buildkit::v1::control_client::ControlClient;
+use bollard_buildkit_proto::moby::buildkit::v1::{BytesMessage, SolveResponse};
+use std::collections::HashMap;
+use std::future::Future;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tonic::metadata::MetadataValue;
+use tonic::transport::Channel;
+
+/// Builds images. Cheap to clone; nothing is contacted before the first image.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Builder {
+    /// `DOCKER_HOST`.
+    docker_host: Option<String>,
+    /// `BUILDKIT_HOST`.
+    buildkit_host: Option<String>,
+}
+
+/// An image on its way out of a source. Dropping it stops the work.
+pub(crate) struct Built {
+    /// The parts as they come; the manifest is the last.
+    pub(crate) parts: mpsc::Receiver<Result<Part, Error>>,
+    /// Who makes them.
+    _work: JoinSet<()>,
+}
+
+/// Whom to tell what is going on.
+pub(crate) type Told = mpsc::UnboundedSender<Progress>;
+
+/// Pieces of an archive between the one who reads and the one who compresses.
+const PIECES: usize = 32;
+
+/// The session travels in messages of this size.
+const TUNNEL: usize = 256 * 1024;
+
+impl Built {
+    /// An image whose parts `work` makes; its error is the last that comes.
+    pub(crate) fn by<F: Future<Output = Result<(), Error>> + Send + 'static>(work: impl FnOnce(Parts) -> F) -> Self {
+        let (sender, parts) = mpsc::channel(1);
+        let making = work(sender.clone());
+        let mut work = JoinSet::new();
+        work.spawn(async move {
+            if let Err(error) = making.await {
+                let _ = sender.send(Err(error)).await;
+            }
+        });
+        Self { parts, _work: work }
+    }
+}
+
+impl Builder {
+    /// A builder at the places that the environment names: `BUILDKIT_HOST`, else `DOCKER_HOST`, else the default socket.
+    pub(crate) fn new(environment: &Environment) -> Self {
+        let get = |name| environment.non_empty(name).map(str::to_owned);
+        Self { docker_host: get("DOCKER_HOST"), buildkit_host: get("BUILDKIT_HOST") }
+    }
+
+    /// Whether there is a builder: connects to it and says nothing.
+    pub(crate) async fn check(&self) -> Result<(), Error> {
+        let (text, variable, what) = match &self.buildkit_host {
+            Some(host) => (host.as_str(), "BUILDKIT_HOST", "BuildKit"),
+            None => (self.docker_host(), "DOCKER_HOST", "Docker Engine"),
+        };
+        connect(&Address::parse(text, variable)?, what).await.map(drop)
+    }
+
+    /// Builds an image. Layers that are known are left out; progress goes to `progress`.
+    pub(crate) fn build(&self, request: BuildRequest, known: KnownLayers, progress: Told) -> Built {
+        let builder = self.clone();
+        Built::by(|parts| async move {
+            let job = Job { request, known, progress, parts };
+            match &builder.buildkit_host {
+                Some(host) => job.with_buildkitd(host).await,
+                None => job.with_engine(builder.docker_host()).await,
+            }
+        })
+    }
+
+    /// What the Engine says of an image that it has.
+    pub(crate) async fn inspect(&self, image: &str) -> Result<Inspected, Error> {
+        self.engine().await?.inspect(image).await
+    }
+
+    /// Takes an image out of the Engine that was not built here.
+    pub(crate) fn take(&self, image: String, platform: Platform, known: KnownLayers, progress: Told) -> Built {
+        let builder = self.clone();
+        Built::by(|parts| async move {
+            let engine = builder.engine().await?;
+            let (about, inspected) = tokio::try_join!(engine.about(), engine.inspect(&image))?;
+            let exit = Exit { engine: &engine, about: &about, platform, known, progress, parts, built: false };
+            exit.take(&image, inspected).await
+        })
+    }
+
+    /// Where the Engine listens.
+    fn docker_host(&self) -> &str {
+        self.docker_host.as_deref().unwrap_or(DEFAULT_SOCKET)
+    }
+
+    /// The Engine.
+    async fn engine(&self) -> Result<Engine, Error> {
+        Engine::connect(Address::parse(self.docker_host(), "DOCKER_HOST")?).await
+    }
+}
+
+/// One build.
+struct Job {
+    /// What is built.
+    request: BuildRequest,
+    /// What the registry has.
+    known: KnownLayers,
+    /// Whom to tell.
+    progress: Told,
+    /// Where parts go.
+    parts: Parts,
+}
+
+impl Job {
+    /// Builds with an Engine: `BuildKit` builds inside of it. Where the Engine keeps blobs, they come over the session;
+    /// otherwise its `save` gives the image.
+    async fn with_engine(self, host: &str) -> Result<(), Error> {
+        let engine = Engine::connect(Address::parse(host, "DOCKER_HOST")?).await?;
+        let about = engine.about().await?;
+        match about.store {
+            Store::Containerd => self.through_session(&engine, &about).await,
+            Store::Layers => self.through_save(&engine, &about).await,
+        }
+    }
+
+    /// Builds with an Engine whose exporter writes into our store.
+    async fn through_session(self, engine: &Engine, about: &About) -> Result<(), Error> {
+        self.tell(Source::Session { builder: format!("the {}", about.name) });
+        let session = fresh_id();
+        let store = ContentStore::new(self.known.clone(), self.parts.clone());
+        let services = self.request.services(Some(store.clone()))?;
+        let mut serving = JoinSet::new();
+        serving.spawn(services.serve(engine.upgrade("session", &session, self.request.shared_key()).await?));
+        let mut client = buildkit::client(engine.upgrade("grpc", &session, "").await?).await?;
+        self.into_store(&mut client, &session, &store).await
+    }
+
+    /// Builds with an Engine that only keeps what it builds. The image has a name of its own while it is needed, so that
+    /// nothing of the user's is touched.
+    async fn through_save(self, engine: &Engine, about: &About) -> Result<(), Error> {
+        let session = fresh_id();
+        let services = self.request.services(None)?;
+        let mut serving = JoinSet::new();
+        serving.spawn(services.serve(engine.upgrade("session", &session, self.request.shared_key()).await?));
+        let mut client = buildkit::client(engine.upgrade("grpc", &session, "").await?).await?;
+        let name = format!("seaway-build:{session}");
+        let exporter = Exporter { kind: "moby", attributes: HashMap::from([("name".to_owned(), name.clone())]) };
+        self.solve(&mut client, &session, exporter).await?;
+        let guard = Named::new(engine, &name);
+        let Self { request, known, progress, parts } = self;
+        let exit = Exit { engine, about, platform: request.platform, known, progress, parts, built: true };
+        let result = match engine.inspect(&name).await {
+            Ok(inspected) => exit.take(&name, inspected).await,
+            Err(error) => Err(error),
+        };
+        guard.remove().await;
+        result
+    }
+
+    /// Builds with a buildkitd, whose exporter writes into our store.
+    async fn with_buildkitd(self, host: &str) -> Result<(), Error> {
+        let address = Address::parse(host, "BUILDKIT_HOST")?;
+        let session = fresh_id();
+        let store = ContentStore::new(self.known.clone(), self.parts.clone());
+        let services = self.request.services(Some(store.clone()))?;
+        let mut client = buildkit::client(connect(&address, "BuildKit").await?).await?;
+        self.tell(Source::Session { builder: format!("buildkitd at {address}") });
+        let mut serving = JoinSet::new();
+        serve_over_grpc(&client, services, &session, self.request.shared_key(), &mut serving)?;
+        self.into_store(&mut client, &session, &store).await
+    }
+
+    /// Builds an image that is exported into our store.
+    async fn into_store(
+        &self,
+        client: &mut ControlClient<Channel>,
+        session: &str,
+        store: &ContentStore,
+    ) -> Result<(), Error> {
+        let solved = self.solve(client, session, exporter_into_store()).await;
+        let solved = solved.map_err(|error| store.problem().unwrap_or(error))?;
+        store.finish(&root_of(&solved)?, &self.request.platform).await
+    }
+
+    /// Gives the order to build, and waits for its end.
+    async fn solve(
+        &self,
+        client: &mut ControlClient<Channel>,
+        session: &str,
+        exporter: Exporter,
+    ) -> Result<SolveResponse, Error> {
+        Solve { request: &self.request, session, exporter, progress: &self.progress }.run(client).await
+    }
+
+    /// Says where the image is taken from.
+    fn tell(&self, source: Source) {
+        let _ = self.progress.send(Progress::Source(source));
+    }
+}
+
+/// The exporter that writes blobs into the store that the session serves. Layers that it makes are not compressed, because
+/// our codec is faster by far; those that it has compressed already (of base images) stay as they are.
+fn exporter_into_store() -> Exporter {
+    let attributes = [("tar", "false"), ("compression", "uncompressed")];
+    let attributes = attributes.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    Exporter { kind: "oci", attributes: HashMap::from(attributes) }
+}
+
+/// The digest of the manifest or index that was exported.
+fn root_of(solved: &SolveResponse) -> Result<Digest, Error> {
+    let digest = solved.exporter_response.get("containerimage.digest");
+    let digest = digest.and_then(|text| Digest::parse(text).ok());
+    digest.ok_or_else(|| Error::BuildKit { problem: "it does not say which image it has made".to_owned() })
+}
+
+/// An image on its way out of an Engine, by `save`.
+struct Exit<'a> {
+    /// The Engine.
+    engine: &'a Engine,
+    /// What it is.
+    about: &'a About,
+    /// The platform that the image must be for.
+    platform: Platform,
+    /// What the registry has.
+    known: KnownLayers,
+    /// Whom to tell.
+    progress: Told,
+    /// Where parts go.
+    parts: Parts,
+    /// Whether the image was built right before.
+    built: bool,
+}
+
+impl Exit<'_> {
+    /// Takes the image out, unless the registry has all of it.
+    async fn take(self, name: &str, image: Inspected) -> Result<(), Error> {
+        check_platforms(&image.platform, &self.platform)?;
+        let (engine, built, store) = (self.about.name.clone(), self.built, self.about.store);
+        let _ = self.progress.send(Progress::Source(Source::Save { engine, built, store }));
+        if let Some(part) = self.known.whole(&image.id) {
+            let _ = self.parts.send(Ok(part)).await;
+            return Ok(());
+        }
+        let _ = self.progress.send(Progress::Step("taking the image out of the Docker Engine".to_owned()));
+        let (sender, pieces) = mpsc::channel(PIECES);
+        let expected = Expected { platform: self.platform, known: self.known, layers: image.layers };
+        let parts = self.parts;
+        let reading = tokio::task::spawn_blocking(move || save::read(ChannelReader::new(pieces), &expected, &parts));
+        let reading = async { reading.await.unwrap_or_else(|error| Err(Error::Image { problem: error.to_string() })) };
+        let (copied, read) = tokio::join!(self.engine.save(name, sender), reading);
+        copied.and(read)
+    }
+}
+
+/// Serves a session inside of a call: buildkitd calls back over messages of bytes.
+fn serve_over_grpc(
+    client: &ControlClient<Channel>,
+    services: Services,
+    session: &str,
+    shared_key: &str,
+    tasks: &mut JoinSet<()>,
+) -> Result<(), Error> {
+    let (ours, theirs) = tokio::io::duplex(TUNNEL);
+    let (mut read, mut write) = tokio::io::split(theirs);
+    let (sender, outgoing) = mpsc::channel(PIECES);
+    let mut request = tonic::Request::new(tokio_stream::wrappers::ReceiverStream::new(outgoing));
+    let metadata = request.metadata_mut();
+    let value =
+        |text: &str| MetadataValue::try_from(text).map_err(|error| Error::BuildKit { problem: error.to_string() });
+    metadata.insert("x-docker-expose-session-uuid", value(session)?);
+    metadata.insert("x-docker-expose-session-name", value("seaway")?);
+    metadata.insert("x-docker-expose-session-sharedkey", value(shared_key)?);
+    for method in METHODS {
+        metadata.append("x-docker-expose-session-grpc-method", value(method)?);
+    }
+    tasks.spawn(services.serve(Box::new(ours)));
+    tasks.spawn(async move {
+        let mut piece = vec![0; TUNNEL];
+        while let Ok(length @ 1..) = read.read(&mut piece).await {
+            if sender.send(BytesMessage { data: piece[..length].to_vec() }).await.is_err() {
+                break;
+            }
+        }
+    });
+    let mut client = client.clone();
+    tasks.spawn(async move {
+        let Ok(answers) = client.session(request).await else { return };
+        let mut answers = answers.into_inner();
+        while let Ok(Some(message)) = answers.message().await {
+            if write.write_all(&message.data).await.is_err() {
+                break;
+            }
+        }
+    });
+    Ok(())
+}

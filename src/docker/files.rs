@@ -1,0 +1,216 @@
+//! The files of a layout: in a folder, or inside of a tar archive, where they are read in place.
+
+use super::error::Error;
+use crate::image::part::{Content, ContentStream};
+use bytes::Bytes;
+use futures::{FutureExt as _, StreamExt as _};
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+/// A JSON document is not larger than this.
+const LARGEST_DOCUMENT: u64 = 4 * 1024 * 1024;
+
+/// Files are read in pieces of this size.
+const PIECE: u64 = 1024 * 1024;
+
+/// So many pieces are read ahead.
+const AHEAD: usize = 3;
+
+/// Links that lead on further than this are a loop.
+const MOST_LINKS: usize = 8;
+
+/// Where the files of a layout are.
+#[derive(Clone, Debug)]
+pub(crate) enum Files {
+    /// In a folder.
+    Folder(PathBuf),
+    /// In a tar archive that is not compressed.
+    Tar {
+        /// Its files by name.
+        entries: HashMap<String, Place>,
+        /// Its links by name, with the name that they lead to.
+        links: HashMap<String, String>,
+    },
+    /// In a gzipped tar archive, which can only be read from its beginning.
+    Stream,
+}
+
+/// A range of bytes of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The file.
+    file: PathBuf,
+    /// Where it begins, in bytes.
+    start: u64,
+    /// How long it is, in bytes.
+    pub(crate) size: u64,
+}
+
+/// What archives may be compressed with that is not read.
+const OTHER_CODECS: [(&[u8], &str); 3] = [(&[0x28, 0xb5, 0x2f, 0xfd], "zstd"), (b"\xfd7zXZ", "xz"), (b"BZh", "bzip2")];
+
+impl Files {
+    /// Looks at what is there: a folder, or an archive, whose headers are read. Blocking work.
+    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
+        let cannot = |error: io::Error| problem(path, format!("it cannot be read: {error}"));
+        if path.metadata().map_err(cannot)?.is_dir() {
+            return Ok(Self::Folder(path.to_owned()));
+        }
+        let mut file = File::open(path).map_err(cannot)?;
+        let mut start = Vec::new();
+        file.by_ref().take(512).read_to_end(&mut start).map_err(cannot)?;
+        if start.starts_with(&[0x1f, 0x8b]) {
+            return Ok(Self::Stream);
+        }
+        if let Some((_, name)) = OTHER_CODECS.iter().find(|(magic, _)| start.starts_with(magic)) {
+            return Err(problem(path, format!("it is compressed with {name}; gzip or no compression can be read")));
+        }
+        file.rewind().map_err(cannot)?;
+        let broken = |error: io::Error| problem(path, format!("it is no tar archive that can be read: {error}"));
+        Self::scan(path, file).map_err(broken)
+    }
+
+    /// Reads the headers of an archive.
+    fn scan(path: &Path, file: File) -> io::Result<Self> {
+        let length = file.metadata()?.len();
+        let (mut entries, mut links) = (HashMap::new(), HashMap::new());
+        let mut archive = tar::Archive::new(file);
+        for entry in archive.entries_with_seek()? {
+            let entry = entry?;
+            let name = clean(&entry.path()?.to_string_lossy());
+            let kind = entry.header().entry_type();
+            if let (true, Some(target)) = (kind.is_symlink() || kind.is_hard_link(), entry.link_name()?) {
+                let folder = name.rsplit_once('/').map(|(folder, _)| folder).filter(|_| kind.is_symlink());
+                links.insert(name.clone(), join(folder.unwrap_or_default(), &target.to_string_lossy()));
+            } else if kind.is_file() {
+                let place = Place { file: path.to_owned(), start: entry.raw_file_position(), size: entry.size() };
+                if place.start + place.size > length {
+                    return Err(io::Error::new(io::ErrorKind::UnexpectedEof, format!("it ends inside of `{name}`")));
+                }
+                entries.insert(name, place);
+            }
+        }
+        if entries.is_empty() {
+            return Err(io::Error::other("it holds no files"));
+        }
+        Ok(Self::Tar { entries, links })
+    }
+
+    /// Where a file is; `None` where there is none of this name.
+    pub(crate) fn find(&self, name: &str) -> Option<Place> {
+        match self {
+            Self::Folder(root) => {
+                let file = root.join(name);
+                let found = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
+                Some(Place { file, start: 0, size: found.len() })
+            }
+            Self::Tar { entries, links } => {
+                let mut name = clean(name);
+                for _ in 0..MOST_LINKS {
+                    match links.get(&name) {
+                        Some(target) => name.clone_from(target),
+                        None => break,
+                    }
+                }
+                entries.get(&name).cloned()
+            }
+            Self::Stream => None,
+        }
+    }
+}
+
+impl Place {
+    /// All of a file.
+    pub(crate) fn whole(path: &Path) -> io::Result<Self> {
+        Ok(Self { file: path.to_owned(), start: 0, size: path.metadata()?.len() })
+    }
+
+    /// All of it, which must be a document. Blocking work.
+    pub(crate) fn document(&self) -> io::Result<Bytes> {
+        if self.size > LARGEST_DOCUMENT {
+            return Err(io::Error::other(format!("{} bytes are too many for a document", self.size)));
+        }
+        let mut bytes = Vec::new();
+        self.open()?.read_to_end(&mut bytes)?;
+        Ok(bytes.into())
+    }
+
+    /// The first bytes: enough to tell what it is. Blocking work.
+    pub(crate) fn beginning(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.open()?.take(512).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Reads it in pieces until `take` has enough. Blocking work.
+    pub(crate) fn read<E: From<io::Error>>(&self, mut take: impl FnMut(Bytes) -> Result<(), E>) -> Result<(), E> {
+        let mut file = self.open()?;
+        let mut left = self.size;
+        while left > 0 {
+            let mut piece = Vec::with_capacity(usize::try_from(left.min(PIECE)).unwrap_or_default());
+            file.by_ref().take(PIECE).read_to_end(&mut piece)?;
+            if piece.is_empty() {
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+            }
+            left -= piece.len() as u64;
+            take(piece.into())?;
+        }
+        Ok(())
+    }
+
+    /// Its content, opened anew for each try.
+    pub(crate) fn content(self) -> Content {
+        Content::Open(Arc::new(move || {
+            let place = self.clone();
+            async move { Ok(place.stream()) }.boxed()
+        }))
+    }
+
+    /// A stream of its bytes, read ahead on a thread that may block.
+    fn stream(self) -> ContentStream {
+        let (sender, pieces) = mpsc::channel(AHEAD);
+        tokio::task::spawn_blocking(move || {
+            let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
+            let read = self.read(|piece| sender.blocking_send(Ok(piece)).map_err(gone));
+            if let Err(error) = read {
+                let _ = sender.blocking_send(Err(error)); // nobody listens where nobody wants it
+            }
+        });
+        ReceiverStream::new(pieces).boxed()
+    }
+
+    /// The file, at the beginning of the range and ending with it.
+    fn open(&self) -> io::Result<io::Take<File>> {
+        let mut file = File::open(&self.file)?;
+        file.seek(SeekFrom::Start(self.start))?;
+        Ok(file.take(self.size))
+    }
+}
+
+/// A layout that cannot be pushed.
+pub(crate) fn problem(path: &Path, problem: String) -> Error {
+    Error::Layout { path: path.to_owned(), problem }
+}
+
+/// A name as entries have it: without `./` in front.
+fn clean(name: &str) -> String {
+    join("", name)
+}
+
+/// A name relative to a folder, without `.` and `..`.
+fn join(folder: &str, name: &str) -> String {
+    let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
+    for part in name.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}

@@ -1,0 +1,73 @@
+//! Where an image is taken from, and why from there: people read it, and so do programs.
+
+use super::engine::Store;
+use std::path::PathBuf;
+
+/// Where an image is taken from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// From a build, blob by blob over its session.
+    Session {
+        /// `buildkitd at unix:///run/buildkit/buildkitd.sock`, `the Docker Engine 29.1 (containerd store)`.
+        builder: String,
+    },
+    /// From an Engine's `save`.
+    Save {
+        /// `Docker Engine 20.10 (overlay2)`.
+        engine: String,
+        /// Whether it was built right before, in which case the session would have been the better way.
+        built: bool,
+        /// How the Engine stores images.
+        store: Store,
+    },
+    /// From files that another tool wrote.
+    Layout {
+        /// Where they are.
+        path: PathBuf,
+        /// `OCI layout`, `docker-archive`.
+        form: &'static str,
+    },
+}
+
+impl Source {
+    /// The source in a word, for programs.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Session { .. } => "buildkit-session",
+            Self::Save { .. } => "docker-save",
+            Self::Layout { .. } => "layout",
+        }
+    }
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Session { builder } => write!(f, "built by {builder}, layers straight into the registry"),
+            Self::Save { engine, built, store } => {
+                let why = if *built && *store == Store::Layers { ": it has no oci exporter" } else { "" };
+                write!(f, "taken out of the {engine}{why}")
+            }
+            Self::Layout { path, form } => write!(f, "read from the {form} `{}`", path.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_is_a_sentence() {
+        let builder = "buildkitd at tcp://127.0.0.1:1234".to_owned();
+        let session = Source::Session { builder };
+        assert_eq!(
+            session.to_string(),
+            "built by buildkitd at tcp://127.0.0.1:1234, layers straight into the registry"
+        );
+        let engine = || "Docker Engine 20.10 (overlay2)".to_owned();
+        let save = |built| Source::Save { engine: engine(), built, store: Store::Layers }.to_string();
+        assert_eq!(save(true), "taken out of the Docker Engine 20.10 (overlay2): it has no oci exporter");
+        assert_eq!(save(false), "taken out of the Docker Engine 20.10 (overlay2)");
+    }
+}

@@ -1,0 +1,125 @@
+//! Layers that are not compressed yet: an archive's bytes go in, a part of the image comes out.
+//!
+//! Each layer has a thread that feeds the shared pool of compressors, so that whoever reads an image can go on with the next
+//! layer while this one is still being compressed. Only when its pieces are not taken any more (the push has no room for
+//! them) does a reader wait.
+
+use super::assembly::Assembly;
+use super::error::Error;
+use crate::image::Descriptor;
+use crate::image::compress::{CompressedLayer, Compression, Compressor};
+use crate::image::part::{self, LayerSender, Part};
+use crate::model::Digest;
+use bytes::Bytes;
+use std::io::{self, Write as _};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// Where the parts of an image go.
+pub(crate) type Parts = mpsc::Sender<Result<Part, Error>>;
+
+/// So many pieces of a layer wait for its compressor. Readers bring pieces of half a megabyte.
+const WAITING: usize = 16;
+
+/// Nobody wants the image any more.
+pub(crate) const UNWANTED: Error = Error::Cancelled;
+
+/// What a source has shown, from wherever it is looked at.
+pub(crate) type Shared = Arc<Mutex<Assembly>>;
+
+/// A lock that outlives a panic elsewhere.
+pub(crate) fn lock(assembly: &Shared) -> MutexGuard<'_, Assembly> {
+    assembly.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What goes to the thread of a layer.
+enum Raw {
+    /// The next bytes of the archive.
+    Bytes(Bytes),
+    /// There are no more. A layer whose sender goes away without it is given up.
+    End,
+}
+
+/// A layer that is being compressed.
+pub(crate) struct Squeeze {
+    /// Where its archive goes.
+    raw: mpsc::Sender<Raw>,
+    /// Its thread.
+    work: Squeezed,
+}
+
+/// A layer whose archive is complete, but not all of it compressed.
+pub(crate) struct Squeezed(JoinHandle<Result<Digest, Error>>);
+
+impl Squeeze {
+    /// Begins a layer, and gives the compressed end of it to `parts`. Needs a runtime.
+    pub(crate) fn start(assembly: &Shared) -> (Self, Part) {
+        let (raw, archive) = mpsc::channel(WAITING);
+        let (pieces, receiver) = part::layer();
+        let assembly = Arc::clone(assembly);
+        let work = tokio::task::spawn_blocking(move || work(archive, pieces, &assembly));
+        (Self { raw, work: Squeezed(work) }, Part::Layer { pieces: receiver })
+    }
+
+    /// Takes the next bytes of the archive; waits for room.
+    pub(crate) async fn write(&self, bytes: Bytes) -> Result<(), Error> {
+        self.raw.send(Raw::Bytes(bytes)).await.map_err(|_| UNWANTED)
+    }
+
+    /// The same on a thread that may block.
+    pub(crate) fn blocking_write(&self, bytes: Bytes) -> Result<(), Error> {
+        self.raw.blocking_send(Raw::Bytes(bytes)).map_err(|_| UNWANTED)
+    }
+
+    /// The archive is complete.
+    pub(crate) async fn end(self) -> Squeezed {
+        let _ = self.raw.send(Raw::End).await; // a thread that is gone says why when it is waited for
+        self.work
+    }
+
+    /// The same on a thread that may block.
+    pub(crate) fn blocking_end(self) -> Squeezed {
+        let _ = self.raw.blocking_send(Raw::End);
+        self.work
+    }
+}
+
+impl Squeezed {
+    /// Waits until all of it is compressed: the digest of the archive.
+    pub(crate) async fn digest(self) -> Result<Digest, Error> {
+        self.0.await.unwrap_or_else(|error| Err(Error::Image { problem: error.to_string() }))
+    }
+}
+
+/// Compresses one layer. One that turns out to be known, or to have come before, is not ended: nobody needs it.
+fn work(mut archive: mpsc::Receiver<Raw>, pieces: LayerSender, assembly: &Shared) -> Result<Digest, Error> {
+    let sink = |piece: Bytes| pieces.blocking_send(piece).map_err(|_| io::ErrorKind::BrokenPipe.into());
+    let mut compressor = Compressor::new(Compression::default(), sink);
+    loop {
+        match archive.blocking_recv() {
+            Some(Raw::Bytes(bytes)) => compressor.write_all(&bytes).map_err(|error| broken(&error))?,
+            Some(Raw::End) => break,
+            None => return Err(UNWANTED),
+        }
+    }
+    let CompressedLayer { diff_id, descriptor } = compressor.finish().map_err(|error| broken(&error))?;
+    if is_needed(assembly, &diff_id, &descriptor) {
+        pieces.blocking_end(descriptor).map_err(|_| UNWANTED)?;
+    }
+    Ok(diff_id)
+}
+
+/// Notes a layer; says whether the registry needs its blob.
+fn is_needed(assembly: &Shared, diff_id: &Digest, blob: &Descriptor) -> bool {
+    let mut assembly = lock(assembly);
+    !assembly.take_known(diff_id) && assembly.made(diff_id.clone(), blob.clone())
+}
+
+/// Why a layer cannot be compressed.
+fn broken(error: &io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => UNWANTED,
+        _ => Error::Image { problem: format!("a layer cannot be compressed: {error}") },
+    }
+}

@@ -1,0 +1,211 @@
+//! Pushes an image part by part as its source gives it, whatever the source is.
+//!
+//! Where the registry has lost what it listed a moment ago (a garbage collection), or a stream that cannot be repeated, the
+//! source gives the image once more; what is there by then is left out.
+
+use super::event::{Diagnosis, EventKind, Events, ImageResult, Origin, Transfer};
+use super::images::{ImageDoors, on_transfer};
+use super::push::about;
+use crate::desired::DesiredImage;
+use crate::docker::{self, Built, Progress};
+use crate::error::{Failure, FailureKind};
+use crate::image::{Descriptor, KnownLayers, Manifest, Part};
+use crate::plan::OperationId;
+use crate::registry::{self, PushReport, Pusher, RawManifest};
+use futures::future::BoxFuture;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// Compressed layers that wait to be sent may take so much memory.
+const WAITING_BYTES: u64 = 256 * 1024 * 1024;
+
+/// A source gives its image again so many times.
+const MOST_REPLAYS: usize = 2;
+
+/// What went wrong: at the source, or in the push.
+pub(super) enum Trouble {
+    /// At the source.
+    Source(docker::Error),
+    /// In the push.
+    Push(registry::Error),
+}
+
+impl From<docker::Error> for Trouble {
+    fn from(error: docker::Error) -> Self {
+        Self::Source(error)
+    }
+}
+
+impl From<registry::Error> for Trouble {
+    fn from(error: registry::Error) -> Self {
+        Self::Push(error)
+    }
+}
+
+/// One image on its way into its repository.
+pub(super) struct Delivery<'a> {
+    /// The doors.
+    pub(super) doors: &'a ImageDoors,
+    /// The image.
+    pub(super) image: &'a DesiredImage,
+    /// The tag of its inputs.
+    pub(super) content_key: &'a str,
+    /// Which operation it is.
+    pub(super) operation: OperationId,
+    /// Whom to tell.
+    pub(super) events: &'a Events,
+    /// Stops it.
+    pub(super) cancel: &'a CancellationToken,
+}
+
+/// A source: what it gives, as often as it is asked, and whether its inputs are still those of the content key.
+pub(super) struct Source<'a> {
+    /// Gives the image without what is known, and tells how far it is.
+    pub(super) give: &'a (dyn Fn(KnownLayers, mpsc::UnboundedSender<Progress>) -> Built + Send + Sync),
+    /// Looks at the inputs once more.
+    pub(super) unchanged: &'a (dyn Fn() -> BoxFuture<'a, bool> + Send + Sync),
+}
+
+impl Delivery<'_> {
+    /// Brings the image in.
+    pub(super) async fn run(&self, known: KnownLayers, source: Source<'_>) -> Result<ImageResult, Trouble> {
+        let mut known = known;
+        for _ in 0..MOST_REPLAYS {
+            match self.once(known.clone(), &source).await {
+                Err(Trouble::Push(error)) if error.has_lost_blobs() => {
+                    self.say("the registry has lost layers that it listed: sending them again");
+                    known = KnownLayers::default();
+                }
+                result => return result,
+            }
+        }
+        self.once(known, &source).await
+    }
+
+    /// The layers that the repository has already.
+    pub(super) async fn known_layers(&self) -> KnownLayers {
+        let tags = [self.image.tag.as_str(), "latest"];
+        let index = self.doors.registry.diff_index(&self.image.repository, &tags).await;
+        let images =
+            index.images().map(|(id, manifest)| (id.clone(), manifest.media_type.clone(), manifest.bytes.clone()));
+        KnownLayers::new(index.layers()).with_images(images)
+    }
+
+    /// Pushes each part as soon as it is there.
+    async fn once(&self, known: KnownLayers, source: &Source<'_>) -> Result<ImageResult, Trouble> {
+        let (progress, mut news) = mpsc::unbounded_channel();
+        let mut given = (source.give)(known, progress);
+        let on_progress = on_transfer(self.events, self.operation);
+        let mut pusher = Pusher::new(&self.doors.registry, &self.image.repository, on_progress, self.cancel)?;
+        let mut origin = None;
+        loop {
+            let part = tokio::select! {
+                biased;
+                () = self.cancel.cancelled() => {
+                    pusher.stop().await;
+                    return Err(docker::Error::Cancelled.into());
+                }
+                Some(news) = news.recv() => {
+                    self.tell(news, &mut origin);
+                    continue;
+                }
+                part = given.parts.recv() => part,
+            };
+            match part {
+                Some(Ok(Part::Manifest { media_type, bytes, layers })) => {
+                    let manifest = RawManifest::new(Some(&media_type), bytes);
+                    let tags = self.tags(source).await?;
+                    let report = pusher.finish(&manifest, &tags).await?;
+                    return Ok(self.result(&manifest, &report, layers.all, origin));
+                }
+                Some(Ok(part)) => {
+                    pusher.room(WAITING_BYTES).await?;
+                    pusher.take(part);
+                }
+                // The source stops when nobody takes its layers any more: the reason is with the push.
+                Some(Err(docker::Error::Cancelled)) => {
+                    pusher.room(0).await?;
+                    pusher.stop().await;
+                    return Err(docker::Error::Cancelled.into());
+                }
+                Some(Err(error)) => {
+                    pusher.stop().await;
+                    return Err(error.into());
+                }
+                None => {
+                    pusher.stop().await;
+                    let problem = "its source stopped without a word".to_owned();
+                    return Err(docker::Error::Image { problem }.into());
+                }
+            }
+        }
+    }
+
+    /// The tags of the image. Whoever edits a file while it is built gets an image, but not one that stands for the inputs
+    /// that were planned: a later deploy would take it for those.
+    async fn tags(&self, source: &Source<'_>) -> Result<Vec<&str>, Trouble> {
+        let same = tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => return Err(docker::Error::Cancelled.into()),
+            same = (source.unchanged)() => same,
+        };
+        if same {
+            return Ok(vec![self.content_key, &self.image.tag]);
+        }
+        let message = format!("inputs of image `{}` changed while it was made: it will be made again", self.image.key);
+        self.events.send(EventKind::Warning { message });
+        Ok(vec![self.image.tag.as_str()].into_iter().filter(|tag| *tag != self.content_key).collect())
+    }
+
+    /// What people read of an image that is pushed.
+    fn result(
+        &self,
+        manifest: &RawManifest,
+        report: &PushReport,
+        layers: usize,
+        origin: Option<Origin>,
+    ) -> ImageResult {
+        let parts: Option<Manifest> = manifest.read().ok();
+        let is_new = |layer: &&Descriptor| report.new.contains(&layer.digest);
+        let new = parts.map(|parts| parts.layers.iter().filter(is_new).count()).unwrap_or_default();
+        ImageResult {
+            key: self.image.key.clone(),
+            digest: report.digest.clone(),
+            detail: format!("{new} of {layers} layers new"),
+            bytes_sent: report.bytes_sent,
+            transfer: Transfer::default(),
+            origin,
+        }
+    }
+
+    /// Passes on what the source says.
+    fn tell(&self, news: Progress, origin: &mut Option<Origin>) {
+        match news {
+            Progress::Step(message) => self.say(&message),
+            Progress::Line(line) => self.events.send(EventKind::BuildLog { operation: self.operation, line }),
+            Progress::Source(source) => {
+                self.say(&source.to_string());
+                *origin = Some(Origin { kind: source.kind(), reason: source.to_string() });
+            }
+        }
+    }
+
+    /// Says what is going on.
+    pub(super) fn say(&self, message: &str) {
+        let message = message.to_owned();
+        self.events.send(EventKind::Progress { operation: self.operation, message });
+    }
+
+    /// The diagnosis of an image that could not be taken out of where it is, or could not be pushed.
+    pub(super) fn diagnose(&self, trouble: &Trouble, place: String) -> Diagnosis {
+        let error = match trouble {
+            Trouble::Push(error) => return about(self.image, "pushed", error),
+            Trouble::Source(error) => error,
+        };
+        let mut failure = Failure::of(error);
+        if failure.kind != FailureKind::Interrupted {
+            failure.messages.insert(0, format!("image `{}` cannot be pushed", self.image.key));
+        }
+        Diagnosis { failure, chain: vec![format!("image {}", self.image.key), place], evidence: Vec::new() }
+    }
+}

@@ -1,0 +1,67 @@
+//! Pushes images that something else has made: layouts and archives, and what the Docker Engine has.
+
+use super::delivery::{Delivery, Source};
+use super::event::{Diagnosis, Events, ImageResult};
+use super::images::ImageDoors;
+use crate::desired::{DesiredImage, DesiredSource};
+use crate::docker::content_key::tag_of;
+use crate::docker::layout::{self, Identity};
+use crate::docker::{self, Builder};
+use crate::error::{Failure, FailureKind};
+use crate::plan::OperationId;
+use futures::FutureExt as _;
+use tokio_util::sync::CancellationToken;
+
+/// What an image is known by before it is pushed; its content key is made of it.
+pub(crate) async fn identify(source: &DesiredSource, builder: &Builder) -> Result<Identity, docker::Error> {
+    match source {
+        DesiredSource::Layout(layout) => {
+            let layout = layout.clone();
+            let looking = tokio::task::spawn_blocking(move || layout::identify(&layout.path, &layout.platform));
+            looking.await.unwrap_or_else(|error| Err(docker::Error::Image { problem: error.to_string() }))
+        }
+        DesiredSource::Engine(engine) => Ok(Identity::Content(builder.inspect(&engine.image).await?.id)),
+        DesiredSource::Build(_) | DesiredSource::Mirror(_) => {
+            Err(docker::Error::Image { problem: "it is not ready-made".to_owned() })
+        }
+    }
+}
+
+/// Pushes an image under its content key and its tag for people.
+pub(crate) async fn push(
+    doors: &ImageDoors,
+    image: &DesiredImage,
+    content_key: &str,
+    operation: OperationId,
+    events: &Events,
+    cancel: &CancellationToken,
+) -> Result<ImageResult, Diagnosis> {
+    let delivery = Delivery { doors, image, content_key, operation, events, cancel };
+    let same = || async {
+        let now = identify(&image.source, &doors.builder).await;
+        now.is_ok_and(|now| tag_of(now.digest()) == content_key)
+    };
+    let unchanged = || same().boxed();
+    let (pushed, place) = match &image.source {
+        DesiredSource::Layout(layout) => {
+            let (path, platform) = (&layout.path, &layout.platform);
+            let give = |known, progress| layout::take(path.clone(), platform.clone(), known, progress);
+            // An image that keeps its digest is not exchanged for an equal one.
+            let known = delivery.known_layers().await.without_images();
+            let pushed = delivery.run(known, Source { give: &give, unchanged: &unchanged }).await;
+            (pushed, path.display().to_string())
+        }
+        DesiredSource::Engine(engine) => {
+            let (name, platform) = (&engine.image, &engine.platform);
+            let give = |known, progress| doors.builder.take(name.clone(), platform.clone(), known, progress);
+            let known = delivery.known_layers().await;
+            let pushed = delivery.run(known, Source { give: &give, unchanged: &unchanged }).await;
+            (pushed, name.clone())
+        }
+        DesiredSource::Build(_) | DesiredSource::Mirror(_) => {
+            let message = format!("image `{}` is not ready-made", image.key);
+            return Err(Failure::new(FailureKind::Infrastructure, message).into());
+        }
+    };
+    pushed.map_err(|trouble| delivery.diagnose(&trouble, place))
+}
