@@ -35,7 +35,7 @@ pub(super) fn circumstances(config: &Config, context: &RunContext) -> Arc<Circum
 
 /// What is said about an image.
 pub(super) fn of(image: &Image, circumstances: &Arc<Circumstances>) -> Supply {
-    let copied = matches!(image.source, ImageSource::Mirror(_));
+    let copied = !matches!(image.source, ImageSource::Build(_));
     Supply {
         annotations: if copied { BTreeMap::new() } else { annotations(image, &circumstances.run) },
         sbom: image.supply.sbom,
@@ -78,8 +78,6 @@ mod tests {
             args: BTreeMap::new(),
             secrets: BTreeMap::new(),
             platform: Platform::default(),
-            max_age: crate::config::MaxAge::default(),
-            anew: false,
         };
         Image { key: "backend".to_owned(), source: ImageSource::Build(build), pin: true, supply }
     }

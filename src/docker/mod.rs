@@ -17,7 +17,6 @@ mod file_sync;
 mod files;
 #[cfg(test)]
 mod gathered;
-mod go_pattern;
 pub(crate) mod layout;
 mod legacy;
 mod progress;

@@ -3,6 +3,7 @@
 //! Where the registry has lost what it listed a moment ago (a garbage collection), or a stream that cannot be repeated, the
 //! source gives the image once more; what is there by then is left out.
 
+use super::attest::{Attest, Made, annotated};
 use super::event::{Diagnosis, EventKind, Events, ImageResult, Origin, Transfer};
 use super::images::{ImageDoors, on_transfer};
 use super::push::about;
@@ -70,8 +71,9 @@ impl Delivery<'_> {
     /// Brings the image in.
     pub(super) async fn run(&self, known: KnownLayers, source: Source<'_>) -> Result<ImageResult, Trouble> {
         let mut known = known;
+        let made = Made::begin(self.image, self.content_key, &self.doors.registry).await;
         for _ in 0..MOST_REPLAYS {
-            match self.once(known.clone(), &source).await {
+            match self.once(known.clone(), &source, &made).await {
                 Err(Trouble::Push(error)) if error.has_lost_blobs() => {
                     self.say("the registry has lost layers that it listed: sending them again");
                     known = KnownLayers::default();
@@ -79,7 +81,7 @@ impl Delivery<'_> {
                 result => return result,
             }
         }
-        self.once(known, &source).await
+        self.once(known, &source, &made).await
     }
 
     /// The layers that the repository has already.
@@ -92,9 +94,9 @@ impl Delivery<'_> {
     }
 
     /// Pushes each part as soon as it is there.
-    async fn once(&self, known: KnownLayers, source: &Source<'_>) -> Result<ImageResult, Trouble> {
+    async fn once(&self, known: KnownLayers, source: &Source<'_>, made: &Made) -> Result<ImageResult, Trouble> {
         let (progress, mut news) = mpsc::unbounded_channel();
-        let mut given = (source.give)(known, progress);
+        let mut given = (source.give)(known.clone(), progress);
         let on_progress = on_transfer(self.events, self.operation);
         let mut pusher = Pusher::new(&self.doors.registry, &self.image.repository, on_progress, self.cancel)?;
         let mut origin = None;
@@ -113,10 +115,10 @@ impl Delivery<'_> {
             };
             match part {
                 Some(Ok(Part::Manifest { media_type, bytes, layers })) => {
-                    let manifest = RawManifest::new(Some(&media_type), bytes);
+                    let manifest = annotated(self.image, RawManifest::new(Some(&media_type), bytes), &known);
                     let tags = self.tags(source).await?;
-                    let report = pusher.finish(&manifest, &tags).await?;
-                    return Ok(self.result(&manifest, &report, layers.all, origin));
+                    let (report, attestations) = self.attest().finish(pusher, &manifest, &tags, Some(made)).await?;
+                    return Ok(ImageResult { attestations, ..self.result(&manifest, &report, layers.all, origin) });
                 }
                 Some(Ok(part)) => {
                     pusher.room(WAITING_BYTES).await?;
@@ -139,6 +141,12 @@ impl Delivery<'_> {
                 }
             }
         }
+    }
+
+    /// What is said about the image.
+    fn attest(&self) -> Attest<'_> {
+        let Self { doors, image, operation, events, cancel, .. } = *self;
+        Attest { registry: &doors.registry, image, operation, events, cancel }
     }
 
     /// The tags of the image. Whoever edits a file while it is built gets an image, but not one that stands for the inputs
@@ -173,6 +181,7 @@ impl Delivery<'_> {
             digest: report.digest.clone(),
             detail: format!("{new} of {layers} layers new"),
             bytes_sent: report.bytes_sent,
+            attestations: Vec::new(),
             transfer: Transfer::default(),
             origin,
         }

@@ -131,6 +131,8 @@ pub(crate) struct ImageResult {
     pub(crate) detail: String,
     /// Bytes that were sent to the registry.
     pub(crate) bytes_sent: u64,
+    /// What lies beside it in the registry.
+    pub(crate) attestations: Vec<Attestation>,
     /// What the transfer took.
     pub(crate) transfer: Transfer,
     /// Where it was taken from; `None` where nothing was taken from anywhere.
@@ -161,6 +163,36 @@ pub(crate) struct Transfer {
     pub(crate) requests: u64,
     /// What took how long, in order: `prepare`, `layers`, `manifest`. Phases overlap nowhere.
     pub(crate) phases: Vec<(&'static str, Duration)>,
+}
+
+/// Something that is said about an image, and lies beside it in the registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Attestation {
+    /// What it is.
+    pub(crate) kind: AttestationKind,
+    /// The digest of its manifest.
+    pub(crate) digest: Digest,
+    /// Whether it was put there now.
+    pub(crate) new: bool,
+}
+
+/// What is said about an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AttestationKind {
+    /// What is in it.
+    Sbom,
+    /// How it was made.
+    Provenance,
+}
+
+impl AttestationKind {
+    /// What people call it, and what JSON has.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Sbom => "sbom",
+            Self::Provenance => "provenance",
+        }
+    }
 }
 
 /// One smoke request and its answer.

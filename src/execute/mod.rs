@@ -4,6 +4,7 @@
 //! dependents. It decides nothing that the plan could have decided.
 
 mod apply;
+mod attest;
 pub(crate) mod build;
 pub(crate) mod content_key;
 mod delivery;
@@ -21,7 +22,7 @@ mod smoke;
 mod wait;
 
 pub(crate) use event::{
-    Diagnosis, Event, EventKind, Events, ImageResult, OperationOutcome, Outcome, SmokeResult, Transfer,
+    Attestation, Diagnosis, Event, EventKind, Events, ImageResult, OperationOutcome, Outcome, SmokeResult, Transfer,
 };
 pub(crate) use images::ImageDoors;
 

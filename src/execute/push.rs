@@ -1,5 +1,6 @@
 //! Brings images into the registry that need no build: mirrors, and tags on what is there.
 
+use super::attest::Attest;
 use super::event::{Diagnosis, Events, ImageResult, Transfer};
 use super::images::{ImageDoors, on_transfer};
 use crate::desired::{DesiredImage, DesiredSource};
@@ -25,15 +26,24 @@ pub(crate) async fn mirror(
     };
     let (from, platform) = (source.repository.at(digest), Platform::default());
     let tags = [content_key, image.tag.as_str()];
-    let mirror = Mirror { from: &from, platform: &platform, to: &image.repository, tags: &tags };
+    let attest = Attest { registry: &doors.registry, image, operation, events, cancel };
+    // What is said about the image comes before its tags: it has none until then.
+    let first: &[&str] = if attest.is_wanted() { &[] } else { &tags };
+    let mirror = Mirror { from: &from, platform: &platform, to: &image.repository, tags: first };
     let report = doors.registry.mirror(mirror, on_transfer(events, operation), cancel).await;
     let report = report.map_err(|error| about(image, "mirrored", &error))?;
+    let attestations = attest.run(&report.digest, None).await.map_err(|error| about(image, "attested", &error))?;
+    if attest.is_wanted() {
+        let tagged = attest.tag(&report.digest, &tags).await;
+        tagged.map_err(|error| about(image, "tagged", &error))?;
+    }
     let blobs = report.sent + report.mounted + report.existed;
     Ok(ImageResult {
         key: image.key.clone(),
         digest: report.digest,
         detail: format!("{} of {blobs} blobs new, from {source}", report.sent),
         bytes_sent: report.bytes_sent,
+        attestations,
         transfer: Transfer::default(),
         origin: None,
     })
@@ -44,10 +54,12 @@ pub(crate) async fn reuse(
     doors: &ImageDoors,
     image: &DesiredImage,
     digest: &Digest,
-    _operation: OperationId,
-    _events: &Events,
+    operation: OperationId,
+    events: &Events,
     cancel: &CancellationToken,
 ) -> Result<ImageResult, Diagnosis> {
+    let attest = Attest { registry: &doors.registry, image, operation, events, cancel };
+    let attestations = attest.run(digest, None).await.map_err(|error| about(image, "attested", &error))?;
     let tagged = tokio::select! {
         biased;
         () = cancel.cancelled() => Err(Error::Cancelled),
@@ -64,6 +76,7 @@ pub(crate) async fn reuse(
         digest: digest.clone(),
         detail: detail.to_owned(),
         bytes_sent: 0,
+        attestations,
         transfer: Transfer::default(),
         origin: None,
     })

@@ -78,6 +78,28 @@ fn rename(descriptor: &mut Value) {
     }
 }
 
+/// The annotations that change from commit to commit while the image stays the same.
+const CHANGING: [&str; 3] = [name::REVISION, name::CREATED, name::VERSION];
+
+/// Whether two manifests are of one image, and say the same about it but for the commit. The older of the two is then as
+/// true as the newer, and whoever deploys by digest changes nothing by keeping it.
+pub(crate) fn are_alike(one: &[u8], other: &[u8]) -> bool {
+    let lasting = |bytes: &[u8]| -> Option<Value> {
+        let mut manifest: Map<String, Value> = serde_json::from_slice(bytes).ok()?;
+        if manifest.get("mediaType").is_some_and(|kind| kind == media_type::DOCKER_MANIFEST) {
+            to_oci(&mut manifest);
+        }
+        if let Some(annotations) = manifest.get_mut("annotations").and_then(Value::as_object_mut) {
+            annotations.retain(|name, _| !CHANGING.contains(&name.as_str()));
+        }
+        if manifest.get("annotations").is_some_and(|there| there.is_null() || *there == Value::Object(Map::new())) {
+            manifest.remove("annotations");
+        }
+        Some(Value::Object(manifest))
+    };
+    lasting(one).is_some_and(|one| Some(one) == lasting(other))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,6 +176,24 @@ mod tests {
         let digests = |manifest: &Manifest| manifest.blobs().iter().map(|blob| blob.digest.clone()).collect::<Vec<_>>();
         assert_eq!(digests(&before), digests(&after));
         assert!(after.layers[1].is_foreign(), "what lies elsewhere by licence still does");
+    }
+
+    #[test]
+    fn images_are_alike_whatever_the_commit() {
+        let of = |annotations: &[(&str, &str)]| {
+            annotate(media_type::OCI_MANIFEST, &manifest(), &pairs(annotations)).unwrap().1
+        };
+        let first = of(&[(name::REVISION, "1"), (name::TITLE, "x")]);
+        assert!(are_alike(&first, &of(&[(name::REVISION, "2"), (name::CREATED, "now"), (name::TITLE, "x")])));
+        assert!(are_alike(&of(&[(name::REVISION, "1")]), &manifest()));
+        assert!(
+            !are_alike(&first, &of(&[(name::REVISION, "1"), (name::TITLE, "y")])),
+            "the author said something else"
+        );
+        assert!(!are_alike(&first, &manifest()), "it was not said before");
+        let config = Descriptor::new(media_type::OCI_CONFIG, Digest::of(b"another"), 7);
+        assert!(!are_alike(&manifest(), &Manifest::new(config, Vec::new()).to_bytes().unwrap()));
+        assert!(!are_alike(b"", b""));
     }
 
     #[test]

@@ -63,6 +63,12 @@ impl KnownLayers {
         self.blobs.contains(blob)
     }
 
+    /// The manifest of an image that the registry has as a whole, by the digest of the image's configuration: its media
+    /// type and its bytes.
+    pub(crate) fn manifest(&self, id: &Digest) -> Option<(&str, &Bytes)> {
+        self.images.get(id).map(|(media_type, bytes)| (media_type.as_str(), bytes))
+    }
+
     /// The only part of an image that the registry has as a whole.
     pub(crate) fn whole(&self, id: &Digest) -> Option<Part> {
         let (media_type, bytes) = self.images.get(id).cloned()?;

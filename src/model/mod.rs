@@ -7,7 +7,6 @@ pub(crate) mod platform;
 pub(crate) mod reference;
 pub(crate) mod run_context;
 pub(crate) mod secret;
-pub(crate) mod wording;
 
 pub(crate) use digest::Digest;
 pub(crate) use environment::Environment;
@@ -16,7 +15,6 @@ pub(crate) use platform::Platform;
 pub(crate) use reference::{Reference, Repository};
 pub(crate) use run_context::{GitState, Origin, RunContext};
 pub(crate) use secret::{Redactor, Secret};
-pub(crate) use wording::{counted, listed, nearest};
 
 /// The name under which Seaway owns fields in server-side apply. It never changes: another name would be another owner.
 pub(crate) const FIELD_MANAGER: &str = "seaway";

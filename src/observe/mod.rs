@@ -2,4 +2,3 @@
 
 pub(crate) mod cluster;
 pub(crate) mod images;
-pub(crate) mod sources;

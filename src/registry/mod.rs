@@ -5,7 +5,6 @@
 //!
 //! Source of the protocol: <https://github.com/opencontainers/distribution-spec/blob/main/spec.md>.
 
-mod age;
 mod auth;
 mod blob;
 mod challenge;
@@ -24,7 +23,6 @@ mod schedule;
 pub(crate) mod tests;
 mod upload;
 
-pub(crate) use age::Dated;
 pub(crate) use blob::Blob;
 pub(crate) use client::Client;
 pub(crate) use error::Error;

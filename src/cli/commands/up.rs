@@ -1,7 +1,6 @@
 //! `up`: build, push, apply, wait, expose, smoke, report.
 
-use super::{Ending, Stop, check_builds, read_config};
-use crate::cli::args::BuildFlags;
+use super::{Ending, Stop, read_config};
 use crate::cli::settings::Settings;
 use crate::cli::walk::{self, Walk};
 use crate::config::Needs;
@@ -10,10 +9,8 @@ use crate::plan::Plan;
 use std::sync::Arc;
 
 /// Runs the verb.
-pub(crate) async fn run(settings: &Settings, flags: &BuildFlags) -> Result<Ending, Stop> {
-    let (mut config, run) = read_config(settings, Needs::ALL)?;
-    check_builds(settings, &config, true)?;
-    flags.apply(&mut config);
+pub(crate) async fn run(settings: &Settings) -> Result<Ending, Stop> {
+    let (config, run) = read_config(settings, Needs::ALL)?;
     let walk = Walk::new(settings, &config, &run);
     let prepare = async {
         let (plan, doors) = walk.to_plan().await?;

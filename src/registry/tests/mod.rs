@@ -1,6 +1,8 @@
 //! The client against a registry with faults.
 
+mod artifacts;
 pub(crate) mod fake;
+pub(crate) mod small;
 
 use super::client::Patience;
 use super::*;

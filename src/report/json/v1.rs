@@ -61,6 +61,9 @@ struct Image {
     /// Where it was taken from, and why from there; left out where nothing was taken from anywhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<Source>,
+    /// What lies beside it in the registry; left out where nothing was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    attestations: Vec<Attestation>,
     /// How long it took.
     seconds: Option<f64>,
 }
@@ -72,6 +75,24 @@ struct Source {
     kind: &'static str,
     /// `taken out of the Docker Engine 20.10 (overlay2): it has no oci exporter`.
     reason: String,
+}
+
+/// Something that is said about an image.
+#[derive(Serialize)]
+struct Attestation {
+    /// `sbom`, `provenance`.
+    kind: &'static str,
+    /// The digest of its manifest.
+    digest: String,
+    /// Whether it was put there by this run.
+    new: bool,
+}
+
+impl Attestation {
+    /// What lies beside an image.
+    fn of(attestation: &crate::execute::Attestation) -> Self {
+        Self { kind: attestation.kind.word(), digest: attestation.digest.to_string(), new: attestation.new }
+    }
 }
 
 /// The name of an object.
@@ -218,6 +239,7 @@ fn image(task: &Task) -> Image {
         digest: task.image.as_ref().map(|image| image.digest.to_string()),
         bytes_sent: task.image.as_ref().map_or(0, |image| image.bytes_sent),
         source: origin.map(|origin| Source { kind: origin.kind, reason: origin.reason.clone() }),
+        attestations: task.image.iter().flat_map(|image| &image.attestations).map(Attestation::of).collect(),
         seconds: task.took.map(seconds),
     }
 }

@@ -61,6 +61,7 @@ impl Story {
             key,
             detail,
             bytes_sent: sent,
+            attestations: Vec::new(),
             transfer: Default::default(),
             origin: None,
         };
@@ -125,8 +126,6 @@ fn image(key: &str) -> DesiredImage {
         args: BTreeMap::new(),
         secrets: BTreeMap::new(),
         platform: Platform::default(),
-        max_age: crate::config::MaxAge::default(),
-        anew: false,
     };
     let repository = Repository { registry: "registry.digitalocean.com".to_owned(), path: format!("shop/{key}") };
     DesiredImage {

@@ -1,0 +1,102 @@
+//! Artifacts beside their subject, and the lists of them.
+
+use super::client;
+use super::small::Small;
+use crate::image::Descriptor;
+use crate::image::referrers::{Artifact, fallback_tag, with_artifact};
+use crate::model::Digest;
+use crate::registry::Error;
+use bytes::Bytes;
+use reqwest::StatusCode;
+use std::collections::BTreeMap;
+use tokio_util::sync::CancellationToken;
+
+/// An artifact about a manifest.
+fn artifact(subject: &Descriptor, content: &'static str) -> Artifact {
+    Artifact {
+        artifact_type: "application/vnd.in-toto+json".to_owned(),
+        subject: subject.clone(),
+        content_type: "application/vnd.in-toto+json".to_owned(),
+        content: Bytes::from_static(content.as_bytes()),
+        annotations: BTreeMap::from([("in-toto.io/predicate-type".to_owned(), "x".to_owned())]),
+    }
+}
+
+/// Puts an artifact.
+async fn push(small: &Small, artifact: &Artifact) -> Result<Digest, Error> {
+    client().push_artifact(&small.repository, artifact, &CancellationToken::new()).await
+}
+
+/// The artifacts that are listed.
+async fn listed(small: &Small, subject: &Descriptor) -> Vec<Digest> {
+    let artifacts = client().artifacts(&small.repository, &subject.digest).await.unwrap();
+    artifacts.into_iter().map(|artifact| artifact.digest).collect()
+}
+
+#[tokio::test]
+async fn a_registry_that_knows_subjects_keeps_the_list() {
+    let small = Small::start().await;
+    small.contents().keeps_lists = true;
+    let subject = small.seed("v1", &[b"layer"]);
+    let digest = push(&small, &artifact(&subject, "1")).await.unwrap();
+    assert_eq!(listed(&small, &subject).await, [digest]);
+    assert!(!small.contents().manifests.contains_key(&fallback_tag(&subject.digest)));
+}
+
+#[tokio::test]
+async fn for_others_the_list_is_kept_under_a_tag() {
+    for conditional in [false, true] {
+        let small = Small::start().await;
+        small.contents().conditional = conditional;
+        let subject = small.seed("v1", &[b"layer"]);
+        assert!(listed(&small, &subject).await.is_empty());
+        let (one, two) = (artifact(&subject, "1"), artifact(&subject, "2"));
+        let digests = [push(&small, &one).await.unwrap(), push(&small, &two).await.unwrap()];
+        assert_eq!(listed(&small, &subject).await, digests);
+        let (writes, tag) = (small.writes(), fallback_tag(&subject.digest));
+        let wanted =
+            [digests[0].as_str(), &tag, digests[1].as_str(), &tag].map(|target| format!("PUT manifests/{target}"));
+        assert_eq!(writes, wanted, "the artifact comes before the list that names it");
+        push(&small, &one).await.unwrap();
+        assert_eq!(listed(&small, &subject).await, digests, "nothing is listed twice");
+    }
+}
+
+#[tokio::test]
+async fn what_others_write_at_the_same_time_is_kept() {
+    for conditional in [false, true] {
+        let small = Small::start().await;
+        let subject = small.seed("v1", &[b"layer"]);
+        let foreign = Descriptor::new("application/vnd.oci.image.manifest.v1+json", Digest::of(b"signature"), 9);
+        let other = Bytes::from(with_artifact(None, &foreign).unwrap().unwrap());
+        {
+            let mut contents = small.contents();
+            contents.conditional = conditional;
+            *(if conditional { &mut contents.written_before } else { &mut contents.overwritten_by }) = Some(other);
+        }
+        let digest = push(&small, &artifact(&subject, "1")).await.unwrap();
+        assert_eq!(listed(&small, &subject).await, [foreign.digest, digest], "conditional: {conditional}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_told_as_it_is() {
+    let small = Small::start().await;
+    let subject = small.seed("v1", &[b"layer"]);
+    small.contents().refuses = Some(400);
+    let error = push(&small, &artifact(&subject, "1")).await.unwrap_err();
+    assert_eq!((error.status(), error.code()), (Some(StatusCode::BAD_REQUEST), Some("MANIFEST_INVALID")));
+    assert!(!small.contents().manifests.contains_key(&fallback_tag(&subject.digest)), "no list of nothing");
+}
+
+#[tokio::test]
+async fn an_image_under_the_tag_of_the_list_is_left_alone() {
+    let small = Small::start().await;
+    let subject = small.seed("v1", &[b"layer"]);
+    let tag = fallback_tag(&subject.digest);
+    let image = small.seed(&tag, &[b"another"]);
+    let error = push(&small, &artifact(&subject, "1")).await.unwrap_err();
+    assert!(matches!(&error, Error::Nonsense { problem, .. } if problem.contains("no index")), "{error}");
+    let there = small.contents().manifests[&tag].clone();
+    assert_eq!(Digest::of(&there), image.digest);
+}
