@@ -1,7 +1,7 @@
 """S9: pushes through faults. All tools at once, each through a proxy of its own: what counts is who gets there."""
 
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from . import fixtures, peers
 from .daemons import load
@@ -19,12 +19,11 @@ FAULTS = {
     "429-bare": dict(status=429, times=4),
     "token": dict(token_dies=True),
     "commit": dict(commit=60.0),
+    "expiry": dict(lifetime=60.0, rate=56 * MIB / 80),
 }
-MEANING = {
-    "cut": "the connection is cut at half of the largest blob", "503": "five uploads are answered 503",
-    "429": "four uploads are answered 429 with Retry-After", "429-bare": "the same without Retry-After",
-    "token": "all tokens die after the first blob", "commit": "the largest blob's last answer takes 60 s",
-}
+# Faults that consist of waiting go together.
+BATCHES = (("cut",), ("503",), ("429",), ("429-bare",), ("token",), ("commit", "expiry"))
+TOOLS = ("seaway", "docker", "skopeo", "crane", "ctr", "buildkit")
 PATIENCE = 200
 
 
@@ -78,28 +77,22 @@ def attempt(rig, found, fault: Fault, port: int) -> dict:
 
 
 def measure(rig, say) -> list:
-    """All faults, one after the other; all tools through each."""
+    """All faults, batch after batch; all tools through each at once."""
     prepare(rig)
     attempts, port = [], FIRST_PORT
-    for name, how in FAULTS.items():
+    for batch in BATCHES:
         rig.main.wipe()
         rig.docker.forget()
         rig.skopeo.forget()
         rig.ctr.drop()
-        tools = ["seaway", "docker", "skopeo", "crane", "ctr", "buildkit"]
-        ports = {tool: port + number for number, tool in enumerate(tools)}
-        port += len(tools)
-        results, threads = {}, []
-        for found in entries(rig, f"s9-{name}", ports):
-            def work(found=found):
-                results[found.tool] = attempt(rig, found, Fault(name, **how), ports[found.tool])
-            threads.append(threading.Thread(target=work))
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        for tool in tools:
-            result = results.get(tool) or {"fault": name, "tool": tool, "finished": False, "failure": "the rig failed"}
-            attempts.append(result)
-            say(f"S9 {name} {tool}: {'finished' if result['finished'] else result['failure']}")
+        pushes = []
+        for name in batch:
+            ports = {tool: port + number for number, tool in enumerate(TOOLS)}
+            port += len(TOOLS)
+            pushes += [(found, Fault(name, **FAULTS[name]), ports[found.tool]) for found in entries(rig, f"s9-{name}", ports)]
+        with ThreadPoolExecutor(len(pushes)) as pool:
+            results = list(pool.map(lambda push: attempt(rig, *push), pushes))
+        for result in results:
+            say(f"S9 {result['fault']} {result['tool']}: {'finished' if result['finished'] else result['failure']}")
+        attempts += results
     return attempts

@@ -35,6 +35,19 @@ class Docker:
         return Command.shell(f"{build}\n/usr/bin/docker push --quiet {reference}")
 
 
+CONTAINERS = Path("/var/lib/containers")
+
+
+def own_memory(tool: str) -> Path:
+    """The memory of which blob is where, which skopeo and buildah would share: each gets one of its own, the one whose turn
+    it is under the name that both know."""
+    folder, known = CONTAINERS / f"cache-{tool}", CONTAINERS / "cache"
+    folder.mkdir(exist_ok=True)
+    known.unlink(missing_ok=True)
+    known.symlink_to(folder)
+    return folder
+
+
 class Skopeo:
     """`skopeo copy`, from an Engine or from a layout."""
 
@@ -42,11 +55,12 @@ class Skopeo:
 
     def forget(self):
         """Its memory of which blob is where."""
-        for child in Path("/var/lib/containers/cache").glob("*"):
+        for child in own_memory(self.name).iterdir():
             child.unlink()
 
     def copy(self, source: str, reference: str) -> Command:
         """Copies to a registry."""
+        own_memory(self.name)
         words = ["skopeo", "--insecure-policy", "copy", "--quiet", "--dest-tls-verify=false"]
         if source.startswith("docker-daemon:"):
             words += ["--src-daemon-host", "unix:///run/docker.sock"]
@@ -60,6 +74,7 @@ class Buildah:
 
     def _policy(self) -> str:
         """A file that lets it take images without a signature."""
+        own_memory(self.name)
         path = paths.WORK / "policy.json"
         path.write_text(POLICY)
         return f"--signature-policy {path} --tls-verify=false"
@@ -67,7 +82,8 @@ class Buildah:
     def forget(self):
         """All images and what it knows of registries."""
         subprocess.run(["buildah", "rmi", "--all", "--force"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
-        Skopeo().forget()
+        for child in own_memory(self.name).iterdir():
+            child.unlink()
 
     def from_engine(self, image: str, reference: str) -> Command:
         """Takes an image out of the Engine, then pushes it."""

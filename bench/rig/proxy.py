@@ -81,6 +81,8 @@ class Fault:
     times: int = 0
     retry_after: int = 0
     token_dies: bool = False  # tokens are refused after the first blob
+    lifetime: float = 0.0  # seconds after which a token is refused, as it says itself
+    rate: float = 0.0  # bytes a second that all bodies together may have
     commit: float = 0.0  # seconds that the answer to the last request of the first large blob takes
     hits: int = 0
     body_bytes: int = 0  # of uploads, all in all
@@ -113,6 +115,7 @@ class Breaking:
     def __init__(self, socket: str, fault: Fault, large: int):
         self.socket, self.fault, self.large = socket, fault, large
         self.token, self.valid_from, self.port = 0, 0, 0
+        self.issued, self.free = {}, 0.0  # when tokens were given out; when the next piece may pass
         self.blobs = {}  # bytes that a session got, by its path
 
     async def handle(self, reader, writer):
@@ -148,8 +151,9 @@ class Breaking:
         """What is answered in place of the registry."""
         if request.path.startswith("/token"):
             self.token += 1
-            return reply(200, '{"token":"t-%d","expires_in":300}' % self.token)
-        if self.fault.token_dies and not self._may(request):
+            self.issued[self.token] = time.monotonic()
+            return reply(200, '{"token":"t-%d","expires_in":%d}' % (self.token, self.fault.lifetime or 300))
+        if (self.fault.token_dies or self.fault.lifetime) and not self._may(request):
             scope = re.match(r"/v2/(.+?)/(?:blobs|manifests|tags)/", request.path)
             wanted = f',scope="repository:{scope[1]}:pull,push"' if scope else ""
             realm = f'Bearer realm="http://127.0.0.1:{self.port}/token",service="bench"{wanted}'
@@ -164,7 +168,11 @@ class Breaking:
     def _may(self, request: Request) -> bool:
         """Whether a token is one of those that are good now."""
         given = re.match(r"Bearer t-(\d+)$", request.headers.get("authorization", ""))
-        return bool(given) and int(given[1]) > self.valid_from
+        if not given or int(given[1]) <= self.valid_from:
+            return False
+        if self.fault.lifetime and time.monotonic() - self.issued[1] > self.fault.lifetime:
+            self.fault.hits += 1  # the push outlives its first token
+        return not self.fault.lifetime or time.monotonic() - self.issued[int(given[1])] < self.fault.lifetime
 
     async def _body(self, request: Request, reader):
         """The pieces of a request's body as they come, framing and all; counted, and cut where the fault says."""
@@ -176,6 +184,9 @@ class Breaking:
             if self.fault.cut_after and not self.fault.hits and passed >= self.fault.cut_after:
                 self.fault.hits += 1
                 raise Cut
+            if self.fault.rate:
+                self.free = max(self.free, time.monotonic()) + payload / self.fault.rate
+                await asyncio.sleep(self.free - time.monotonic())
             yield piece
         if request.is_upload:
             session = request.path.split("?")[0]

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ from .registry import Registry
 STATE = "push-small.json" if paths.small() else "push.json"
 MIB = 1024 * 1024
 S9 = {
-    "id": "S9", "title": "pushes through faults: a cut, 503, 429 with and without Retry-After, dead tokens, a commit of 60 s",
+    "id": "S9", "title": "pushes through faults: a cut, 503, 429 with and without Retry-After, tokens that die or expire, a commit of 60 s",
     "target": {"kind": "faults", "again": 33 * MIB, "text": "all, one blob sent again at most"},
 }
 S10 = {
@@ -209,4 +210,7 @@ def main() -> int:
         return on_stage()
     binary()
     install.everything()
-    return stage.enter(sys.argv)
+    code = stage.enter(sys.argv)
+    for folder in filter(Path.is_dir, paths.WORK.glob("*")):  # gigabytes of engines and contexts; logs stay
+        shutil.rmtree(folder, ignore_errors=True)
+    return code

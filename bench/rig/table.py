@@ -54,7 +54,7 @@ def judge(row: dict, rows: dict):
         shown += f" ({against:.3f} × {target['tool']} in {target['row']})"
         reached, tie = against <= target["ratio"], ratio <= 1
     elif target["kind"] == "requests":
-        fewest = min(middle(entry, "requests") for tool, entry in good(row).items() if tool != "seaway")
+        fewest = min(middle(entry, "requests") for tool, entry in good(row).items() if not tool.startswith("seaway"))
         each = middle(own, "blob_requests") / target["blobs"]
         shown += f"; {each:.2f} requests a blob"
         reached, tie = each <= target["per_blob"] and middle(own, "requests") <= fewest, ratio <= 1
@@ -92,9 +92,12 @@ def push_line(row: dict, rows: dict) -> str:
     own = next((entry for entry in row.get("entries", []) if entry["tool"] == "seaway"), None)
     failed = row.get("failed") or (own and own["failed"])
     mine = seconds(middle(own, "seconds")) if own and own["runs"] and not failed else f"failed: {clean(failed or 'not run')}"
+    for tool, entry in good(row).items():
+        if tool.startswith("seaway "):
+            mine += f" ({tool.removeprefix('seaway ')} {seconds(middle(entry, 'seconds'))})"
     others = []
     for entry in sorted(row.get("entries", []), key=lambda entry: entry["runs"] and middle(entry, "seconds") or 1e9):
-        if entry["tool"] != "seaway":
+        if not entry["tool"].startswith("seaway"):
             time = "failed" if entry["failed"] or not entry["runs"] else seconds(middle(entry, "seconds"))
             others.append(f"{entry['tool']} {time}")
     cells = [row["id"], row["title"], mine, ", ".join(others), ratio, row["target"]["text"], verdict,

@@ -102,8 +102,11 @@ fn check_times(row: &Value, rows: &Value, line: &[String]) {
     let Some(best) = best_peer(row) else { return };
     let ratio = median(own, "seconds") / median(best, "seconds");
     assert!(says(&line[4], ratio), "{id}: the ratio is {ratio}, not {}", line[4]);
-    for entry in measured(row).into_iter().filter(|entry| entry["tool"] != "seaway") {
+    for entry in measured(row) {
         let name = entry["tool"].as_str().expect("a name");
+        if name.starts_with("seaway") {
+            continue;
+        }
         let mut shown = line[3].split(", ").filter_map(|cell| cell.split_once(' '));
         let shown = shown.find(|(tool, _)| *tool == name).map(|(_, time)| time).unwrap_or_default();
         assert!(says(shown, median(entry, "seconds")), "{id} {name}: `{shown}`");
