@@ -11,6 +11,8 @@ from pathlib import Path
 from . import paths
 
 TICKS = os.sysconf("SC_CLK_TCK")
+# In memory: what a client says must not count as what it writes to disk.
+REPORT, OUTPUT = Path("/run/report.json"), Path("/run/output.log")
 
 
 class Failure(Exception):
@@ -117,7 +119,7 @@ def loopback_bytes() -> int:
 def measure(command: Command, daemons: list, registry) -> dict:
     """Runs a command and gives what it cost. Memory and disk of the client and of the daemons are kept apart; the
     processor's seconds are those of both."""
-    report, log = paths.WORK / "report.json", paths.WORK / "output.log"
+    report, log = REPORT, OUTPUT
     report.unlink(missing_ok=True)
     log.write_text("")
     registry.mark()

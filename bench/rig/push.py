@@ -104,7 +104,7 @@ def one(rig, row, found, number: int) -> dict:
     registry = rig.registries[row.registry]
     found.before(number)
     figures = measure.measure(found.command(number), rig.daemons, registry)
-    output = (paths.WORK / "output.log").read_text(errors="replace")
+    output = measure.OUTPUT.read_text(errors="replace")
     figures["compressed"] = rows.check(rig, found, registry, number, output)
     return figures
 
