@@ -13,3 +13,4 @@ mod pulling;
 mod pushing;
 mod rendered;
 mod secrets;
+mod sources;

@@ -1,0 +1,130 @@
+//! Images from wherever they are made: what is pushed is what was there, others can pull it, and it runs.
+
+use crate::common::{Project, Sandbox, pull, small, succeed};
+use serde_json::Value;
+use std::path::Path;
+use std::process::Command;
+
+/// The image in the JSON result of a run, of which it is the only one.
+fn only_image(stdout: &str) -> Value {
+    let result: Value = serde_json::from_str(stdout).expect("JSON");
+    assert_eq!(result["images"].as_array().map(Vec::len), Some(1), "{result:#}");
+    result["images"][0].clone()
+}
+
+/// Says in deploy.yml where the image comes from.
+fn from(project: &Project, now: &str, source: &str) {
+    let name = &project.namespace;
+    project.replace("deploy.yml", &format!("  {name}: {now}\n"), &format!("  {name}: {source}\n"));
+}
+
+/// Docker's own client, at the sandbox's Engine, with a login for its registry.
+fn docker(sandbox: &Sandbox, config: &Path, arguments: &[&str]) -> String {
+    let mut docker = Command::new("docker");
+    docker.args(arguments).env("DOCKER_HOST", sandbox.variable("DOCKER_HOST")).env("DOCKER_CONFIG", config);
+    succeed(docker.env("DOCKER_BUILDKIT", "0"))
+}
+
+/// Docker's configuration with the login of the sandbox's registry, and the registry's address.
+fn login(sandbox: &Sandbox) -> (tempfile::TempDir, String) {
+    use base64::Engine as _;
+    let registry = format!("127.77.{}.1:5000", sandbox.variable("SANDBOX_NUMBER"));
+    let token = sandbox.variable("DIGITALOCEAN_ACCESS_TOKEN");
+    let auth = base64::engine::general_purpose::STANDARD.encode(format!("{token}:{token}"));
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = serde_json::json!({ "auths": { registry.as_str(): { "auth": auth } } });
+    std::fs::write(folder.path().join("config.json"), config.to_string()).expect("a file");
+    (folder, registry)
+}
+
+#[test]
+fn what_other_tools_made_is_pushed_as_it_is_and_runs() {
+    let project = small("sources");
+    let (sandbox, name) = (project.sandbox, project.namespace.as_str());
+    let (config, registry) = login(sandbox);
+    project.renew("web/www/index.html");
+    let context = project.file("web");
+    docker(sandbox, config.path(), &["build", "--quiet", "--tag", "sources:dev", context.to_str().expect("a path")]);
+
+    // Out of the Engine, and into the cluster: the nodes' containerd pulls it.
+    from(&project, "./web", "{ engine: \"sources:dev\" }");
+    let run = project.run(&["up", "--output", "json"]).exits(0);
+    let image = only_image(&run.stdout);
+    assert_eq!((&image["state"], &image["source"]["kind"]), (&"pushed".into(), &"docker-save".into()), "{image:#}");
+    let digest = image["digest"].as_str().expect("a digest");
+    let production = format!("registry.digitalocean.com/todo-app-registry/{name}@{digest}");
+    let pulled = pull(sandbox, &production);
+    assert_eq!(pulled.digests, [digest, digest]);
+
+    // Docker pulls it too, and it runs there.
+    let reference = format!("{registry}/todo-app-registry/{name}@{digest}");
+    docker(sandbox, config.path(), &["image", "rm", "--force", "sources:dev"]);
+    docker(sandbox, config.path(), &["pull", "--quiet", &reference]);
+    let page = docker(sandbox, config.path(), &["run", "--rm", "--network=none", &reference, "cat", "/www/index.html"]);
+    assert!(page.contains("hello from sources"), "{page}");
+
+    // The same image as an archive of Docker's is the same image in the registry.
+    let archive = project.file("saved.tar");
+    docker(sandbox, config.path(), &["save", "--output", archive.to_str().expect("a path"), &reference]);
+    from(&project, "{ engine: \"sources:dev\" }", "{ layout: saved.tar }");
+    let run = project.run(&["push", "--output", "json"]).exits(0);
+    let saved = only_image(&run.stdout);
+    assert_eq!((&saved["state"], &saved["digest"]), (&"reused".into(), &image["digest"]), "{saved:#}");
+
+    // As an OCI layout it keeps its digest in another repository.
+    let layout = format!("oci:{}:latest", project.file("layout").display());
+    succeed(Command::new("skopeo").args([
+        "copy",
+        "--quiet",
+        &format!("dir:{}", pulled.folder.path().display()),
+        &layout,
+    ]));
+    from(&project, "{ layout: saved.tar }", "{ layout: layout }");
+    project.replace("deploy.yml", &format!("  {name}: {{"), &format!("  {name}-other: {{"));
+    let run = project.run(&["push", "--output", "json"]).exits(0);
+    let other = only_image(&run.stdout);
+    assert_eq!((&other["state"], &other["digest"]), (&"pushed".into(), &image["digest"]), "{other:#}");
+    assert_eq!(other["source"]["kind"], "layout");
+    assert_eq!(pull(sandbox, &production.replace(name, &format!("{name}-other"))).digests, [digest, digest]);
+}
+
+#[test]
+fn a_broken_archive_tags_nothing() {
+    let project = small("sources-broken");
+    let layout = format!("oci:{}:latest", project.file("layout").display());
+    let empty = project.path().join("empty");
+    std::fs::create_dir(&empty).expect("a folder");
+    succeed(Command::new("skopeo").args(["copy", "--quiet", &docker_archive(&empty), &layout]));
+    let blobs = project.file("layout/blobs/sha256");
+    let mut files: Vec<_> = std::fs::read_dir(blobs).expect("blobs").map(|file| file.expect("a file").path()).collect();
+    files.sort_by_key(|file| file.metadata().expect("a file").len());
+    let layer = files.last().expect("a layer");
+    let mut bytes = std::fs::read(layer).expect("a layer");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0xff;
+    std::fs::write(layer, bytes).expect("a layer");
+    from(&project, "./web", "{ layout: layout }");
+    let run = project.run(&["push"]).exits(1);
+    assert!(run.stderr.contains("image `sources-broken` cannot be pushed"), "{}", run.stderr);
+    assert!(run.stderr.contains("is not what its digest says"), "{}", run.stderr);
+    let run = project.run(&["plan"]).exits(0);
+    assert!(run.stdout.contains("push sources-broken (not in the registry yet)"), "{}", run.stdout);
+}
+
+/// An archive of one layer, as `docker save` writes it.
+fn docker_archive(folder: &Path) -> String {
+    let (layer, archive) = (folder.join("layer.tar"), folder.join("archive.tar"));
+    let tar = |arguments: &[&str]| succeed(Command::new("tar").current_dir(folder).args(arguments));
+    std::fs::write(folder.join("file"), "words and more words\n".repeat(5000)).expect("a file");
+    tar(&["--create", "--file=layer.tar", "file"]);
+    let sum = succeed(Command::new("sha256sum").arg(&layer));
+    let diff_id = format!("sha256:{}", sum.split_whitespace().next().expect("a sum"));
+    let config = serde_json::json!({
+        "architecture": "amd64", "os": "linux", "config": {}, "rootfs": { "type": "layers", "diff_ids": [diff_id] },
+    });
+    std::fs::write(folder.join("config.json"), config.to_string()).expect("a file");
+    let list = r#"[{"Config":"config.json","RepoTags":["a:1"],"Layers":["layer.tar"]}]"#;
+    std::fs::write(folder.join("manifest.json"), list).expect("a file");
+    tar(&["--create", "--file=archive.tar", "layer.tar", "config.json", "manifest.json"]);
+    format!("docker-archive:{}", archive.display())
+}
