@@ -1,5 +1,6 @@
 //! What can be typed: verbs, flags and their help. What it means is decided in [`super::settings`].
 
+use crate::config::{self, Config, ImageSource, MaxAge};
 use crate::image::compress::GZIP_CODEC;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -50,8 +51,9 @@ Example:
 
 /// What is said below the flags of `up`.
 const UP_HELP: &str = "\
-What has not changed is neither built nor pushed nor applied. Ctrl-C stops
-within seconds; the next `up` goes on from there.
+What has not changed is neither built nor pushed nor applied; an image whose
+build reaches the network is built again after 7 days. Ctrl-C stops within
+seconds; the next `up` goes on from there.
 
 Example:
   seaway up --env staging --var LOG_LEVEL=debug";
@@ -65,7 +67,8 @@ Example:
 
 /// What is said below the flags of `push`.
 const PUSH_HELP: &str = "\
-Images whose inputs have not changed are not built again. No cluster is needed.
+Images whose inputs have not changed are not built again; those whose build
+reaches the network are after 7 days. No cluster is needed.
 
 Example:
   seaway push --output json";
@@ -109,13 +112,13 @@ pub(crate) enum Verb {
     Plan(PlanFlags),
     /// Deploy: build, push, apply, wait until ready, smoke test
     #[command(after_help = UP_HELP)]
-    Up,
+    Up(BuildFlags),
     /// Remove the application's objects from the cluster
     #[command(after_help = DOWN_HELP)]
     Down(DownFlags),
     /// Build the images and push them, nothing else
     #[command(after_help = PUSH_HELP)]
-    Push,
+    Push(BuildFlags),
     /// What the GitHub Action runs
     #[command(after_help = ACTION_HELP)]
     Action,
@@ -138,6 +141,38 @@ pub(crate) struct PlanFlags {
     /// End with code 5 when there are changes
     #[arg(long, env = "SEAWAY_EXIT_CODE", hide_env_values = true)]
     pub(crate) exit_code: bool,
+    /// How images come to be built.
+    #[command(flatten)]
+    pub(crate) builds: BuildFlags,
+}
+
+/// The flags of verbs that build images.
+#[derive(Args, Debug, Default)]
+pub(crate) struct BuildFlags {
+    /// Build every image anew: nothing is reused, neither from the registry nor from the builder's cache
+    #[arg(long, env = "SEAWAY_NO_CACHE", hide_env_values = true)]
+    pub(crate) no_cache: bool,
+
+    /// Build images again that are older than this, `7d`, `12h`, `none`; over `max_age` in deploy.yml
+    #[arg(long, value_name = "AGE", value_parser = max_age, env = "SEAWAY_MAX_AGE", hide_env_values = true)]
+    pub(crate) max_age: Option<MaxAge>,
+}
+
+/// An age; an empty variable means nothing, which is not a mistake of whoever typed no flag.
+fn max_age(text: &str) -> Result<MaxAge, String> {
+    if text.is_empty() { Ok(MaxAge::ByNetwork) } else { config::max_age(text) }
+}
+
+impl BuildFlags {
+    /// Lets the flags decide over deploy.yml.
+    pub(crate) fn apply(&self, config: &mut Config) {
+        for image in &mut config.images {
+            if let ImageSource::Build(build) = &mut image.source {
+                build.anew = self.no_cache;
+                build.max_age = self.max_age.filter(|age| *age != MaxAge::ByNetwork).unwrap_or(build.max_age);
+            }
+        }
+    }
 }
 
 /// The flags of `down`.

@@ -34,7 +34,7 @@ pub(crate) fn fail(stop: &Stop, settings: Option<&Settings>) -> ExitCode {
     let kind = stop.kind();
     let code = kind.exit_code();
     match stop {
-        Stop::Diagnostics { diagnostics, file } => {
+        Stop::Diagnostics { diagnostics, file } | Stop::Builds { diagnostics, file } => {
             let summary = diagnostics.summary(file);
             say(&format!("{}\nseaway: {summary}, nothing was contacted (exit {code})", diagnostics.render(colour)));
         }
@@ -62,7 +62,7 @@ fn ending_of(kind: FailureKind) -> &'static str {
 /// The failure for programs.
 fn json_of(stop: &Stop) -> Value {
     let problems: Vec<Value> = match stop {
-        Stop::Diagnostics { diagnostics, .. } => problems_json(diagnostics),
+        Stop::Diagnostics { diagnostics, .. } | Stop::Builds { diagnostics, .. } => problems_json(diagnostics),
         Stop::Failure(failure) => {
             vec![json!({ "severity": "error", "message": failure.to_string(), "hint": failure.hint })]
         }

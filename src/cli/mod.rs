@@ -85,9 +85,9 @@ fn perform(verb: &Verb, settings: &Settings) -> Result<Ending, Stop> {
         Verb::Check(options) => commands::check::run(settings, options),
         Verb::Schema => commands::schema::run(),
         Verb::Plan(options) => commands::wait_for(commands::plan::run(settings, options)),
-        Verb::Up => commands::wait_for(commands::up::run(settings)),
+        Verb::Up(flags) => commands::wait_for(commands::up::run(settings, flags)),
         Verb::Down(options) => commands::wait_for(commands::down::run(settings, options)),
-        Verb::Push => commands::wait_for(commands::push::run(settings)),
+        Verb::Push(flags) => commands::wait_for(commands::push::run(settings, flags)),
         Verb::Action => match commands::action::prepare(settings)? {
             Some((verb, settings)) => perform(&verb, &settings),
             None => Ok(Ending::Done),

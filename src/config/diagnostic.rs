@@ -1,5 +1,7 @@
 //! A mistake in deploy.yml or in a file that it names: what, where, and what to do. All of them are shown at once.
 
+use super::source::{SourceFile, Span};
+use crate::model::counted;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -60,6 +62,13 @@ impl Diagnostic {
         Self { severity: Severity::Error, message: message.into(), place: None, label: None, hint: None }
     }
 
+    /// The same as a warning.
+    #[must_use]
+    pub(crate) fn warning(mut self) -> Self {
+        self.severity = Severity::Warning;
+        self
+    }
+
     /// The same at a place.
     #[must_use]
     pub(crate) fn at(mut self, place: Place) -> Self {
@@ -71,6 +80,17 @@ impl Diagnostic {
     #[must_use]
     pub(crate) fn at_line(self, file: &Path, line: usize) -> Self {
         self.at(Place { file: file.to_owned(), line, column: 1, indent: 0, length: 1, text: None })
+    }
+
+    /// The same at the first place of a word in a line (from 1) of a text; at the whole line where it is not there.
+    #[must_use]
+    pub(crate) fn at_word(self, file: &Path, text: &str, line: usize, word: &str) -> Self {
+        let source = SourceFile::new(file, text);
+        let whole = source.line_span(line);
+        let found = source.slice(whole).find(word).filter(|_| !word.is_empty());
+        let span = found.map_or(whole, |at| Span { start: whole.start + at, end: whole.start + at + word.len() });
+        let place = source.place(span);
+        self.at(place)
     }
 
     /// The same with a word beside the carets.
@@ -189,8 +209,7 @@ impl Diagnostics {
             [one, other] => format!("{} and {}", one.display(), other.display()),
             more => format!("{} files", more.len()),
         };
-        let count = errors.count();
-        format!("{count} problem{} in {place}", if count == 1 { "" } else { "s" })
+        format!("{} in {place}", counted(errors.count(), "problem"))
     }
 }
 
@@ -203,7 +222,6 @@ impl From<Diagnostic> for Diagnostics {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::source::{SourceFile, Span};
 
     #[test]
     fn a_mistake_points_at_its_word() {

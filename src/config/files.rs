@@ -2,8 +2,8 @@
 
 use super::raw::{Problem, RawBuild, RawConfig, RawSource, Text};
 use super::source::{SourceFile, Span};
-use super::suggest::nearest;
 use super::{Build, Diagnostic, Image, ImageSource, Layout};
+use crate::model::nearest;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};

@@ -8,11 +8,11 @@ mod supply;
 use super::needs::{Needs, Part};
 use super::raw::{Problem, RawConfig, RawRegistry, Text};
 use super::source::SourceFile;
-use super::suggest::nearest;
 use super::validate;
 use super::variables::{Filled, Scope, Variables};
 use super::{Expose, Registry, Rollout};
 use crate::model::Secret;
+use crate::model::nearest;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 

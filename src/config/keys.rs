@@ -65,7 +65,7 @@ pub(crate) static IMAGE: Keys = Keys {
 
 /// `build` of an image.
 pub(crate) static BUILD: Keys =
-    Keys { definition: "build", known: &["context", "dockerfile", "target", "args", "secrets"], later: &[] };
+    Keys { definition: "build", known: &["context", "dockerfile", "target", "args", "secrets", "max_age"], later: &[] };
 
 /// `attest`, at the top and at an image.
 pub(crate) static ATTEST: Keys = Keys { definition: "attest", known: &["sbom", "provenance"], later: &[] };

@@ -144,7 +144,7 @@ fn check_identity(object: &Node) -> Result<(), Problem> {
     if let [first, ..] = missing.as_slice() {
         let keys = missing.join("` and no `");
         let problem = Problem::new(start(object), format!("this object has no `{keys}`"));
-        return Err(match super::suggest::nearest(first, object.entries().iter().map(|entry| entry.key.as_str())) {
+        return Err(match crate::model::nearest(first, object.entries().iter().map(|entry| entry.key.as_str())) {
             Some(near) => problem.hint(format!("`{near}` is written `{first}`")),
             None => {
                 problem.hint("every object of Kubernetes has both; take files that are no manifests out of `manifests`")

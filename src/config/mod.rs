@@ -18,7 +18,6 @@ mod references;
 mod scalar;
 pub(crate) mod schema;
 mod source;
-mod suggest;
 #[cfg(test)]
 mod tests;
 mod texts;
@@ -28,6 +27,7 @@ mod variables;
 pub(crate) use diagnostic::{Diagnostic, Diagnostics};
 pub(crate) use load::{Request, load};
 pub(crate) use needs::Needs;
+pub(crate) use validate::max_age;
 
 use crate::model::{Compression, Platform, Reference, Repository, Secret};
 use std::collections::BTreeMap;
@@ -172,6 +172,36 @@ pub(crate) struct Build {
     pub(crate) secrets: BTreeMap<String, Secret>,
     /// The one platform that is built.
     pub(crate) platform: Platform,
+    /// How old an image of the same inputs may be.
+    pub(crate) max_age: MaxAge,
+    /// It is built anew, whatever the registry and the builder remember.
+    pub(crate) anew: bool,
+}
+
+/// How old an image may be that is reused because its inputs have not changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum MaxAge {
+    /// [`MaxAge::OF_NETWORK`] where the build reaches the network, any age where it does not.
+    #[default]
+    ByNetwork,
+    /// At most so old.
+    Limit(Duration),
+    /// Of any age.
+    Any,
+}
+
+impl MaxAge {
+    /// What a build got from the network is trusted for so long.
+    pub(crate) const OF_NETWORK: Duration = Duration::from_hours(7 * 24);
+
+    /// The limit for a build that reaches the network or does not.
+    pub(crate) fn limit(self, reaches_network: bool) -> Option<Duration> {
+        match self {
+            Self::ByNetwork => reaches_network.then_some(Self::OF_NETWORK),
+            Self::Limit(age) => Some(age),
+            Self::Any => None,
+        }
+    }
 }
 
 /// One document of a manifest file.

@@ -2,7 +2,7 @@
 
 use super::node::{Entry, Node, NodeKind};
 use super::raw::Problem;
-use super::suggest::{listed, nearest};
+use crate::model::{listed, nearest};
 use std::collections::BTreeMap;
 
 /// What manifests may refer to.

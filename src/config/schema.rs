@@ -229,6 +229,14 @@ fn build() -> Value {
             ("target", text("the stage to build; default: the last one", "runtime")),
             ("args", names("build arguments", &value)),
             ("secrets", names("build secrets by id, for `RUN --mount=type=secret,id=ID`", &value)),
+            (
+                "max_age",
+                text(
+                    "an older image is built again although its inputs have not changed: `12h`, `7d`, `none`; default: `7d` \
+                     where the build reaches the network, else `none`",
+                    "7d",
+                ),
+            ),
         ],
     )
 }

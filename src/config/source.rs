@@ -76,7 +76,7 @@ impl SourceFile {
     }
 
     /// The range of a line (from 1), without its end.
-    fn line_span(&self, line: usize) -> Span {
+    pub(super) fn line_span(&self, line: usize) -> Span {
         let start = self.lines.get(line - 1).copied().unwrap_or(self.text.len());
         let rest = &self.text[start..];
         let text = rest.split('\n').next().unwrap_or_default().trim_end_matches('\r');

@@ -1,8 +1,8 @@
 //! Whether values mean something, and whether what refers to each other is there. Pure: files have been read already.
 
+use super::MaxAge;
 use super::raw::{Problem, RawConfig};
-use super::suggest::{listed, nearest};
-use crate::model::{Platform, Reference};
+use crate::model::{Platform, Reference, listed, nearest};
 use std::time::Duration;
 
 /// A DNS label (RFC 1123), which names of namespaces and Services must be.
@@ -99,6 +99,32 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         return Err("a deploy waits at most 24 hours".to_owned());
     }
     if text.is_empty() || (total.is_zero() && !text.starts_with('0')) { Err(rule()) } else { Ok(total) }
+}
+
+/// How old an image may be: `7d`, `12h`, `1w2d`, or `none` for any age.
+pub(crate) fn max_age(text: &str) -> Result<MaxAge, String> {
+    let rule = || "an age is a number and a unit, `12h`, `7d`, `2w`, or `none` for any age".to_owned();
+    if text == "none" {
+        return Ok(MaxAge::Any);
+    }
+    let (mut total, mut rest) = (Duration::ZERO, text);
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(rule)?;
+        let number: u64 = rest[..end].parse().map_err(|_| rule())?;
+        let unit = rest[end..].chars().next();
+        let seconds = match unit {
+            Some('s') => 1,
+            Some('m') => 60,
+            Some('h') => 3600,
+            Some('d') => 24 * 3600,
+            Some('w') => 7 * 24 * 3600,
+            _ => return Err(rule()),
+        };
+        let part = number.checked_mul(seconds).map(Duration::from_secs);
+        total = part.and_then(|part| total.checked_add(part)).ok_or_else(rule)?;
+        rest = &rest[end + 1..];
+    }
+    if text.is_empty() { Err(rule()) } else { Ok(MaxAge::Limit(total)) }
 }
 
 /// An HTTP status.
@@ -213,6 +239,23 @@ mod tests {
         }
         for text in ["", "5", "s", "5 s", "1d", "-1s", "10m5", "1..5s", "99999999999h", "25h"] {
             assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn ages_have_days_and_weeks() {
+        let hours = |hours| Ok(MaxAge::Limit(Duration::from_hours(hours)));
+        for (text, wanted) in [
+            ("7d", hours(168)),
+            ("1w1d12h", hours(204)),
+            ("90m", Ok(MaxAge::Limit(Duration::from_mins(90)))),
+            ("0s", hours(0)),
+            ("none", Ok(MaxAge::Any)),
+        ] {
+            assert_eq!(max_age(text), wanted, "{text}");
+        }
+        for text in ["", "7", "d", "7 d", "-1d", "1y", "1.5d", "99999999999999999w", "never", "7d\u{e9}"] {
+            assert!(max_age(text).is_err(), "{text}");
         }
     }
 

@@ -2,8 +2,8 @@
 
 use super::raw::{Problem, Text};
 use super::source::{SourceFile, Span};
-use super::suggest::{listed, nearest};
 use crate::model::{Environment, RunContext};
+use crate::model::{listed, nearest};
 use std::ops::Range;
 
 /// A text in its parts.

@@ -81,6 +81,8 @@ mod tests {
             args: BTreeMap::new(),
             secrets: BTreeMap::new(),
             platform: Platform::default(),
+            max_age: crate::config::MaxAge::default(),
+            anew: false,
         };
         Image { key: "backend".to_owned(), source: ImageSource::Build(build), pin: true, supply }
     }

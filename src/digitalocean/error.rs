@@ -2,6 +2,7 @@
 
 use crate::error::{FailureKind, Hint};
 use crate::http::Retry;
+use crate::model::nearest;
 use reqwest::StatusCode;
 
 /// Where a person makes a token.
@@ -201,17 +202,6 @@ fn existing_hint(noun: &str, wanted: &str, existing: &[(String, String)]) -> Str
         Some(name) => format!("did you mean `{name}`?\n{list}"),
         None => list,
     }
-}
-
-/// The most similar name, if one is similar enough to be a slip.
-fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    /// Below this the likeness is accidental.
-    const SIMILAR: f64 = 0.75;
-    names
-        .map(|name| (strsim::jaro_winkler(wanted, name), name))
-        .filter(|(likeness, _)| *likeness >= SIMILAR)
-        .max_by(|left, right| left.0.total_cmp(&right.0))
-        .map(|(_, name)| name)
 }
 
 /// Names in backticks with commas between them.

@@ -45,6 +45,8 @@ pub(crate) struct BuildRequest {
     pub(crate) secrets: BTreeMap<String, Secret>,
     /// For which platform.
     pub(crate) platform: Platform,
+    /// Nothing is taken from the builder's cache.
+    pub(crate) anew: bool,
     /// Logins for base images.
     pub(crate) logins: LoginSource,
     /// The content key of all this.
@@ -115,6 +117,8 @@ impl BuildRequest {
             // The key was made with the digest that the registry has now; a stale local base would contradict it.
             ("image-resolve-mode".to_owned(), "pull".to_owned()),
         ]);
+        // An empty value stands for all stages.
+        attributes.extend(self.anew.then(|| ("no-cache".to_owned(), String::new())));
         attributes.extend(self.target.clone().map(|target| ("target".to_owned(), target)));
         attributes.extend(self.args.iter().map(|(name, value)| (format!("build-arg:{name}"), value.clone())));
         attributes

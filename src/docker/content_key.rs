@@ -28,7 +28,7 @@ pub(crate) struct Inputs<'a> {
 }
 
 /// Changes whenever the meaning of a key changes, so that no old image is taken for a new one.
-const VERSION: &str = "seaway content key 1";
+const VERSION: &str = "seaway content key 2";
 
 /// A hash over fields that cannot run into each other.
 struct Fields(Sha256);
@@ -66,14 +66,17 @@ impl Inputs<'_> {
         for name in secrets {
             fields.all(&["secret", name]);
         }
-        for entry in &self.context.entries {
+        for (entry, digest) in self.context.entries.iter().zip(self.context.digests()?) {
             // A link's own mode depends on the operating system and on nothing that an image keeps.
             let mode = format!("{:o}", entry.mode);
-            match &entry.kind {
-                EntryKind::Folder => fields.all(&["folder", &entry.path, &mode]),
-                EntryKind::Link { target } => fields.all(&["link", &entry.path, target]),
-                EntryKind::File { .. } => {
-                    fields.all(&["file", &entry.path, &mode, self.context.digest(entry)?.as_str()]);
+            match (&entry.kind, digest, &entry.same_as) {
+                (EntryKind::Folder, ..) => fields.all(&["folder", &entry.path, &mode]),
+                (EntryKind::Link { target }, ..) => fields.all(&["link", &entry.path, target]),
+                (EntryKind::File { .. }, Some(digest), _) => {
+                    fields.all(&["file", &entry.path, &mode, digest.as_str()]);
+                }
+                (EntryKind::File { .. }, None, first) => {
+                    fields.all(&["same file", &entry.path, first.as_deref().unwrap_or_default()]);
                 }
             }
         }
@@ -128,7 +131,7 @@ mod tests {
 
         fn key(&self) -> String {
             let root: &Path = self.folder.path();
-            let context = context::read(root, &root.join("Dockerfile")).unwrap();
+            let context = context::read(root, &root.join("Dockerfile"), true).unwrap();
             let inputs = Inputs {
                 dockerfile: self.dockerfile.as_bytes(),
                 context: &context,
@@ -146,7 +149,7 @@ mod tests {
     fn every_input_changes_the_key() {
         let before = Case::new().key();
         assert!(before.starts_with("ck-") && before.len() == 35);
-        let changes: [fn(&mut Case); 11] = [
+        let changes: [fn(&mut Case); 12] = [
             |case| case.write("app.py", "print(1)"),
             |case| case.write("new", ""),
             |case| std::fs::create_dir(case.folder.path().join("empty")).unwrap(),
@@ -154,6 +157,10 @@ mod tests {
             |case| {
                 let mode = std::fs::Permissions::from_mode(0o755);
                 std::fs::set_permissions(case.folder.path().join("app.py"), mode).unwrap();
+            },
+            |case| {
+                let (from, to) = (case.folder.path().join("app.py"), case.folder.path().join("app2.py"));
+                std::fs::hard_link(from, to).unwrap();
             },
             |case| case.dockerfile = "FROM debian:12\nUSER 1\n",
             |case| case.target = Some("x"),

@@ -1,11 +1,17 @@
 //! A build context: the files of a folder that `.dockerignore` leaves.
+//!
+//! It is walked as Docker's clients walk it (<https://github.com/tonistiigi/fsutil>), with three differences that are meant:
+//! a file that cannot be read is an error and not an empty file, sockets, pipes and devices are left out, and a `.git` that no
+//! instruction can take is too, so that a commit alone changes neither the key nor what a build is sent.
 
-use super::dockerignore::{InvalidPattern, Rules};
+use super::dockerignore::{InvalidPattern, Rules, Verdict};
 use crate::error::{FailureKind, Hint};
 use crate::model::Digest;
-use std::io::Read as _;
+use std::collections::HashMap;
+use std::io::{ErrorKind, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The files of a context, a folder before what is in it, names in the order of their bytes.
 #[derive(Clone, Debug)]
@@ -27,6 +33,8 @@ pub(crate) struct Entry {
     pub(crate) mode: u32,
     /// When it was changed, in nanoseconds since 1970.
     pub(crate) modified: i64,
+    /// The earlier entry that is the same file under another name (a hard link).
+    pub(crate) same_as: Option<String>,
 }
 
 /// What an entry is.
@@ -57,6 +65,12 @@ pub(crate) enum ContextError {
         /// What the file system said.
         source: std::io::Error,
     },
+    /// A file went away, or became another one, while it was read.
+    #[error("`{}` of the build context changed while it was read", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
     /// A name that no archive or message can carry.
     #[error("the file name `{}` in the build context is not UTF-8", path.display())]
     Name {
@@ -75,48 +89,81 @@ pub(crate) enum ContextError {
 
 impl Hint for ContextError {
     fn kind(&self) -> FailureKind {
-        FailureKind::Configuration
+        match self {
+            Self::Changed { .. } => FailureKind::Infrastructure,
+            Self::Read { .. } | Self::Name { .. } | Self::Ignore { .. } => FailureKind::Configuration,
+        }
     }
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Read { path, .. } => {
-                Some(format!("make it readable, or leave it out with a line in `.dockerignore`: {}", path.display()))
+            Self::Read { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
+                Some("make it readable for this user, or leave it out with a line in `.dockerignore`".to_owned())
+            }
+            Self::Read { .. } => Some("leave it out with a line in `.dockerignore`, if no build needs it".to_owned()),
+            Self::Changed { .. } => {
+                Some("something writes into the context: run it again when it is done, or leave the file out with a line in `.dockerignore`".to_owned())
             }
             Self::Name { .. } => Some("rename it, or leave it out with a line in `.dockerignore`".to_owned()),
-            Self::Ignore { .. } => None,
+            Self::Ignore { .. } => Some("patterns are those of Go's `filepath.Match`: close every `[`, write a name after `!`, and no backslash at the end".to_owned()),
         }
     }
 }
 
-/// Reads a context. A `NAME.dockerignore` beside the Dockerfile `NAME` takes the place of the context's own.
-pub(crate) fn read(root: &Path, dockerfile: &Path) -> Result<Context, ContextError> {
-    let rules = rules(root, dockerfile)?;
-    let mut walk = Walk { root, rules: &rules, entries: Vec::new(), pending: Vec::new() };
-    walk.folder("")?;
+/// Reads a context. A `NAME.dockerignore` beside the Dockerfile `NAME` takes the place of the context's own. `.git` at the
+/// top is a part of it only where asked for.
+pub(crate) fn read(root: &Path, dockerfile: &Path, with_git: bool) -> Result<Context, ContextError> {
+    let ignore = Ignore::read(root, dockerfile)?;
+    let mut walk =
+        Walk { root, ignore: &ignore, with_git, entries: Vec::new(), pending: Vec::new(), files: HashMap::new() };
+    walk.folder("", None)?;
     Ok(Context { root: root.to_owned(), entries: walk.entries })
 }
 
 /// One entry of a folder, whatever `.dockerignore` says.
 pub(crate) fn entry(root: &Path, path: &str) -> Result<Entry, ContextError> {
+    let found = look(root, path)?.map(|found| found.entry);
     let missing = || {
-        let source = std::io::Error::from(std::io::ErrorKind::NotFound);
+        let source = std::io::Error::from(ErrorKind::NotFound);
         ContextError::Read { path: root.join(path), source }
     };
-    look(root, path)?.ok_or_else(missing)
+    found.ok_or_else(missing)
 }
 
-/// The rules of a context.
-fn rules(root: &Path, dockerfile: &Path) -> Result<Rules, ContextError> {
-    let mut own = dockerfile.as_os_str().to_owned();
-    own.push(".dockerignore");
-    for path in [PathBuf::from(own), root.join(".dockerignore")] {
-        match std::fs::read_to_string(&path) {
-            Ok(text) => return Rules::parse(&text).map_err(|source| ContextError::Ignore { path, source }),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(source) => return Err(ContextError::Read { path, source }),
+/// The rules of a context, and where they were written.
+#[derive(Clone, Debug)]
+pub(crate) struct Ignore {
+    /// The file; where there is none, the one that would be read.
+    pub(crate) file: PathBuf,
+    /// The rules.
+    pub(crate) rules: Rules,
+}
+
+impl Ignore {
+    /// Reads the file beside the Dockerfile, else the one in the context.
+    pub(crate) fn read(root: &Path, dockerfile: &Path) -> Result<Self, ContextError> {
+        let mut own = dockerfile.as_os_str().to_owned();
+        own.push(".dockerignore");
+        for file in [PathBuf::from(own), root.join(".dockerignore")] {
+            match std::fs::read(&file) {
+                Ok(text) => {
+                    let rules = Rules::parse(&String::from_utf8_lossy(&text));
+                    let rules = rules.map_err(|source| ContextError::Ignore { path: file.clone(), source })?;
+                    return Ok(Self { file, rules });
+                }
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(source) => return Err(ContextError::Read { path: file, source }),
+            }
         }
+        Ok(Self { file: root.join(".dockerignore"), rules: Rules::default() })
     }
-    Ok(Rules::default())
+}
+
+impl Ignore {
+    /// What the rules say of a path whose folder has this verdict.
+    fn judge(&self, path: &str, folder: Option<&Verdict>) -> Result<Verdict, ContextError> {
+        let verdict = self.rules.judge(path, folder);
+        verdict.map_err(|source| ContextError::Ignore { path: self.file.clone(), source })
+    }
 }
 
 /// A walk through the folder.
@@ -124,64 +171,96 @@ struct Walk<'a> {
     /// The folder.
     root: &'a Path,
     /// What is left out.
-    rules: &'a Rules,
+    ignore: &'a Ignore,
+    /// Whether `.git` at the top is taken.
+    with_git: bool,
     /// What was found.
     entries: Vec<Entry>,
     /// Ignored folders above the current one: they are entries only if something in them is included again.
     pending: Vec<Entry>,
+    /// Files that have more than one name: the first one of each, by device and number.
+    files: HashMap<(u64, u64), String>,
 }
 
 impl Walk<'_> {
-    /// Walks a folder; the root is the empty path.
-    fn folder(&mut self, path: &str) -> Result<(), ContextError> {
+    /// Walks a folder with its verdict; the root is the empty path and has none.
+    fn folder(&mut self, path: &str, verdict: Option<&Verdict>) -> Result<(), ContextError> {
         let full = self.root.join(path);
         let fail = |source| ContextError::Read { path: full.clone(), source };
+        let items = match std::fs::read_dir(&full) {
+            Ok(items) => items,
+            // What is ignored need not be readable, and what is gone by now was never there.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied && verdict.is_some_and(|v| v.ignored) => {
+                return Ok(());
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound && !path.is_empty() => return Ok(()),
+            Err(error) => return Err(fail(error)),
+        };
         let mut names = Vec::new();
-        for item in std::fs::read_dir(&full).map_err(fail)? {
-            let name = item.map_err(fail)?.file_name();
-            names.push(name.into_string().map_err(|name| ContextError::Name { path: full.join(name) })?);
+        for item in items {
+            names.push(item.map_err(fail)?.file_name());
         }
         names.sort_unstable();
+        let prefix = if path.is_empty() { String::new() } else { format!("{path}/") };
         for name in names {
-            let child = if path.is_empty() { name } else { format!("{path}/{name}") };
-            self.entry(&child)?;
-        }
-        Ok(())
-    }
-
-    /// Takes an entry, and what is below it.
-    fn entry(&mut self, path: &str) -> Result<(), ContextError> {
-        let ignored = self.rules.ignores(path);
-        if ignored && !self.rules.has_exceptions() {
-            return Ok(());
-        }
-        let Some(entry) = look(self.root, path)? else { return Ok(()) };
-        let is_folder = entry.kind == EntryKind::Folder;
-        match (ignored, is_folder) {
-            (true, false) => return Ok(()),
-            (true, true) => {
-                self.pending.push(entry);
-                let depth = self.pending.len();
-                self.folder(path)?;
-                self.pending.truncate(depth - 1); // nothing below was included: the folder goes too
-            }
-            (false, _) => {
-                self.entries.append(&mut self.pending);
-                self.entries.push(entry);
-                if is_folder {
-                    self.folder(path)?;
+            match name.into_string() {
+                Ok(name) => self.entry(&format!("{prefix}{name}"), verdict)?,
+                Err(name) => {
+                    // Ignoring it must help, and patterns can only be compared with text.
+                    let shown = format!("{prefix}{}", name.to_string_lossy());
+                    if !self.ignore.judge(&shown, verdict)?.ignored {
+                        return Err(ContextError::Name { path: full.join(name) });
+                    }
                 }
             }
         }
         Ok(())
     }
+
+    /// Takes an entry, and what is below it.
+    fn entry(&mut self, path: &str, folder: Option<&Verdict>) -> Result<(), ContextError> {
+        let verdict = self.ignore.judge(path, folder)?;
+        let skipped = path == ".git" && !self.with_git;
+        if skipped || verdict.ignored && !self.ignore.rules.may_include_below(path) {
+            return Ok(());
+        }
+        let Some(Found { mut entry, file }) = look(self.root, path)? else { return Ok(()) };
+        if verdict.ignored {
+            if entry.kind == EntryKind::Folder {
+                self.pending.push(entry);
+                let depth = self.pending.len();
+                self.folder(path, Some(&verdict))?;
+                self.pending.truncate(depth - 1); // nothing below was included: the folder goes too
+            }
+            return Ok(());
+        }
+        if let Some(file) = file {
+            entry.same_as = self.files.get(&file).cloned();
+            self.files.entry(file).or_insert_with(|| path.to_owned());
+        }
+        let is_folder = entry.kind == EntryKind::Folder;
+        self.entries.append(&mut self.pending);
+        self.entries.push(entry);
+        if is_folder { self.folder(path, Some(&verdict)) } else { Ok(()) }
+    }
 }
 
-/// What a path is; `None` for sockets, pipes and devices, which no image takes from a context.
-fn look(root: &Path, path: &str) -> Result<Option<Entry>, ContextError> {
+/// What a path is.
+struct Found {
+    /// The entry.
+    entry: Entry,
+    /// Device and number of a file that has more than one name.
+    file: Option<(u64, u64)>,
+}
+
+/// What a path is; `None` for sockets, pipes and devices, which no image takes from a context, and for what has gone.
+fn look(root: &Path, path: &str) -> Result<Option<Found>, ContextError> {
     let full = root.join(path);
     let fail = |source| ContextError::Read { path: full.clone(), source };
-    let found = std::fs::symlink_metadata(&full).map_err(fail)?;
+    let found = match std::fs::symlink_metadata(&full) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        found => found.map_err(fail)?,
+    };
     let kind = if found.is_dir() {
         EntryKind::Folder
     } else if found.is_symlink() {
@@ -191,28 +270,88 @@ fn look(root: &Path, path: &str) -> Result<Option<Entry>, ContextError> {
     } else if found.is_file() {
         EntryKind::File { size: found.len() }
     } else {
+        tracing::info!("`{}` is no file, folder or link: it is left out of the build context", full.display());
         return Ok(None);
     };
     let modified = found.mtime().saturating_mul(1_000_000_000).saturating_add(found.mtime_nsec());
-    Ok(Some(Entry { path: path.to_owned(), kind, mode: found.mode() & 0o7777, modified }))
+    let file = (found.is_file() && found.nlink() > 1).then(|| (found.dev(), found.ino()));
+    let entry = Entry { path: path.to_owned(), kind, mode: found.mode() & 0o7777, modified, same_as: None };
+    Ok(Some(Found { entry, file }))
 }
 
 impl Context {
+    /// The digests of the files, in the order of the entries; `None` for what is none, and for another name of a file. Reads
+    /// every file, several at once: blocking work.
+    pub(crate) fn digests(&self) -> Result<Vec<Option<Digest>>, ContextError> {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
+        let next = AtomicUsize::new(0);
+        let hash_some = || {
+            let mut digests = Vec::new();
+            while let Some((at, entry)) = take(&next, &self.entries) {
+                if matches!(entry.kind, EntryKind::File { .. }) && entry.same_as.is_none() {
+                    digests.push((at, self.digest(entry)));
+                }
+            }
+            digests
+        };
+        let mut all: Vec<Option<Digest>> = vec![None; self.entries.len()];
+        let hashed = std::thread::scope(|scope| {
+            let workers: Vec<_> = (1..threads).map(|_| scope.spawn(hash_some)).collect();
+            let mut hashed = hash_some();
+            for worker in workers {
+                hashed.extend(worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            }
+            hashed
+        });
+        let mut hashed: Vec<_> = hashed;
+        hashed.sort_unstable_by_key(|(at, _)| *at); // of several mistakes the first is told
+        for (at, digest) in hashed {
+            all[at] = Some(digest?);
+        }
+        Ok(all)
+    }
+
     /// The digest of a file's content.
     pub(crate) fn digest(&self, entry: &Entry) -> Result<Digest, ContextError> {
         use sha2::Digest as _;
         let path = self.root.join(&entry.path);
-        let fail = |source| ContextError::Read { path: path.clone(), source };
+        let fail = |source: std::io::Error| match source.kind() {
+            ErrorKind::NotFound => ContextError::Changed { path: path.clone() },
+            _ => ContextError::Read { path: path.clone(), source },
+        };
         let mut file = std::fs::File::open(&path).map_err(fail)?;
-        let mut hash = sha2::Sha256::new();
-        let mut piece = vec![0; 128 * 1024];
+        let (mut hash, mut total) = (sha2::Sha256::new(), 0);
+        let length = match entry.kind {
+            EntryKind::File { size } => usize::try_from(size).unwrap_or(PIECE).clamp(1, PIECE),
+            _ => PIECE,
+        };
+        let mut piece = vec![0; length];
         loop {
             match file.read(&mut piece).map_err(fail)? {
-                0 => return Ok(Digest::from_hash(&hash.finalize())),
-                length => hash.update(&piece[..length]),
+                0 => break,
+                length => {
+                    total += length as u64;
+                    hash.update(&piece[..length]);
+                }
             }
         }
+        match entry.kind {
+            EntryKind::File { size } if size != total => Err(ContextError::Changed { path: path.clone() }),
+            _ => Ok(Digest::from_hash(&hash.finalize())),
+        }
     }
+}
+
+/// Files are read in pieces of so many bytes.
+const PIECE: usize = 128 * 1024;
+
+/// More threads wait for the disk.
+const MOST_THREADS: usize = 8;
+
+/// The next entry that nobody has taken yet.
+fn take<'a>(next: &AtomicUsize, entries: &'a [Entry]) -> Option<(usize, &'a Entry)> {
+    let at = next.fetch_add(1, Ordering::Relaxed);
+    entries.get(at).map(|entry| (at, entry))
 }
 
 #[cfg(test)]
@@ -237,7 +376,7 @@ mod tests {
 
     /// The paths of a context.
     fn paths(folder: &tempfile::TempDir) -> Vec<String> {
-        let context = read(folder.path(), &folder.path().join("Dockerfile")).unwrap();
+        let context = read(folder.path(), &folder.path().join("Dockerfile"), true).unwrap();
         context.entries.into_iter().map(|entry| entry.path).collect()
     }
 
@@ -265,16 +404,91 @@ mod tests {
         let folder = folder(&[("run.sh", "#!/bin/sh\n")]);
         std::fs::set_permissions(folder.path().join("run.sh"), std::fs::Permissions::from_mode(0o4755)).unwrap();
         symlink("../outside", folder.path().join("link")).unwrap();
-        let context = read(folder.path(), &folder.path().join("Dockerfile")).unwrap();
+        let context = read(folder.path(), &folder.path().join("Dockerfile"), true).unwrap();
         assert_eq!(context.entries[0].kind, EntryKind::Link { target: "../outside".to_owned() });
         assert_eq!((context.entries[1].mode, &context.entries[1].kind), (0o4755, &EntryKind::File { size: 10 }));
         assert_eq!(context.digest(&context.entries[1]).unwrap(), Digest::of(b"#!/bin/sh\n"));
     }
 
     #[test]
+    fn git_is_taken_only_where_asked_for() {
+        let folder = folder(&[(".git/HEAD", ""), (".gitignore", ""), ("web/.git/HEAD", "")]);
+        let without = read(folder.path(), &folder.path().join("Dockerfile"), false).unwrap();
+        let without: Vec<String> = without.entries.into_iter().map(|entry| entry.path).collect();
+        assert_eq!(without, [".gitignore", "web", "web/.git", "web/.git/HEAD"]);
+        assert_eq!(paths(&folder)[..2], [".git", ".git/HEAD"]);
+    }
+
+    #[test]
+    fn two_names_of_one_file_are_known() {
+        let folder = folder(&[("a/first", "x"), ("b/alone", "x"), (".dockerignore", "0*\n")]);
+        for name in ["0-ignored", "b/second", "c"] {
+            std::fs::hard_link(folder.path().join("a/first"), folder.path().join(name)).unwrap();
+        }
+        let context = read(folder.path(), &folder.path().join("Dockerfile"), true).unwrap();
+        let same = |path: &str| context.entries.iter().find(|entry| entry.path == path).unwrap().same_as.clone();
+        assert_eq!((same("a/first"), same("b/alone")), (None, None), "an ignored name is none");
+        assert_eq!((same("b/second"), same("c")), (Some("a/first".to_owned()), Some("a/first".to_owned())));
+        let digests = context.digests().unwrap();
+        let hashed = context.entries.iter().zip(digests).filter(|(_, digest)| digest.is_some());
+        assert_eq!(
+            hashed.map(|(entry, _)| entry.path.as_str()).collect::<Vec<_>>(),
+            [".dockerignore", "a/first", "b/alone"]
+        );
+    }
+
+    #[test]
+    fn digests_are_in_order_whoever_reads_the_files() {
+        let texts: Vec<(String, String)> = (0..300).map(|n| (format!("{n:03}"), "x".repeat(n * 700))).collect();
+        let files: Vec<(&str, &str)> = texts.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+        let folder = folder(&files);
+        let context = read(folder.path(), &folder.path().join("Dockerfile"), true).unwrap();
+        let wanted: Vec<_> = files.iter().map(|(_, text)| Some(Digest::of(text.as_bytes()))).collect();
+        assert_eq!(context.digests().unwrap(), wanted);
+    }
+
+    #[test]
+    fn a_file_that_changes_or_goes_while_it_is_read_is_an_error() {
+        let folder = folder(&[("a", "1"), ("b", "2")]);
+        let context = read(folder.path(), &folder.path().join("Dockerfile"), true).unwrap();
+        std::fs::remove_file(folder.path().join("b")).unwrap();
+        let gone = context.digests().unwrap_err();
+        std::fs::write(folder.path().join("a"), "longer").unwrap();
+        for (error, name) in [(gone, "/b`"), (context.digests().unwrap_err(), "/a`")] {
+            assert!(
+                error.to_string().contains(name) && error.to_string().ends_with("changed while it was read"),
+                "{error}"
+            );
+            assert_eq!(error.kind(), FailureKind::Infrastructure, "worth a retry");
+        }
+    }
+
+    #[test]
+    fn what_no_image_takes_is_left_out() {
+        let folder = folder(&[("a", "1")]);
+        let _socket = std::os::unix::net::UnixListener::bind(folder.path().join("socket")).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(folder.path().join("pipe")).status().unwrap();
+        assert!(made.success());
+        assert_eq!(paths(&folder), ["a"]);
+    }
+
+    #[test]
+    fn a_name_that_is_not_text_is_an_error_unless_it_is_ignored() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let folder = folder(&[("a", "1"), ("bad/x", "1")]);
+        std::fs::write(folder.path().join(std::ffi::OsStr::from_bytes(b"bad/\xff.bin")), "").unwrap();
+        let read = || read(folder.path(), &folder.path().join("Dockerfile"), true);
+        assert!(matches!(read().unwrap_err(), ContextError::Name { .. }));
+        for rules in ["bad", "**/*.bin", "*\n!a"] {
+            std::fs::write(folder.path().join(".dockerignore"), rules).unwrap();
+            assert!(read().is_ok(), "{rules}");
+        }
+    }
+
+    #[test]
     fn a_bad_pattern_names_the_file() {
         let folder = folder(&[(".dockerignore", "ok\n!\n")]);
-        let error = read(folder.path(), &folder.path().join("Dockerfile")).unwrap_err();
+        let error = read(folder.path(), &folder.path().join("Dockerfile"), true).unwrap_err();
         assert!(error.to_string().contains(".dockerignore"), "{error}");
     }
 }

@@ -1,9 +1,11 @@
 //! `.dockerignore` as Docker reads it.
 //!
-//! Source of the rules: <https://github.com/moby/patternmatcher> and its `ignorefile`. They are not those of
-//! `.gitignore`: a pattern is anchored at the root, the last pattern that matches wins, a match of a folder is one of
-//! everything below it, and each pattern is cleaned as Go's `filepath.Clean` cleans a path.
+//! Source of the rules: <https://github.com/moby/patternmatcher> with its `ignorefile`, and the walk of
+//! <https://github.com/tonistiigi/fsutil> that uses it. They are not those of `.gitignore`: a pattern is anchored at the
+//! root, the last pattern that matches wins, a match of a folder is one of everything below it, and each pattern is cleaned
+//! as Go's `filepath.Clean` cleans a path. `recorded.json` holds what the original says; a test compares.
 
+use super::go_pattern;
 use regex::Regex;
 
 /// The patterns of a file, in order.
@@ -26,8 +28,14 @@ pub(crate) struct InvalidPattern {
 /// One pattern.
 #[derive(Clone, Debug)]
 struct Pattern {
+    /// The line that it stands on, from 1.
+    line: usize,
+    /// The line's text without blanks around it.
+    text: String,
     /// It begins with `!`: what it matches is not ignored.
     includes: bool,
+    /// The pattern, cleaned, without `!` and without a leading slash.
+    cleaned: String,
     /// What it matches.
     matcher: Matcher,
 }
@@ -44,6 +52,19 @@ enum Matcher {
     Suffix(String),
     /// The path matches this.
     Expression(Regex),
+    /// Go's `regexp` refuses it, which shows when it is compared for the first time.
+    Malformed,
+}
+
+/// What the patterns say of a path.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Verdict {
+    /// It is ignored.
+    pub(crate) ignored: bool,
+    /// For each pattern whether it matched the path or a folder above it, as far as it was looked at.
+    matched: Vec<bool>,
+    /// The pattern that had the last word.
+    by: Option<usize>,
 }
 
 impl Rules {
@@ -57,54 +78,104 @@ impl Rules {
                 continue;
             }
             let fail = || InvalidPattern { line: number + 1, pattern: line.trim().to_owned() };
-            patterns.push(Pattern::parse(line.trim()).ok_or_else(fail)?);
+            patterns.extend(Pattern::parse(number + 1, line.trim()).ok_or_else(fail)?);
         }
         Ok(Self { patterns })
     }
 
-    /// Whether a path is ignored: relative to the context, with slashes.
-    pub(crate) fn ignores(&self, path: &str) -> bool {
-        let mut ignored = false;
-        for pattern in &self.patterns {
-            // A pattern that could not change the verdict is not looked at.
-            if pattern.includes == ignored && pattern.matches_with_parents(path) {
-                ignored = !pattern.includes;
+    /// What the patterns say of a path, relative to the context and with slashes, whose folder has this verdict; a path
+    /// without a slash is in none.
+    ///
+    /// As in Docker a pattern that could not change the verdict is not looked at, neither here nor for what is below: after
+    /// `dir/file`, a line `!dir` does not bring `dir/file` back.
+    pub(crate) fn judge(&self, path: &str, folder: Option<&Verdict>) -> Result<Verdict, InvalidPattern> {
+        let mut verdict = Verdict { matched: vec![false; self.patterns.len()], ..Verdict::default() };
+        for (number, pattern) in self.patterns.iter().enumerate() {
+            let inherited = folder.is_some_and(|folder| folder.matched[number]);
+            if !inherited && (pattern.includes != verdict.ignored || !pattern.matches(path)?) {
+                continue;
             }
+            verdict.matched[number] = true;
+            if verdict.ignored == pattern.includes {
+                verdict.by = Some(number);
+            }
+            verdict.ignored = !pattern.includes;
         }
-        ignored
+        Ok(verdict)
+    }
+
+    /// The same for a path that is not walked to.
+    pub(crate) fn judge_alone(&self, path: &str) -> Result<Verdict, InvalidPattern> {
+        let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
+        let mut verdict: Option<Verdict> = None;
+        for end in ends {
+            verdict = Some(self.judge(&path[..end], verdict.as_ref())?);
+        }
+        Ok(verdict.unwrap_or_default())
+    }
+
+    /// The line, from 1, and the text of the pattern that had the last word in a verdict.
+    pub(crate) fn reason(&self, verdict: &Verdict) -> Option<(usize, &str)> {
+        let pattern = &self.patterns[verdict.by?];
+        Some((pattern.line, &pattern.text))
     }
 
     /// Whether something below an ignored folder may be included again, so that it has to be walked.
-    pub(crate) fn has_exceptions(&self) -> bool {
-        self.patterns.iter().any(|pattern| pattern.includes)
+    pub(crate) fn may_include_below(&self, folder: &str) -> bool {
+        let mut exceptions = self.patterns.iter().filter(|pattern| pattern.includes);
+        exceptions.any(|pattern| {
+            let start = pattern.cleaned.strip_suffix("/**").unwrap_or(&pattern.cleaned);
+            let start = start.strip_suffix("/*").unwrap_or(start);
+            let inside = start.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+            inside || start.contains(['*', '[', ']', '?', '^', '\\', '|', '{'])
+        })
     }
 }
 
 impl Pattern {
-    /// Reads one pattern without blanks around it.
-    fn parse(text: &str) -> Option<Self> {
-        let (includes, text) = match text.strip_prefix('!') {
+    /// Reads one line without blanks around it, in the two steps of the original: the file is read into patterns, and the
+    /// patterns are cleaned once more. `None` is a mistake, `Some(None)` a line that says nothing.
+    #[expect(clippy::option_option, reason = "a mistake is not the same as nothing")]
+    fn parse(line: usize, text: &str) -> Option<Option<Self>> {
+        let (is_exception, inside) = match text.strip_prefix('!') {
             Some(rest) => (true, rest.trim()),
             None => (false, text),
         };
-        if text.is_empty() {
+        let inside = if inside.is_empty() { String::new() } else { clean(inside) };
+        let anchored = if inside.len() > 1 { inside.strip_prefix('/').unwrap_or(&inside) } else { &inside };
+        let read = format!("{}{anchored}", if is_exception { "!" } else { "" });
+        let read = read.trim();
+        if read.is_empty() {
+            return Some(None);
+        }
+        let cleaned = clean(read);
+        let (includes, cleaned) = match cleaned.strip_prefix('!') {
+            Some("") => return None,
+            Some(rest) => (true, rest.to_owned()),
+            None => (false, cleaned),
+        };
+        if !go_pattern::is_glob(&cleaned) {
             return None;
         }
-        let cleaned = clean(text);
-        let anchored = if cleaned.len() > 1 { cleaned.strip_prefix('/').unwrap_or(&cleaned) } else { &cleaned };
-        Some(Self { includes, matcher: Matcher::compile(anchored)? })
+        let matcher = Matcher::compile(&cleaned);
+        Some(Some(Self { line, text: text.to_owned(), includes, cleaned, matcher }))
     }
 
-    /// Whether the pattern matches a path, or a folder above it.
-    fn matches_with_parents(&self, path: &str) -> bool {
-        let parents = path.match_indices('/').map(|(at, _)| &path[..at]);
-        self.matcher.matches(path) || parents.into_iter().any(|parent| self.matcher.matches(parent))
+    /// Whether a path matches.
+    fn matches(&self, path: &str) -> Result<bool, InvalidPattern> {
+        match &self.matcher {
+            Matcher::Exact(text) => Ok(path == text),
+            Matcher::Prefix(text) => Ok(path.starts_with(text.as_str())),
+            Matcher::Suffix(text) => Ok(path.ends_with(text.as_str()) || text.strip_prefix('/') == Some(path)),
+            Matcher::Expression(expression) => Ok(expression.is_match(path)),
+            Matcher::Malformed => Err(InvalidPattern { line: self.line, pattern: self.text.clone() }),
+        }
     }
 }
 
 impl Matcher {
     /// Turns a cleaned pattern into what it matches.
-    fn compile(pattern: &str) -> Option<Self> {
+    fn compile(pattern: &str) -> Self {
         let mut expression = String::from("^");
         let mut kind = Kind::Exact;
         let mut characters = pattern.chars().peekable();
@@ -136,7 +207,8 @@ impl Matcher {
                     expression.push_str("[^/]");
                     kind = Kind::Expression;
                 }
-                '.' | '+' | '(' | ')' | '|' | '{' | '}' | '$' => expression.extend(['\\', character]),
+                // The original means to escape `|`, `{` and `}` too, but the bits of its table overflow for them.
+                '.' | '+' | '(' | ')' | '$' => expression.extend(['\\', character]),
                 '\\' => {
                     expression.push('\\');
                     if let Some(escaped) = characters.next() {
@@ -152,21 +224,14 @@ impl Matcher {
             }
             first = false;
         }
-        Some(match kind {
+        match kind {
             Kind::Exact => Self::Exact(pattern.to_owned()),
             Kind::Prefix => Self::Prefix(pattern[..pattern.len() - 2].to_owned()),
             Kind::Suffix => Self::Suffix(pattern[2..].to_owned()),
-            Kind::Expression => Self::Expression(Regex::new(&(expression + "$")).ok()?),
-        })
-    }
-
-    /// Whether a path matches.
-    fn matches(&self, path: &str) -> bool {
-        match self {
-            Self::Exact(text) => path == text,
-            Self::Prefix(text) => path.starts_with(text.as_str()),
-            Self::Suffix(text) => path.ends_with(text.as_str()) || text.strip_prefix('/') == Some(path),
-            Self::Expression(expression) => expression.is_match(path),
+            Kind::Expression => {
+                let expression = go_pattern::expression(&(expression + "$"));
+                expression.and_then(|text| Regex::new(&text).ok()).map_or(Self::Malformed, Self::Expression)
+            }
         }
     }
 }
@@ -208,6 +273,57 @@ pub(crate) fn clean(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    /// Whether a path is ignored.
+    fn ignores(rules: &Rules, path: &str) -> bool {
+        rules.judge_alone(path).unwrap().ignored
+    }
+
+    /// What the original was asked, and what it said: `scripts/dockerignore` writes it.
+    #[derive(serde::Deserialize)]
+    struct Recorded {
+        /// Every path of the tree, folders before what is in them.
+        tree: Vec<String>,
+        /// Texts of `.dockerignore`, each with what it leaves of the tree; `None` is a refusal.
+        cases: BTreeMap<String, Option<Vec<usize>>>,
+    }
+
+    #[test]
+    fn the_original_says_the_same() {
+        let recorded: Recorded = serde_json::from_str(include_str!("recorded.json")).unwrap();
+        assert!(recorded.cases.len() > 500, "{}", recorded.cases.len());
+        let mut wrong = Vec::new();
+        for (text, wanted) in &recorded.cases {
+            let kept = Rules::parse(text).and_then(|rules| kept(&rules, &recorded.tree)).ok();
+            if &kept != wanted {
+                wrong.push(format!("{text:?}: {kept:?}, the original: {wanted:?}"));
+            }
+        }
+        assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), recorded.cases.len(), wrong.join("\n"));
+    }
+
+    /// The numbers of the paths that are left of a tree. Walks as contexts are walked.
+    fn kept(rules: &Rules, tree: &[String]) -> Result<Vec<usize>, InvalidPattern> {
+        let mut verdicts: BTreeMap<&str, Verdict> = BTreeMap::new();
+        let mut kept = Vec::new();
+        for (number, path) in tree.iter().enumerate() {
+            let folder = path.rsplit_once('/').map(|(folder, _)| folder);
+            let above = folder.and_then(|folder| verdicts.get(folder));
+            if folder.is_some() && above.is_none() {
+                continue; // not walked
+            }
+            let verdict = rules.judge(path, above)?;
+            assert_eq!(verdict.ignored, rules.judge_alone(path)?.ignored, "{path}");
+            if !verdict.ignored {
+                kept.push(number);
+            }
+            if !verdict.ignored || rules.may_include_below(path) {
+                verdicts.insert(path, verdict);
+            }
+        }
+        Ok(kept)
+    }
 
     #[test]
     fn paths_are_cleaned_as_go_cleans_them() {
@@ -227,50 +343,6 @@ mod tests {
     }
 
     #[test]
-    fn patterns_match_as_dockers_do() {
-        // Pattern, path, whether it is ignored: the table of moby/patternmatcher's own behaviour, in our words.
-        for (pattern, path, wanted) in [
-            ("**", "file", true),
-            ("**", "dir/file", true),
-            ("**/", "file", true),
-            ("**/", "dir/file", true),
-            ("**/**", "dir/file", true),
-            ("dir/**", "dir/file", true),
-            ("dir/**", "dir/dir2/file", true),
-            ("dir/**", "dir", false),
-            ("dir", "dir/file", true),
-            ("/dir", "dir/file", true),
-            ("dir/", "dir", true),
-            ("./dir/../dir", "dir", true),
-            ("**/dir2/*", "dir/dir2/file", true),
-            ("**/dir2/*", "dir/dir2/dir3/file", true),
-            ("**/file", "file", true),
-            ("**/file", "dir/dir/file", true),
-            ("**/file", "dir/a-file", false),
-            ("**file", "dir/a-file", true),
-            ("**/*.pyc", "a.pyc", true),
-            ("**/*.pyc", "b/c/a.pyc", true),
-            ("*.pyc", "b/a.pyc", false),
-            ("a*.txt", "abc.txt", true),
-            ("a?c", "abc", true),
-            ("a?c", "a/c", false),
-            ("*/a", "x/a", true),
-            ("*/a", "x/y/a", false),
-            ("a[b-d]e", "ace", true),
-            ("a[^b-d]e", "ace", false),
-            ("a.|)$(}+{bc", "a.|)$(}+{bc", true),
-            (r"a\*c", "a*c", true),
-            (r"a\*c", "abc", false),
-            ("*", "dir/file", true),
-            ("node_modules", "web/node_modules/x", false),
-            ("dir/**/file", "dir/file", true),
-            ("dir/**/file", "dir/a/b/file", true),
-        ] {
-            assert_eq!(Rules::parse(pattern).unwrap().ignores(path), wanted, "`{pattern}` on `{path}`");
-        }
-    }
-
-    #[test]
     fn the_last_match_wins() {
         let rules = Rules::parse("\u{feff}# comment\n\n *.md \n!README.md\ndocs\n!docs/keep\ndocs/keep/not\n").unwrap();
         for (path, wanted) in [
@@ -282,10 +354,13 @@ mod tests {
             ("docs/keep/not/b", true),
             ("src/a.md", false),
         ] {
-            assert_eq!(rules.ignores(path), wanted, "{path}");
+            assert_eq!(ignores(&rules, path), wanted, "{path}");
         }
+        assert!(rules.may_include_below("docs") && !rules.may_include_below("src"));
+        let reason = |path: &str| rules.reason(&rules.judge_alone(path).unwrap());
+        assert_eq!((reason("docs/keep/not/b"), reason("src")), (Some((7, "docs/keep/not")), None));
         let rules = Rules::parse("!a\n*\n").unwrap();
-        assert!(rules.ignores("a") && rules.has_exceptions(), "an exception before its rule means nothing");
+        assert!(ignores(&rules, "a"), "an exception before its rule means nothing");
     }
 
     #[test]
@@ -293,5 +368,19 @@ mod tests {
         let error = Rules::parse("ok\n!\n").unwrap_err();
         assert_eq!(error.to_string(), "line 2: `!` is no pattern");
         assert_eq!(Rules::parse("[a\n").unwrap_err().line, 1);
+    }
+
+    #[test]
+    fn any_text_is_rules_or_a_mistake() {
+        use proptest::prelude::*;
+        let alphabet = "[a-c*?!#/\\\\.\\[\\]{}|^$+() -]{0,12}";
+        let paths: BTreeSet<&str> = ["a", "a/b", "b/c/a", "c.b"].into();
+        proptest!(|(lines in proptest::collection::vec(alphabet, 0..4))| {
+            if let Ok(rules) = Rules::parse(&lines.join("\n")) {
+                for path in &paths {
+                    let _ = rules.judge_alone(path);
+                }
+            }
+        });
     }
 }

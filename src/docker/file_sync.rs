@@ -96,7 +96,10 @@ fn stat(entry: &Entry) -> Stat {
     let (kind, size, linkname) = match &entry.kind {
         EntryKind::Folder => (GO_FOLDER, 0, String::new()),
         EntryKind::Link { target } => (GO_LINK, target.len() as u64, target.clone()),
-        EntryKind::File { size } => (0, *size, String::new()),
+        EntryKind::File { size } => match &entry.same_as {
+            Some(first) => (0, 0, first.clone()), // its content is never asked for
+            None => (0, *size, String::new()),
+        },
     };
     let special = [(0o4000, GO_SETUID), (0o2000, GO_SETGID), (0o1000, GO_STICKY)];
     let special = special.into_iter().filter(|(bit, _)| entry.mode & bit != 0).fold(0, |mode, (_, go)| mode | go);
@@ -121,9 +124,11 @@ mod tests {
 
     #[test]
     fn modes_are_gos() {
-        let entry = |kind, mode| Entry { path: "x".to_owned(), kind, mode, modified: 7 };
+        let entry = |kind, mode| Entry { path: "x".to_owned(), kind, mode, modified: 7, same_as: None };
         assert_eq!(stat(&entry(EntryKind::File { size: 3 }, 0o4755)).mode, GO_SETUID | 0o755);
         assert_eq!(stat(&entry(EntryKind::Folder, 0o1777)).mode, GO_FOLDER | GO_STICKY | 0o777);
+        let hard = Entry { same_as: Some("y".to_owned()), ..entry(EntryKind::File { size: 3 }, 0o644) };
+        assert_eq!((stat(&hard).mode, stat(&hard).linkname.as_str(), stat(&hard).size), (0o644, "y", 0));
         let link = stat(&entry(EntryKind::Link { target: "to".to_owned() }, 0o777));
         assert_eq!((link.mode, link.linkname.as_str(), link.size), (GO_LINK | 0o777, "to", 2));
     }

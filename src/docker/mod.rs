@@ -19,6 +19,7 @@ mod files;
 pub(crate) mod fuzzing;
 #[cfg(test)]
 mod gathered;
+mod go_pattern;
 pub(crate) mod layout;
 mod legacy;
 mod progress;

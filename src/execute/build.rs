@@ -1,13 +1,13 @@
 //! Builds an image and pushes it while it comes out of the builder.
 
-use super::content_key::content_key;
+use super::content_key::{Files, content_key};
 use super::delivery::{Delivery, Source, Trouble};
 use super::event::{Diagnosis, Events, ImageResult};
 use super::images::ImageDoors;
 use super::push::about;
 use crate::config::Build;
 use crate::desired::{DesiredImage, DesiredSource};
-use crate::docker::{self, BuildRequest, LoginSource, context};
+use crate::docker::{self, BuildRequest, LoginSource};
 use crate::error::{Failure, FailureKind};
 use crate::plan::OperationId;
 use futures::FutureExt as _;
@@ -55,7 +55,7 @@ impl Work<'_> {
         };
         let same = || async {
             let now = content_key(&image.key, self.build, &doors.registry).await;
-            now.is_ok_and(|now| now == self.delivery.content_key)
+            now.is_ok_and(|now| now.tag == self.delivery.content_key)
         };
         let source = Source {
             give: &|known, progress| doors.builder.build(request.clone(), known, progress),
@@ -66,15 +66,10 @@ impl Work<'_> {
 
     /// Reads the context and the Dockerfile.
     async fn request(&self) -> Result<BuildRequest, Trouble> {
-        let (root, dockerfile) = (self.build.context.clone(), self.build.dockerfile.clone());
-        let reading = tokio::task::spawn_blocking(move || {
-            let files = context::read(&root, &dockerfile)?;
-            let text = std::fs::read(&dockerfile);
-            let text = text.map_err(|source| context::ContextError::Read { path: dockerfile.clone(), source })?;
-            Ok::<_, context::ContextError>((files, text))
-        });
+        let build = self.build.clone();
+        let reading = tokio::task::spawn_blocking(move || Files::read(&build));
         let read = reading.await.map_err(|error| docker::Error::Image { problem: error.to_string() })?;
-        let (context, dockerfile_text) = read.map_err(docker::Error::from)?;
+        let Files { context, dockerfile: dockerfile_text } = read.map_err(docker::Error::from)?;
         let registry = self.delivery.doors.registry.clone();
         let logins: LoginSource = Arc::new(move |host| {
             let registry = registry.clone();
@@ -88,6 +83,7 @@ impl Work<'_> {
             args: self.build.args.clone(),
             secrets: self.build.secrets.clone(),
             platform: self.build.platform.clone(),
+            anew: self.build.anew,
             logins,
             content_key: self.delivery.content_key.to_owned(),
         })

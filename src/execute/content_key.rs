@@ -3,9 +3,10 @@
 //! The survey asks for it before a build, and the build once more at its end.
 
 use crate::config::Build;
-use crate::docker::{content_key::Inputs, context};
+use crate::docker::content_key::Inputs;
+use crate::docker::context::{self, Context, ContextError};
 use crate::error::{Failure, FailureKind};
-use crate::image::dockerfile::{self, Base};
+use crate::image::dockerfile::{self, Base, Reach};
 use crate::model::{Digest, Reference};
 use crate::registry;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
@@ -14,23 +15,61 @@ use std::collections::BTreeMap;
 /// So many bases are looked up at once.
 const BASES_AT_ONCE: usize = 8;
 
+/// The files of a build: its Dockerfile and its context.
+pub(crate) struct Files {
+    /// The Dockerfile's text.
+    pub(crate) dockerfile: Vec<u8>,
+    /// The context.
+    pub(crate) context: Context,
+}
+
+/// What stands for the inputs of a build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ContentKey {
+    /// The tag: the same inputs, the same tag.
+    pub(crate) tag: String,
+    /// Where the build reaches the network, whose answers are no input: they age.
+    pub(crate) network: Option<Reach>,
+}
+
+impl Files {
+    /// Reads the Dockerfile and walks through the context; `.git` is a part of it only where an instruction may take it. The
+    /// key and the builder get the same files, so that what is left out of one is left out of the other. Blocking work.
+    pub(crate) fn read(build: &Build) -> Result<Self, ContextError> {
+        let dockerfile = std::fs::read(&build.dockerfile);
+        let dockerfile = dockerfile.map_err(|source| ContextError::Read { path: build.dockerfile.clone(), source })?;
+        let with_git = taken_by(build, &dockerfile).sources.iter().any(|source| source.may_take(".git"));
+        let context = context::read(&build.context, &build.dockerfile, with_git)?;
+        Ok(Self { dockerfile, context })
+    }
+}
+
+/// What the Dockerfile of a build takes from outside of it.
+fn taken_by(build: &Build, dockerfile: &[u8]) -> dockerfile::Inputs {
+    let text = String::from_utf8_lossy(dockerfile);
+    dockerfile::inputs(&text, &build.args, build.target.as_deref(), &build.platform)
+}
+
 /// The content key of a build: its bases are looked up, its files are read.
-pub(crate) async fn content_key(image: &str, build: &Build, registry: &registry::Client) -> Result<String, Failure> {
-    let path = build.dockerfile.clone();
-    let unreadable = |error: std::io::Error| {
-        let message = format!("cannot read `{}`, the Dockerfile of image `{image}`", path.display());
-        let mut failure = Failure::new(FailureKind::Configuration, message);
-        failure.messages.push(error.to_string());
+pub(crate) async fn content_key(
+    image: &str,
+    build: &Build,
+    registry: &registry::Client,
+) -> Result<ContentKey, Failure> {
+    let unreadable = |error: ContextError| {
+        let mut failure = Failure::of(&error);
+        failure.messages.insert(0, format!("image `{image}` cannot be built"));
         failure
     };
-    let text = tokio::fs::read(&build.dockerfile).await.map_err(unreadable)?;
-    let bases = resolve_bases(image, build, &String::from_utf8_lossy(&text), registry).await?;
+    let walked = build.clone();
+    let files = blocking(move || Files::read(&walked)).await?.map_err(unreadable)?;
+    let inputs = taken_by(build, &files.dockerfile);
+    let bases = resolve_bases(image, build, inputs.bases, registry).await?;
     let build = build.clone();
-    let hashing = tokio::task::spawn_blocking(move || {
-        let context = context::read(&build.context, &build.dockerfile)?;
+    let hashing = blocking(move || {
         let inputs = Inputs {
-            dockerfile: &text,
-            context: &context,
+            dockerfile: &files.dockerfile,
+            context: &files.context,
             args: &build.args,
             target: build.target.as_deref(),
             platform: &build.platform,
@@ -39,8 +78,13 @@ pub(crate) async fn content_key(image: &str, build: &Build, registry: &registry:
         };
         inputs.content_key()
     });
-    let key = hashing.await.map_err(|error| Failure::new(FailureKind::Infrastructure, error.to_string()))?;
-    Ok(key?)
+    Ok(ContentKey { tag: hashing.await?.map_err(unreadable)?, network: inputs.network })
+}
+
+/// Does blocking work on a thread for it.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Failure::new(FailureKind::Infrastructure, error.to_string()))
 }
 
 /// The digests of the images that a Dockerfile builds on. A name that is none is left to the builder, which says what is
@@ -48,10 +92,9 @@ pub(crate) async fn content_key(image: &str, build: &Build, registry: &registry:
 async fn resolve_bases(
     image: &str,
     build: &Build,
-    text: &str,
+    bases: Vec<Base>,
     registry: &registry::Client,
 ) -> Result<BTreeMap<String, Digest>, Failure> {
-    let bases = dockerfile::bases(text, &build.args, build.target.as_deref(), &build.platform);
     let known = bases.into_iter().filter_map(|base| Some((Reference::parse(&base.name).ok()?, base)));
     let resolving = stream::iter(known.collect::<Vec<_>>()).map(|(reference, base): (Reference, Base)| async move {
         let digest = registry.resolve(&reference).await.map_err(|error| {

@@ -46,6 +46,8 @@ fn image(folder: &Path, name: &str) -> DesiredImage {
         args: BTreeMap::from([("GREETING".to_owned(), "hello".to_owned())]),
         secrets: BTreeMap::from([("password".to_owned(), Secret::new("hunter2-canary"))]),
         platform: Platform::default(),
+        max_age: crate::config::MaxAge::default(),
+        anew: false,
     };
     let registry = "registry.digitalocean.com".to_owned();
     DesiredImage {

@@ -5,7 +5,7 @@
 //! (<https://docs.github.com/en/actions/reference/workflows-and-actions/metadata-syntax#inputs>).
 
 use super::error::Error;
-use crate::model::{Environment, Secret};
+use crate::model::{Environment, Secret, nearest};
 
 /// What the action is asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -164,17 +164,10 @@ fn input_name(variable: &str) -> Option<String> {
 
 /// A remark on an input that there is not, with the nearest one that there is.
 fn unknown(name: &str) -> Option<String> {
-    /// Below this the likeness is accidental.
-    const SIMILAR: f64 = 0.7;
     if NAMES.contains(&name) {
         return None;
     }
-    let nearest = NAMES
-        .iter()
-        .map(|known| (strsim::jaro_winkler(name, known), known))
-        .filter(|(likeness, _)| *likeness >= SIMILAR)
-        .max_by(|left, right| left.0.total_cmp(&right.0));
-    let meant = nearest.map(|(_, known)| format!(": did you mean `{known}`?")).unwrap_or_default();
+    let meant = nearest(name, NAMES).map(|known| format!(": did you mean `{known}`?")).unwrap_or_default();
     Some(format!("the action has no input `{name}`{meant}"))
 }
 

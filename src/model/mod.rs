@@ -8,6 +8,7 @@ pub(crate) mod platform;
 pub(crate) mod reference;
 pub(crate) mod run_context;
 pub(crate) mod secret;
+pub(crate) mod wording;
 
 pub(crate) use compression::Compression;
 pub(crate) use digest::Digest;
@@ -17,6 +18,7 @@ pub(crate) use platform::Platform;
 pub(crate) use reference::{Reference, Repository};
 pub(crate) use run_context::{GitState, Origin, RunContext};
 pub(crate) use secret::{Redactor, Secret};
+pub(crate) use wording::{counted, listed, nearest};
 
 /// The name under which Seaway owns fields in server-side apply. It never changes: another name would be another owner.
 pub(crate) const FIELD_MANAGER: &str = "seaway";

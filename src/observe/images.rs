@@ -1,15 +1,20 @@
 //! Asks the registries which images are there: ours by their content key, others by their tag.
 
+use crate::config::Build;
 use crate::desired::{Desired, DesiredImage, DesiredSource, SlotImage};
 use crate::docker::layout::Identity;
 use crate::docker::{self, content_key::tag_of};
 use crate::error::Failure;
 use crate::execute::content_key::{content_key, prefixed};
 use crate::execute::{EventKind, Events, ImageDoors, ready_made};
-use crate::model::{Digest, Platform, Reference};
+use crate::image::dockerfile::Reach;
+use crate::model::{Digest, Platform, Reference, counted};
 use crate::plan::ObservedImage;
+use crate::registry::{self, Dated};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// So many questions are under way at once.
 const AT_ONCE: usize = 8;
@@ -22,9 +27,7 @@ pub(crate) async fn survey(
 ) -> Result<(BTreeMap<String, ObservedImage>, BTreeMap<Reference, Digest>), Failure> {
     let builds = desired.images.iter().filter(|image| matches!(image.source, DesiredSource::Build(_))).count();
     if builds > 0 {
-        events.send(EventKind::Preparing {
-            what: format!("reading the inputs of {builds} image{}", if builds == 1 { "" } else { "s" }),
-        });
+        events.send(EventKind::Preparing { what: format!("reading the inputs of {}", counted(builds, "image")) });
     }
     let ours = stream::iter(&desired.images).map(|image| async move {
         let observed = observe(image, doors).await?;
@@ -54,10 +57,7 @@ fn foreign(slot: &crate::desired::ImageSlot) -> Option<&Reference> {
 async fn observe(image: &DesiredImage, doors: &ImageDoors) -> Result<ObservedImage, Failure> {
     let ImageDoors { registry, builder } = doors;
     let (content_key, target, source) = match &image.source {
-        DesiredSource::Build(build) => {
-            let key = content_key(&image.key, build, registry).await?;
-            (key.clone(), key, None)
-        }
+        DesiredSource::Build(build) => return observe_build(image, build, registry).await,
         DesiredSource::Layout(_) | DesiredSource::Engine(_) => {
             let identity = ready_made::identify(&image.source, builder).await;
             let identity = identity.map_err(|error| unidentified(&image.key, &error))?;
@@ -80,7 +80,50 @@ async fn observe(image: &DesiredImage, doors: &ImageDoors) -> Result<ObservedIma
     let digest = digest.map_err(|error| prefixed(format!("image `{}` cannot be looked up", image.key), &error))?;
     let found = digest.as_ref().map_or_else(|| "not there".to_owned(), ToString::to_string);
     tracing::info!("image `{}` in the registry as {content_key}: {found}", image.key);
-    Ok(ObservedImage { content_key, digest, source })
+    Ok(ObservedImage { content_key, digest, source, stale: None })
+}
+
+/// What the registry knows of an image that is built: by one HEAD. Only where its age matters is more asked.
+async fn observe_build(
+    image: &DesiredImage,
+    build: &Build,
+    registry: &registry::Client,
+) -> Result<ObservedImage, Failure> {
+    let key = content_key(&image.key, build, registry).await?;
+    let (repository, tag) = (&image.repository, key.tag.as_str());
+    let unknown = |error| prefixed(format!("image `{}` cannot be looked up", image.key), &error);
+    let (digest, stale) = match build.max_age.limit(key.network.is_some()) {
+        _ if build.anew => (None, Some("--no-cache".to_owned())),
+        None => (registry.head_manifest(repository, tag).await.map_err(unknown)?, None),
+        Some(limit) => match registry.dated_manifest(repository, tag, &build.platform).await.map_err(unknown)? {
+            None => (None, None),
+            Some(Dated { digest, created }) => match too_old(created, limit, key.network.as_ref()) {
+                Some(reason) => (None, Some(reason)),
+                None => (Some(digest), None),
+            },
+        },
+    };
+    let found = digest.as_ref().map_or_else(|| "not there".to_owned(), ToString::to_string);
+    tracing::info!("image `{}` in the registry as {tag}: {}", image.key, stale.as_ref().unwrap_or(&found));
+    Ok(ObservedImage { content_key: key.tag, digest, source: None, stale })
+}
+
+/// Why an image that was made then is not reused; `None` where it is young enough. One that does not say is not trusted.
+fn too_old(created: Option<Timestamp>, limit: Duration, network: Option<&Reach>) -> Option<String> {
+    let reach = network.map(|reach| format!("; line {} uses `{}`", reach.line, reach.what)).unwrap_or_default();
+    let Some(created) = created else { return Some(format!("its age is not known{reach}")) };
+    let age = Timestamp::now().duration_since(created);
+    let is_old = age > SignedDuration::try_from(limit).unwrap_or(SignedDuration::MAX);
+    is_old.then(|| format!("older than {}{reach}", age_text(limit)))
+}
+
+/// `7 d`, `12 h`, `90 min`, `30 s`: the largest unit that says it exactly.
+fn age_text(age: Duration) -> String {
+    let seconds = age.as_secs();
+    let units = [(24 * 3600, "d"), (3600, "h"), (60, "min")];
+    let unit = units.into_iter().find(|(length, _)| seconds > 0 && seconds.is_multiple_of(*length));
+    let (length, name) = unit.unwrap_or((1, "s"));
+    format!("{} {name}", seconds / length)
 }
 
 /// What an image cannot be told from others by.
@@ -93,12 +136,102 @@ fn unidentified(image: &str, error: &docker::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Build, Rollout};
+    use crate::config::{MaxAge, Rollout};
     use crate::desired::{DesiredObject, ImageSlot};
     use crate::docker::Builder;
     use crate::error::FailureKind;
+    use crate::image::{Descriptor, Manifest, descriptor::media_type};
     use crate::model::{GroupVersionKind, ObjectRef};
     use crate::registry::tests::{client, fake::Fake};
+
+    /// The image `api` after this change to its build.
+    async fn observed(fake: &Fake, folder: &std::path::Path, change: impl Fn(&mut Build)) -> ObservedImage {
+        let mut desired = desired(fake, folder);
+        desired.images.truncate(1);
+        desired.objects.clear();
+        if let DesiredSource::Build(build) = &mut desired.images[0].source {
+            change(build);
+        }
+        let doors = ImageDoors { registry: client(), builder: Builder::default() };
+        survey(&desired, &doors, &Events::channel().0).await.unwrap().0["api"].clone()
+    }
+
+    /// A registry with a base, a folder that builds on it with this instruction, and the image of a build that was made at a
+    /// time, which stands in its configuration.
+    async fn built(instruction: &str, created: &str) -> (Fake, tempfile::TempDir, Digest) {
+        let fake = Fake::start().await;
+        fake.seed("library/base", "1", b"base");
+        let folder = tempfile::tempdir().unwrap();
+        let text = format!("FROM {}/library/base:1\n{instruction}\n", fake.host);
+        std::fs::write(folder.path().join("Dockerfile"), text).unwrap();
+        let key = observed(&fake, folder.path(), |_| {}).await.content_key;
+        let digest = seed_created(&fake, &key, created);
+        (fake, folder, digest)
+    }
+
+    /// Puts an image without layers under a tag, whose configuration says when it was made.
+    fn seed_created(fake: &Fake, tag: &str, created: &str) -> Digest {
+        let config =
+            serde_json::json!({ "created": created, "rootfs": { "type": "layers", "diff_ids": [] } }).to_string();
+        let describe = Descriptor::new(media_type::OCI_CONFIG, Digest::of(config.as_bytes()), config.len() as u64);
+        let manifest = Manifest::new(describe, Vec::new()).to_bytes().unwrap();
+        let digest = Digest::of(&manifest);
+        let mut contents = fake.contents();
+        contents.blobs.insert(("shop/api".to_owned(), Digest::of(config.as_bytes()).to_string()), config.into());
+        for target in [digest.as_str(), tag] {
+            let value = (media_type::OCI_MANIFEST.to_owned(), manifest.clone().into());
+            contents.manifests.insert(("shop/api".to_owned(), target.to_owned()), value);
+        }
+        digest
+    }
+
+    #[tokio::test]
+    async fn an_image_that_the_network_went_into_gets_too_old() {
+        let ago = |days: i64| (Timestamp::now() - SignedDuration::from_hours(24 * days)).to_string();
+        let (fake, folder, digest) = built("RUN apt-get update", &ago(6)).await;
+        let young = observed(&fake, folder.path(), |_| {}).await;
+        assert_eq!((young.digest.as_ref(), young.stale), (Some(&digest), None));
+        let day = MaxAge::Limit(Duration::from_hours(24));
+        let old = observed(&fake, folder.path(), |build| build.max_age = day).await;
+        assert_eq!((old.digest, old.stale.as_deref()), (None, Some("older than 1 d; line 2 uses `apt-get`")));
+        let (fake, folder, digest) = built("RUN apt-get update", &ago(8)).await;
+        let old = observed(&fake, folder.path(), |_| {}).await;
+        assert_eq!((old.digest, old.stale.as_deref()), (None, Some("older than 7 d; line 2 uses `apt-get`")));
+        let any = observed(&fake, folder.path(), |build| build.max_age = MaxAge::Any).await;
+        assert_eq!(any.digest, Some(digest));
+    }
+
+    #[tokio::test]
+    async fn an_image_without_network_is_found_by_one_head_whatever_its_age() {
+        let (fake, folder, digest) = built("RUN make", "1970-01-01T00:00:00Z").await;
+        let before = fake.log().len();
+        assert_eq!(observed(&fake, folder.path(), |_| {}).await.digest, Some(digest));
+        let asked = fake.log()[before..].iter().filter(|line| line.contains("/shop/api/")).count();
+        assert_eq!(asked, 1, "{:?}", fake.log());
+        let before = fake.log().len();
+        let anew = observed(&fake, folder.path(), |build| build.anew = true).await;
+        assert_eq!((anew.digest, anew.stale.as_deref()), (None, Some("--no-cache")));
+        assert!(!fake.log()[before..].iter().any(|line| line.contains("/shop/api/")), "the key is not asked for");
+    }
+
+    #[tokio::test]
+    async fn an_image_that_does_not_tell_its_age_is_not_trusted() {
+        let (fake, folder, _) = built("RUN curl example.com", "").await;
+        let unknown = observed(&fake, folder.path(), |_| {}).await;
+        assert_eq!(
+            (unknown.digest, unknown.stale.as_deref()),
+            (None, Some("its age is not known; line 2 uses `curl`"))
+        );
+    }
+
+    #[test]
+    fn ages_are_told_in_the_largest_unit_that_is_exact() {
+        for (seconds, text) in
+            [(604_800, "7 d"), (43_200, "12 h"), (90_000, "25 h"), (90, "90 s"), (120, "2 min"), (0, "0 s")]
+        {
+            assert_eq!(age_text(Duration::from_secs(seconds)), text);
+        }
+    }
 
     /// A deploy of one build, one mirror and one foreign image.
     fn desired(fake: &Fake, folder: &std::path::Path) -> Desired {
@@ -118,6 +251,8 @@ mod tests {
             args: BTreeMap::new(),
             secrets: BTreeMap::new(),
             platform: Platform::default(),
+            max_age: MaxAge::default(),
+            anew: false,
         };
         let gvk = GroupVersionKind { group: String::new(), version: "v1".to_owned(), kind: "Pod".to_owned() };
         let slot =

@@ -24,6 +24,8 @@ pub(crate) struct ObservedImage {
     pub(crate) digest: Option<Digest>,
     /// The digest at the source, for a mirror: it will be the digest in the registry too.
     pub(crate) source: Option<Digest>,
+    /// Why it is built although the registry may have it: `older than 7 d`. Then the builder must not remember it either.
+    pub(crate) stale: Option<String>,
 }
 
 /// What the cluster knows of a desired object.

@@ -3,6 +3,7 @@
 use super::slots::Digests;
 use super::{Change, DryRun, FieldChange, Live, Observed, ObservedObject, Operation, OperationId, OperationKind};
 use super::{Plan, Target, diff, graph};
+use crate::config::Build;
 use crate::desired::{Desired, DesiredImage, DesiredObject, DesiredSource, SlotImage};
 use crate::model::{Digest, ObjectRef};
 use std::collections::{BTreeMap, BTreeSet};
@@ -87,9 +88,12 @@ impl Planner<'_> {
                 (Some(digest), _) => {
                     (OperationKind::Reuse { image: image.clone(), digest: digest.clone() }, "inputs unchanged")
                 }
-                (None, DesiredSource::Build(_)) => {
-                    let kind = OperationKind::Build { image: image.clone(), content_key };
-                    (kind, "no image with these inputs in the registry")
+                (None, DesiredSource::Build(build)) => {
+                    let mut image = image.clone();
+                    let anew = build.anew || found.stale.is_some();
+                    image.source = DesiredSource::Build(Build { anew, ..build.clone() });
+                    let reason = found.stale.as_deref().unwrap_or("no image with these inputs in the registry");
+                    (OperationKind::Build { image, content_key }, reason)
                 }
                 (None, DesiredSource::Layout(_) | DesiredSource::Engine(_)) => {
                     (OperationKind::Push { image: image.clone(), content_key }, "not in the registry yet")

@@ -2,7 +2,7 @@
 
 use super::slots::Digests;
 use super::{DryRun, Live, Observed, ObservedImage, ObservedObject, OperationKind};
-use crate::config::{Build, Expectation, Expose, Rollout, SmokeStep, Template};
+use crate::config::{Build, Expectation, Expose, MaxAge, Rollout, SmokeStep, Template};
 use crate::desired::{Desired, DesiredImage, DesiredObject, DesiredSource, ImageSlot, SlotImage};
 use crate::model::{Digest, GroupVersionKind, ObjectRef, Platform, Repository};
 use serde_json::{Value, json};
@@ -17,6 +17,8 @@ pub(crate) fn image(key: &str) -> DesiredImage {
         args: BTreeMap::new(),
         secrets: BTreeMap::new(),
         platform: Platform::default(),
+        max_age: MaxAge::default(),
+        anew: false,
     };
     DesiredImage {
         key: key.to_owned(),
@@ -106,7 +108,7 @@ pub(crate) fn unchanged(desired: &Desired) -> Observed {
 
 /// What a world says in which each object looks like this.
 fn observed(desired: &Desired, digest: Option<Digest>, look: impl Fn(&DesiredObject) -> (Live, Value)) -> Observed {
-    let image = ObservedImage { content_key: "ck-1".to_owned(), digest, source: None };
+    let image = ObservedImage { content_key: "ck-1".to_owned(), digest, source: None, stale: None };
     let objects = desired.objects.iter().map(|object| {
         let (live, answer) = look(object);
         (object.reference.clone(), ObservedObject { live, dry_run: DryRun::Answered(answer), kept: Vec::new() })

@@ -5,6 +5,7 @@
 //!
 //! Source of the protocol: <https://github.com/opencontainers/distribution-spec/blob/main/spec.md>.
 
+mod age;
 mod auth;
 mod blob;
 mod challenge;
@@ -25,6 +26,7 @@ mod schedule;
 pub(crate) mod tests;
 mod upload;
 
+pub(crate) use age::Dated;
 pub(crate) use blob::Blob;
 pub(crate) use client::Client;
 pub(crate) use error::Error;

@@ -1,8 +1,9 @@
 //! A failed run: the cause first, then the evidence, then what to do; the last line says how it ended.
 
 use super::picture::Picture;
-use super::text::{Paint, Tone, append, count, duration};
+use super::text::{Paint, Tone, append, duration};
 use crate::execute::{Diagnosis, Outcome};
+use crate::model::counted;
 
 /// A diagnosis as a person reads it.
 pub(super) fn diagnosis(diagnosis: &Diagnosis, paint: Paint) -> String {
@@ -59,7 +60,7 @@ fn written(outcome: &Outcome) -> String {
         return ", no object was written".to_owned();
     }
     let names: Vec<String> = outcome.written.iter().map(ToString::to_string).collect();
-    format!(", {} written: {}", count(names.len(), "object"), names.join(", "))
+    format!(", {} written: {}", counted(names.len(), "object"), names.join(", "))
 }
 
 /// Everything that is said after the table of a run that is not done; empty for one that is.

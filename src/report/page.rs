@@ -2,9 +2,10 @@
 
 use super::markdown::{address, block, code, details, escape, link, prose, table};
 use super::picture::{ObjectChange, Phase, Picture, State, Task};
-use super::text::{append, bytes, count, duration};
+use super::text::{append, bytes, duration};
 use super::{table as words, timeline};
 use crate::execute::{Diagnosis, Outcome, SmokeResult};
+use crate::model::counted;
 use crate::plan::{Change, FieldChange};
 
 /// What a page knows beside the run, and where it leads to.
@@ -114,7 +115,7 @@ fn cancelled(picture: &Picture, outcome: &Outcome, links: &Links) -> String {
         text.push_str("No object was written to the cluster.\n");
     } else {
         let names: Vec<String> = outcome.written.iter().map(|object| code(&object.to_string())).collect();
-        let written = count(names.len(), "object");
+        let written = counted(names.len(), "object");
         append!(
             text,
             "{written} written: {}. The rollout goes on in the cluster; the next run finishes it.\n",
@@ -196,7 +197,7 @@ fn folded(picture: &Picture) -> String {
     }
     if !picture.warnings.is_empty() {
         let lines: String = picture.warnings.iter().map(|warning| bullet(&prose(warning))).collect();
-        text.push_str(&details(&count(picture.warnings.len(), "warning"), &lines));
+        text.push_str(&details(&counted(picture.warnings.len(), "warning"), &lines));
     }
     text
 }

@@ -1,9 +1,10 @@
 //! A [`Picture`] as the table that lives while a run goes on, and that stays when it has ended.
 
 use super::picture::{ObjectChange, Phase, Picture, State, Task};
-use super::text::{Cell, Paint, Section, Tone, append, bytes, count, duration, shorten};
+use super::text::{Cell, Paint, Section, Tone, append, bytes, duration, shorten};
 use crate::execute::SmokeResult;
 use crate::execute::event::Header;
+use crate::model::counted;
 use crate::plan::{Change, FieldChange};
 
 /// `todo → todo-app-prod on todo-prod (nyc1) · commit 1a2b3c4 · for #42 · cluster chosen by deploy.yml`. What matters least
@@ -191,7 +192,7 @@ fn field_name(path: &str) -> String {
 pub(super) fn rolls_text(rolls: bool, pods: Option<u64>) -> String {
     match (rolls, pods) {
         (false, _) => String::new(),
-        (true, Some(pods)) => format!("rolls {}", count(usize::try_from(pods).unwrap_or(usize::MAX), "pod")),
+        (true, Some(pods)) => format!("rolls {}", counted(usize::try_from(pods).unwrap_or(usize::MAX), "pod")),
         (true, None) => "rolls its pods".to_owned(),
     }
 }
@@ -206,7 +207,7 @@ fn rollout(picture: &Picture) -> Section {
         .collect();
     let unchanged = picture.tasks_of(Phase::Rollout).filter(settled).count();
     if unchanged > 0 {
-        rows.push(vec![Cell::new(Tone::Faint, format!("{} ready, unchanged", count(unchanged, "object")))]);
+        rows.push(vec![Cell::new(Tone::Faint, format!("{} ready, unchanged", counted(unchanged, "object")))]);
     }
     Section { heading: "rollout", rows }
 }

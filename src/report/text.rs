@@ -41,11 +41,6 @@ pub(super) fn bytes(count: u64) -> String {
     format!("{whole}.{} {}", rest / 100, UNITS[unit])
 }
 
-/// `1 object`, `2 objects`.
-pub(super) fn count(number: usize, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
-}
-
 /// A foreign line as it may stand in ours: without escape sequences, carriage returns and other control characters,
 /// which could rewrite what a terminal shows.
 pub(super) fn plain(line: &str) -> String {

@@ -4,6 +4,7 @@
 
 use super::picture::{Phase, Picture, State, Task};
 use super::text::append;
+use crate::model::counted;
 use std::time::Duration;
 
 /// What is done in less is not seen on the chart.
@@ -70,7 +71,7 @@ fn objects(picture: &Picture) -> Option<Bar> {
     let end = applied.iter().filter_map(|task| Some(task.started? + task.age(picture.now)?)).max()?;
     let failed = applied.iter().any(|task| task.state == State::Failed);
     let state = if failed { State::Failed } else { State::Done };
-    let name = format!("apply {}", super::text::count(applied.len(), "object"));
+    let name = format!("apply {}", counted(applied.len(), "object"));
     Some(Bar { phase: Phase::Objects, name, state, start, end })
 }
 

@@ -487,3 +487,64 @@ manifests:
     let world = World::with_deploy(text).file("a.yaml", "apiVersion: v1\nkind: Service\nmetadata: { name: a }\n");
     insta::assert_snapshot!(world.seaway(&["check"]));
 }
+
+/// A world with one image whose Dockerfile ends in these lines, and some files in its context.
+fn with_dockerfile(lines: &str) -> World {
+    World::with_deploy("name: todo\nregistry: r\nimages: { web: ./web }\n")
+        .file("web/Dockerfile", format!("FROM debian:12\n{lines}\n"))
+        .file("web/src/app.py", "print()")
+        .file("web/dist/app.js", "")
+        .file("web/.dockerignore", "# what builds make\ndist\n**/*.log\n")
+        .file("shared/util.py", "")
+}
+
+#[test]
+fn sources_outside_of_the_context_or_ignored() {
+    let lines = "COPY src /src\nCOPY --chown=1:1 ../shared /shared\nADD /etc/hosts /etc/\nCOPY [\"dist/app.js\", \"/app.js\"]\nRUN --mount=type=bind,source=dist,target=/d ls";
+    insta::assert_snapshot!(with_dockerfile(lines).seaway(&["check"]));
+}
+
+#[test]
+fn sources_that_are_not_there_may_still_be_made() {
+    let world = with_dockerfile("COPY scr/app.py srcs /src/");
+    insta::assert_snapshot!(world.seaway(&["check"]));
+    let push = world.seaway(&["push"]);
+    assert_eq!(push.code, Some(1), "{push}");
+    assert!(push.stderr.contains("nothing was contacted (exit 1)"), "{push}");
+}
+
+#[test]
+fn a_dockerignore_that_cannot_be_understood() {
+    let world = with_dockerfile("COPY src /src").file("web/.dockerignore", "dist\n  [a-\n");
+    insta::assert_snapshot!(world.seaway(&["check"]));
+}
+
+#[test]
+fn a_copy_that_takes_git_is_a_warning() {
+    let world = with_dockerfile("COPY . /app").file("web/.git/HEAD", "ref: refs/heads/main\n");
+    insta::assert_snapshot!(world.seaway(&["check"]));
+    for lines in ["COPY src /src", "COPY --from=0 . /app", "RUN --mount=type=cache,target=/c make"] {
+        let quiet = with_dockerfile(lines).file("web/.git/HEAD", "").seaway(&["check"]);
+        assert_eq!(quiet.stderr, "", "{lines}");
+    }
+    let ignored =
+        with_dockerfile("COPY . /app").file("web/.git/HEAD", "").file("web/Dockerfile.dockerignore", ".git\n");
+    assert_eq!(ignored.seaway(&["check"]).stderr, "");
+}
+
+#[test]
+fn what_only_a_builder_knows_is_left_to_it() {
+    let lines = "ARG DIR=gone\nCOPY $DIR *.txt gone? /x/\nCOPY --from=debian:12 /gone /x\nCOPY <<EOF /x\nCOPY gone x\nEOF\nADD https://example.com/gone /x";
+    let run = with_dockerfile(lines).seaway(&["check"]);
+    assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "{run}");
+}
+
+#[test]
+fn an_age_that_is_none() {
+    insta::assert_snapshot!(check(
+        "name: todo\nregistry: r\nimages: { web: { build: { context: ., max_age: 7 days } } }\n"
+    ));
+    let run = World::new().seaway(&["push", "--max-age", "soon"]);
+    assert_eq!(run.code, Some(2));
+    assert!(run.stderr.contains("an age is a number and a unit"), "{run}");
+}

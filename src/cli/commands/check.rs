@@ -1,16 +1,18 @@
 //! `check`: reads deploy.yml and the manifests, and contacts nothing.
 
-use super::{Ending, Stop, read_config};
+use super::{Ending, Stop, check_builds, read_config};
 use crate::cli::args::{CheckFlags, Output};
 use crate::cli::console;
 use crate::cli::settings::Settings;
 use crate::config::{Config, Needs};
+use crate::model::counted;
 use serde_json::json;
 
 /// Runs the verb.
 pub(crate) fn run(settings: &Settings, flags: &CheckFlags) -> Result<Ending, Stop> {
     let needs = if flags.no_env { Needs::ALL.without_environment() } else { Needs::ALL };
-    let (config, _) = read_config(settings, needs)?;
+    let (mut config, _) = read_config(settings, needs)?;
+    config.warnings.extend(check_builds(settings, &config, false)?);
     match settings.output {
         Output::Text => console::result(&summary(&config)),
         Output::Json => console::result_json(&json!({
@@ -43,6 +45,5 @@ fn summary(config: &Config) -> String {
 
 /// `3 images`; nothing for none.
 fn count(number: usize, noun: &str) -> Option<String> {
-    let plural = if number == 1 { "" } else { "s" };
-    (number > 0).then(|| format!("{number} {noun}{plural}"))
+    (number > 0).then(|| counted(number, noun))
 }

@@ -9,9 +9,10 @@ pub(crate) mod schema;
 pub(crate) mod up;
 
 use super::settings::Settings;
-use crate::config::{self, Config, Diagnostics, Needs};
+use crate::config::{self, Config, Diagnostic, Diagnostics, Needs};
 use crate::error::{Failure, FailureKind};
 use crate::model::RunContext;
+use crate::observe::sources;
 use std::future::Future;
 use std::path::PathBuf;
 
@@ -36,6 +37,13 @@ pub(crate) enum Stop {
         /// deploy.yml.
         file: PathBuf,
     },
+    /// Dockerfiles take what is not in their contexts.
+    Builds {
+        /// The mistakes.
+        diagnostics: Diagnostics,
+        /// deploy.yml.
+        file: PathBuf,
+    },
     /// Anything else.
     Failure(Failure),
 }
@@ -45,6 +53,7 @@ impl Stop {
     pub(crate) fn kind(&self) -> FailureKind {
         match self {
             Self::Diagnostics { .. } => FailureKind::Configuration,
+            Self::Builds { .. } => FailureKind::Application,
             Self::Failure(failure) => failure.kind,
         }
     }
@@ -72,6 +81,17 @@ pub(crate) fn read_config(settings: &Settings, needs: Needs) -> Result<(Config, 
         super::console::say(&warning.render(settings.colour_stderr));
     }
     Ok((config, run))
+}
+
+/// Looks at what the Dockerfiles take from their contexts, offline. Warnings are shown at once, and given back. `now` says
+/// that the builds come next, so that what they need must be there.
+pub(crate) fn check_builds(settings: &Settings, config: &Config, now: bool) -> Result<Vec<Diagnostic>, Stop> {
+    let stop = |diagnostics| Stop::Builds { diagnostics, file: settings.file.clone() };
+    let warnings = sources::check(config, now).map_err(stop)?;
+    for warning in &warnings {
+        super::console::say(&warning.render(settings.colour_stderr));
+    }
+    Ok(warnings)
 }
 
 /// Runs a verb that contacts something.

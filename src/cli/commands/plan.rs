@@ -1,6 +1,6 @@
 //! `plan`: what `up` would do, and what it would leave alone. Nothing is written.
 
-use super::{Ending, Stop, read_config};
+use super::{Ending, Stop, check_builds, read_config};
 use crate::cli::args::{Output, PlanFlags};
 use crate::cli::console;
 use crate::cli::settings::Settings;
@@ -11,7 +11,9 @@ use crate::report;
 
 /// Runs the verb.
 pub(crate) async fn run(settings: &Settings, flags: &PlanFlags) -> Result<Ending, Stop> {
-    let (config, run) = read_config(settings, Needs::ALL)?;
+    let (mut config, run) = read_config(settings, Needs::ALL)?;
+    check_builds(settings, &config, true)?;
+    flags.builds.apply(&mut config);
     let walk = Walk::new(settings, &config, &run);
     let (plan, _) = tokio::select! {
         planned = walk.to_plan() => planned.map_err(|failure| walk.redacted(failure))?,

@@ -1,6 +1,7 @@
 //! `up`: build, push, apply, wait, expose, smoke, report.
 
-use super::{Ending, Stop, read_config};
+use super::{Ending, Stop, check_builds, read_config};
+use crate::cli::args::BuildFlags;
 use crate::cli::settings::Settings;
 use crate::cli::walk::{self, Walk};
 use crate::config::Needs;
@@ -9,8 +10,10 @@ use crate::plan::Plan;
 use std::sync::Arc;
 
 /// Runs the verb.
-pub(crate) async fn run(settings: &Settings) -> Result<Ending, Stop> {
-    let (config, run) = read_config(settings, Needs::ALL)?;
+pub(crate) async fn run(settings: &Settings, flags: &BuildFlags) -> Result<Ending, Stop> {
+    let (mut config, run) = read_config(settings, Needs::ALL)?;
+    check_builds(settings, &config, true)?;
+    flags.apply(&mut config);
     let walk = Walk::new(settings, &config, &run);
     let prepare = async {
         let (plan, doors) = walk.to_plan().await?;

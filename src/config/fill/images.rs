@@ -66,6 +66,9 @@ fn build(filler: &mut Filler<'_>, raw: &RawBuild, path: &str, platform: Platform
     let context = text(&raw.context, "build.context");
     let dockerfile = raw.dockerfile.as_ref().map(|file| text(file, "build.dockerfile"));
     let target = raw.target.as_ref().map(|target| text(target, "build.target"));
+    let max_age = raw.max_age.as_ref();
+    let max_age = max_age.and_then(|age| filler.value(age, &format!("{path}.build.max_age"), part, validate::max_age));
+    let mut text = |text: &Text, key: &str| filler.text(text, &format!("`{path}.{key}`"), part).text;
     let mut pairs = |pairs: &[(Text, Text)], key: &str| -> BTreeMap<String, String> {
         pairs
             .iter()
@@ -76,5 +79,6 @@ fn build(filler: &mut Filler<'_>, raw: &RawBuild, path: &str, platform: Platform
     let secrets = pairs(&raw.secrets, "secrets").into_iter().map(|(id, value)| (id, Secret::new(value))).collect();
     let context = filler.root.join(context);
     let dockerfile = context.join(dockerfile.as_deref().unwrap_or("Dockerfile"));
-    Build { context, dockerfile, target, args, secrets, platform }
+    let max_age = max_age.unwrap_or_default();
+    Build { context, dockerfile, target, args, secrets, platform, max_age, anew: false }
 }

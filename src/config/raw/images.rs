@@ -45,6 +45,8 @@ pub(crate) struct RawBuild {
     pub(crate) args: Vec<(Text, Text)>,
     /// `secrets`.
     pub(crate) secrets: Vec<(Text, Text)>,
+    /// `max_age`.
+    pub(crate) max_age: Option<Text>,
 }
 
 /// The keys of which an image has exactly one.
@@ -112,7 +114,7 @@ fn read_source(entry: &Entry, place: &str, reader: &mut Reader) -> Option<RawSou
 impl RawBuild {
     /// A build of which only the context was written.
     fn of(context: Text) -> Self {
-        Self { context, dockerfile: None, target: None, args: Vec::new(), secrets: Vec::new() }
+        Self { context, dockerfile: None, target: None, args: Vec::new(), secrets: Vec::new(), max_age: None }
     }
 }
 
@@ -133,7 +135,8 @@ fn read_build(node: &Node, place: &str, reader: &mut Reader) -> Option<RawBuild>
         reader.push(problem.hint("name the folder that the Dockerfile builds from: `context: ./backend`"));
     }
     let (dockerfile, target) = (text("dockerfile", reader), text("target", reader));
+    let max_age = text("max_age", reader);
     let args = reader.texts(fields.get("args"), &format!("{place}.args"));
     let secrets = reader.texts(fields.get("secrets"), &format!("{place}.secrets"));
-    Some(RawBuild { context: context?, dockerfile, target, args, secrets })
+    Some(RawBuild { context: context?, dockerfile, target, args, secrets, max_age })
 }

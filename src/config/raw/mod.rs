@@ -14,7 +14,7 @@ pub(crate) use supply::RawSupply;
 use super::keys;
 use super::node::{Entry, Node, NodeKind};
 use super::source::Span;
-use super::suggest::nearest;
+use crate::model::nearest;
 
 /// A deploy.yml as it was written.
 #[derive(Debug, Default)]

@@ -5,7 +5,7 @@ use crate::config::keys::Keys;
 use crate::config::node::{Entry, Malformed, Node, NodeKind};
 use crate::config::scalar::{Dialect, resolve};
 use crate::config::source::{SourceFile, Span, Spanned};
-use crate::config::suggest::{listed, nearest};
+use crate::model::{listed, nearest};
 use serde_json::Value;
 
 /// A text and where it was written; variables in it are not filled in yet.

@@ -126,6 +126,8 @@ fn image(key: &str) -> DesiredImage {
         args: BTreeMap::new(),
         secrets: BTreeMap::new(),
         platform: Platform::default(),
+        max_age: crate::config::MaxAge::default(),
+        anew: false,
     };
     let repository = Repository { registry: "registry.digitalocean.com".to_owned(), path: format!("shop/{key}") };
     DesiredImage {
