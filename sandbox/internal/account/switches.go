@@ -19,8 +19,17 @@ type Switches struct {
 	RegistryTokenLifetime Seconds `json:"registry_token_lifetime_seconds"`
 	// GarbageCollection is how long the registry's garbage collection runs; until then nothing can be pushed.
 	GarbageCollection Seconds `json:"garbage_collection_seconds"`
+	// GarbageCollectionCancel is how long a garbage collection stays `cancelling`.
+	GarbageCollectionCancel Seconds `json:"garbage_collection_cancel_seconds"`
+	// GarbageCollectionStuck is the status in which those that are started from now on stay until they are cancelled:
+	// https://github.com/digitalocean/doctl/issues/1464. "" is none.
+	GarbageCollectionStuck string `json:"garbage_collection_stuck"`
+	// GarbageCollectionFails lets those that are started from now on end as `failed`.
+	GarbageCollectionFails bool `json:"garbage_collection_fails"`
 	// RegistryReadOnly refuses push tokens, as DigitalOcean does while it collects garbage.
 	RegistryReadOnly bool `json:"registry_read_only"`
+	// RegistryBareRefusals takes the bodies from the token service's refusals: all that many clients show is the status.
+	RegistryBareRefusals bool `json:"registry_bare_refusals"`
 	// RequestsPerHour and RequestsPerMinute limit each token.
 	RequestsPerHour   int `json:"requests_per_hour"`
 	RequestsPerMinute int `json:"requests_per_minute"`
@@ -46,6 +55,8 @@ func defaultSwitches() Switches {
 		GarbageCollection:     5,
 		RequestsPerHour:       5000,
 		RequestsPerMinute:     250,
+
+		GarbageCollectionCancel: 1,
 	}
 }
 

@@ -14,6 +14,8 @@
 //	POST   /tokens                    {"name": "ci", "scopes": ["registry:read"], "expiry_seconds": 600}: a token for the API
 //	DELETE /tokens/NAME_OR_VALUE      revokes a token of any kind; the pull credential of the registry integration is
 //	                                  called integration-REGISTRY
+//	POST   /registry/plan             {"tier": "starter", "repositories": 1, "storage_bytes": 1000}: the account's plan, by its
+//	                                  slug, with other limits than its own where they are named
 //	GET    /faults                    the rules of the fault proxies with their hits (faults.Rule)
 //	POST   /faults                    adds one: {"target": "registry", "method": "PATCH|PUT", "path": "/blobs/uploads/",
 //	                                  "times": 1, "cut_request_after": 1000}; the answer has its id
@@ -93,6 +95,7 @@ func New(config Config) http.Handler {
 		"GET /tokens":                  s.tokens,
 		"POST /tokens":                 s.mintToken,
 		"DELETE /tokens/{token}":       s.revokeToken,
+		"POST /registry/plan":          s.changePlan,
 		"GET /faults":                  s.listFaults,
 		"POST /faults":                 s.addFault,
 		"DELETE /faults":               s.clearFaults,
@@ -214,6 +217,19 @@ func (s *server) revokeToken(r *http.Request) (any, error) {
 		return nil, errNotFound
 	}
 	return nil, err
+}
+
+// changePlan puts the account on a plan of the registry, whatever it holds by now.
+func (s *server) changePlan(r *http.Request) (any, error) {
+	var body struct {
+		Tier         string  `json:"tier"`
+		Repositories *uint64 `json:"repositories"`
+		StorageBytes *uint64 `json:"storage_bytes"`
+	}
+	if err := decode(r, &body); err != nil {
+		return nil, err
+	}
+	return s.Account.ChangePlan(body.Tier, body.Repositories, body.StorageBytes)
 }
 
 // listFaults lists the rules of the fault proxies.

@@ -132,6 +132,21 @@ func TestSwitches(t *testing.T) {
 	}
 }
 
+// TestPlan: by its slug, with limits of the caller's own.
+func TestPlan(t *testing.T) {
+	b := newBench(t)
+	var plan struct {
+		Slug         string
+		Repositories uint64 `json:"included_repositories"`
+		Storage      uint64 `json:"included_storage_bytes"`
+	}
+	b.call(200, "POST", "/registry/plan", `{"tier":"starter","storage_bytes":1000}`, &plan)
+	if plan.Slug != "starter" || plan.Repositories != 1 || plan.Storage != 1000 {
+		t.Errorf("%+v", plan)
+	}
+	b.call(400, "POST", "/registry/plan", `{"tier":"gold"}`, nil)
+}
+
 // TestFaults: rules are added, listed and removed; mistakes are told.
 func TestFaults(t *testing.T) {
 	b := newBench(t)

@@ -10,30 +10,29 @@ import (
 	"github.com/seaway-deploy/seaway/sandbox/internal/account"
 )
 
-// The states of a garbage collection, in their order; the last two are ends.
-const (
-	gcWaiting   = "waiting for write JWTs to expire"
-	gcSucceeded = "succeeded"
-	gcCancelled = "cancelled"
-)
-
-// settleGarbage ends the collections whose time has come, for real: manifests and blobs go. It is called before anything
-// that depends on whether one is active.
+// settleGarbage moves the collections on whose time has come; one that succeeds has collected for real: manifests and
+// blobs are gone. It is called before anything that depends on whether one is active.
 func (s *server) settleGarbage(ctx context.Context) error {
 	s.collecting.Lock() // two calls at once must not collect twice
 	defer s.collecting.Unlock()
 	now := s.account.Now()
 	for _, running := range copyOf(s, func(state *account.State) []account.GarbageCollection { return state.GarbageCollections }) {
-		if running.Status != gcWaiting || now.Before(running.EndsAt) {
+		status, since, left := running.Due(now)
+		if status == running.Status {
 			continue
 		}
-		blobs, bytes, err := s.content.Collect(ctx, running.RegistryName,
-			running.Type != godo.GCTypeUnreferencedBlobsOnly, running.Type != godo.GCTypeUntaggedManifestsOnly)
-		if err != nil {
-			return err
+		blobs, bytes := 0, int64(0)
+		if status == account.GarbageSucceeded {
+			var err error
+			blobs, bytes, err = s.content.Collect(ctx, running.RegistryName,
+				running.Type != godo.GCTypeUnreferencedBlobsOnly, running.Type != godo.GCTypeUntaggedManifestsOnly)
+			if err != nil {
+				return err
+			}
 		}
 		if err := s.changeGarbage(running.UUID, func(gc *account.GarbageCollection) {
-			gc.Status, gc.UpdatedAt, gc.BlobsDeleted, gc.FreedBytes = gcSucceeded, now, uint64(blobs), uint64(max(0, bytes))
+			gc.Status, gc.UpdatedAt, gc.Stages = status, since, left
+			gc.BlobsDeleted, gc.FreedBytes = uint64(blobs), uint64(max(0, bytes))
 		}); err != nil {
 			return err
 		}
@@ -67,7 +66,7 @@ func (s *server) garbageCollections(ctx context.Context, registry string) ([]acc
 // activeGarbage finds the collection that runs in a registry, or nil.
 func (s *server) activeGarbage(ctx context.Context, registry string) (*account.GarbageCollection, error) {
 	all, err := s.garbageCollections(ctx, registry)
-	if at := slices.IndexFunc(all, func(gc account.GarbageCollection) bool { return gc.Status == gcWaiting }); at >= 0 {
+	if at := slices.IndexFunc(all, func(gc account.GarbageCollection) bool { return gc.Active() }); at >= 0 {
 		return &all[at], err
 	}
 	return nil, err
@@ -97,9 +96,9 @@ func (s *server) startGarbageCollection(c *call) (reply, error) {
 	now := s.account.Now()
 	made := account.GarbageCollection{
 		GarbageCollection: godo.GarbageCollection{
-			UUID: account.NewID(), RegistryName: registry.Name, Status: gcWaiting, Type: request.Type, CreatedAt: now, UpdatedAt: now,
+			UUID: account.NewID(), RegistryName: registry.Name, Status: account.GarbageRequested, Type: request.Type, CreatedAt: now, UpdatedAt: now,
 		},
-		EndsAt: now.Add(s.account.Switches().GarbageCollection.Duration()),
+		Stages: account.PlanGarbage(now, request.Type, s.account.Switches()),
 	}
 	err = s.account.Change(func(state *account.State) error {
 		state.GarbageCollections = append(state.GarbageCollections, made)
@@ -149,7 +148,8 @@ func (s *server) listGarbageCollections(c *call) (reply, error) {
 	return list(c, "garbage_collections", wires)
 }
 
-// cancelGarbageCollection ends the one that runs before it has removed anything.
+// cancelGarbageCollection ends the one that runs before it has removed anything. It is `cancelling` for a while, in which
+// nothing can be pushed yet.
 func (s *server) cancelGarbageCollection(c *call) (reply, error) {
 	registry, err := s.registry(c)
 	if err != nil {
@@ -166,7 +166,9 @@ func (s *server) cancelGarbageCollection(c *call) (reply, error) {
 	if active == nil || err != nil || active.UUID != c.path("uuid") {
 		return reply{}, orElse(err, errNotFound)
 	}
-	active.Status, active.UpdatedAt = gcCancelled, s.account.Now()
+	now := s.account.Now()
+	active.Stages = account.CancelGarbage(now, s.account.Switches())
+	active.Status, active.UpdatedAt, active.Stages = active.Due(now)
 	if err := s.changeGarbage(active.UUID, func(gc *account.GarbageCollection) { *gc = *active }); err != nil {
 		return reply{}, err
 	}

@@ -1,6 +1,7 @@
 package digitalocean
 
 import (
+	"context"
 	"crypto"
 	"crypto/tls"
 	"encoding/json"
@@ -87,6 +88,9 @@ func (s *server) registryToken(w http.ResponseWriter, r *http.Request) {
 	case errors.As(err, &refused):
 		record.Note = refused.message
 		answer = reply{refused.status, map[string]any{"errors": []any{map[string]any{"code": refused.code, "message": refused.message}}}}
+		if s.account.Switches().RegistryBareRefusals {
+			answer.body = nil
+		}
 		if refused.status == http.StatusUnauthorized {
 			w.Header().Set("WWW-Authenticate", `Basic realm="`+registry.Service+`"`)
 		}
@@ -171,7 +175,7 @@ var errCollecting = &refusal{http.StatusUnauthorized, "UNAUTHORIZED", "registry 
 // allowPush decides about pushing and deleting.
 func (s *server) allowPush(r *http.Request, token account.Token, name string) error {
 	if token.Kind == account.KindRegistry && !token.ReadWrite || token.Kind == account.KindAPI && !token.Has("registry:update") {
-		return &refusal{http.StatusForbidden, "DENIED", "the credential may only pull"}
+		return errDenied
 	}
 	if s.account.Switches().RegistryReadOnly {
 		return errCollecting
@@ -180,18 +184,34 @@ func (s *server) allowPush(r *http.Request, token account.Token, name string) er
 	if active, err := s.activeGarbage(r.Context(), owner); active != nil || err != nil {
 		return orElse(err, errCollecting)
 	}
-	limit := int(s.subscription().Tier.IncludedRepositories)
-	if limit == 0 {
+	return s.withinPlan(r.Context(), owner, name)
+}
+
+// errDenied is how a registry says no without saying why; the words are distribution's. Those that DigitalOcean has for a
+// full storage or a login that may only pull are not published.
+var errDenied = &refusal{http.StatusForbidden, "DENIED", "requested access to the resource is denied"}
+
+// withinPlan refuses what the account's plan has no room for: one more repository, or any push once the storage is full
+// and cannot grow for money: https://docs.digitalocean.com/products/container-registry/details/limits/
+func (s *server) withinPlan(ctx context.Context, owner, name string) error {
+	plan := s.subscription().Tier
+	if limit := int(plan.IncludedRepositories); limit != 0 {
+		repositories, err := s.content.Repositories(ctx)
+		if err != nil {
+			return err
+		}
+		if len(repositories) >= limit && !slices.Contains(repositories, name) {
+			return &refusal{http.StatusForbidden, "DENIED", fmt.Sprintf("registry contains %d repositories, limit is %d", len(repositories), limit)}
+		}
+	}
+	if plan.AllowStorageOverage {
 		return nil
 	}
-	repositories, err := s.content.Repositories(r.Context())
-	if err != nil {
-		return err
+	used, err := s.content.Usage(ctx, owner)
+	if err == nil && used >= int64(plan.IncludedStorageBytes) {
+		return errDenied
 	}
-	if len(repositories) >= limit && !slices.Contains(repositories, name) {
-		return &refusal{http.StatusForbidden, "DENIED", fmt.Sprintf("registry contains %d repositories, limit is %d", len(repositories), limit)}
-	}
-	return nil
+	return err
 }
 
 // registryTokenAnswer makes a token. Its real expiry is by the account's clock; what the registry itself sees is by the

@@ -186,6 +186,41 @@ func TestRepositoryLimit(t *testing.T) {
 	}
 }
 
+// TestStorageLimit: where storage cannot grow for money, a full registry takes no push at all, and says no more than no.
+func TestStorageLimit(t *testing.T) {
+	b := newBench(t)
+	b.startRegistry()
+	b.push("web:v1")
+	writer, few := b.credential(true, 0), uint64(10)
+	for tier, want := range map[string]int{"starter": http.StatusForbidden, "basic": http.StatusOK} {
+		if _, err := b.Account.ChangePlan(tier, nil, &few); err != nil {
+			t.Fatal(err)
+		}
+		status, _, content := b.askToken("GET", "x", writer, "repository:"+settings.RegistryName+"/web:push")
+		if status != want || strings.Contains(content, "limit") {
+			t.Errorf("%s: %d %s", tier, status, content)
+		}
+		if status, _, _ := b.askToken("GET", "x", writer, "repository:"+settings.RegistryName+"/web:pull"); status != http.StatusOK {
+			t.Errorf("%s: a pull gets %d", tier, status)
+		}
+	}
+	if _, err := b.Account.ChangePlan("gold", nil, nil); err == nil {
+		t.Error("there is a plan gold")
+	}
+}
+
+// TestBareRefusals: the status alone, as clients see it that do not read the body.
+func TestBareRefusals(t *testing.T) {
+	b := newBench(t)
+	if err := b.Account.Switch(func(s *account.Switches) error { s.RegistryBareRefusals = true; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	const scope = "repository:" + settings.RegistryName + "/web:push"
+	if status, _, content := b.askToken("GET", "x", b.credential(false, 0), scope); status != http.StatusForbidden || content != "" {
+		t.Errorf("%d %q", status, content)
+	}
+}
+
 // TestRevoke: the token that is shown ends itself.
 func TestRevoke(t *testing.T) {
 	b := newBench(t)

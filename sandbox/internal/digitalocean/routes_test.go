@@ -208,7 +208,7 @@ func (f *fixture) addGarbageCollections(s *account.State) {
 	} {
 		gc.RegistryName, gc.Type = settings.RegistryName, godo.GCTypeUnreferencedBlobsOnly
 		if gc.Status == "succeeded" || !strings.HasPrefix(f.pattern, "POST ") {
-			s.GarbageCollections = append(s.GarbageCollections, account.GarbageCollection{GarbageCollection: gc, EndsAt: time.Now().Add(time.Hour)})
+			s.GarbageCollections = append(s.GarbageCollections, account.GarbageCollection{GarbageCollection: gc})
 		}
 	}
 }
@@ -473,6 +473,104 @@ func TestGarbageCollection(t *testing.T) {
 	}
 	left, _, err := official.Registry.ListRepositoryManifests(ctx, settings.RegistryName, "web", nil)
 	if err != nil || len(left) != 1 || left[0].Digest != kept {
+		t.Errorf("left: %+v, %v", left, err)
+	}
+}
+
+// TestGarbageCollectionStages: it goes through what DigitalOcean documents, by the account's clock, and is visible at each.
+func TestGarbageCollectionStages(t *testing.T) {
+	b, ctx := newBench(t), t.Context()
+	b.startRegistry()
+	b.push("web:v1")
+	official := b.godo(settings.Token)
+	if err := b.Account.Switch(func(s *account.Switches) error { s.GarbageCollection = 1000; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	begin := func(kind godo.GarbageCollectionType) string {
+		started, _, err := official.Registry.StartGarbageCollection(ctx, settings.RegistryName, &godo.StartGarbageCollectionRequest{Type: kind})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return started.Status
+	}
+	look := func() string {
+		all, _, err := official.Registry.ListGarbageCollections(ctx, settings.RegistryName, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all[0].Status
+	}
+	seen := []string{begin(godo.GCTypeUntaggedManifestsAndUnreferencedBlobs)}
+	for range 10 {
+		if err := b.Account.Advance(101 * time.Second); err != nil {
+			t.Fatal(err)
+		}
+		if status := look(); status != seen[len(seen)-1] {
+			seen = append(seen, status)
+		}
+	}
+	want := []string{"requested", "waiting for write JWTs to expire", "scanning manifests", "deleting unreferenced blobs", "succeeded"}
+	if !slices.Equal(seen, want) {
+		t.Errorf("seen %q, want %q", seen, want)
+	}
+	if err := b.Account.Switch(func(s *account.Switches) error { s.GarbageCollectionFails = true; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	begin(godo.GCTypeUntaggedManifestsOnly)
+	if err := b.Account.Advance(1001 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if status := look(); status != "failed" {
+		t.Errorf("one that is to fail is %q", status)
+	}
+}
+
+// TestGarbageCollectionStuck: it stays where it is until it is cancelled, which takes a while too; nothing was removed.
+func TestGarbageCollectionStuck(t *testing.T) {
+	b, ctx := newBench(t), t.Context()
+	b.startRegistry()
+	b.push("web:v1")
+	b.push("web:v1")
+	if err := b.Account.Switch(func(s *account.Switches) error {
+		s.GarbageCollectionStuck, s.GarbageCollectionCancel = "scanning manifests", 60
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	official := b.godo(settings.Token)
+	started, _, err := official.Registry.StartGarbageCollection(ctx, settings.RegistryName,
+		&godo.StartGarbageCollectionRequest{Type: godo.GCTypeUntaggedManifestsAndUnreferencedBlobs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, response, _ := official.Registry.StartGarbageCollection(ctx, settings.RegistryName); response.StatusCode != http.StatusConflict {
+		t.Errorf("a second one: %s", response.Status)
+	}
+	writer, push := b.credential(true, 0), "repository:"+settings.RegistryName+"/web:push"
+	advance := func(want string, token int) {
+		t.Helper()
+		if err := b.Account.Advance(61 * time.Second); err != nil {
+			t.Fatal(err)
+		}
+		all, _, err := official.Registry.ListGarbageCollections(ctx, settings.RegistryName, nil)
+		if err != nil || all[0].Status != want || all[0].BlobsDeleted != 0 {
+			t.Errorf("%+v, %v, want %q", all, err, want)
+		}
+		if status, _, _ := b.askToken("GET", "x", writer, push); status != token {
+			t.Errorf("%s: a push gets %d", want, status)
+		}
+	}
+	advance("scanning manifests", http.StatusUnauthorized)
+	advance("scanning manifests", http.StatusUnauthorized)
+	cancelled, _, err := official.Registry.UpdateGarbageCollection(ctx, settings.RegistryName, started.UUID, &godo.UpdateGarbageCollectionRequest{Cancel: true})
+	if err != nil || cancelled.Status != "cancelling" {
+		t.Errorf("cancelled: %+v, %v", cancelled, err)
+	}
+	if status, _, _ := b.askToken("GET", "x", writer, push); status != http.StatusUnauthorized {
+		t.Errorf("cancelling: a push gets %d", status)
+	}
+	advance("cancelled", http.StatusOK)
+	if left, _, err := official.Registry.ListRepositoryManifests(ctx, settings.RegistryName, "web", nil); err != nil || len(left) != 2 {
 		t.Errorf("left: %+v, %v", left, err)
 	}
 }

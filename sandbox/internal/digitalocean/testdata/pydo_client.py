@@ -25,6 +25,15 @@ user, password = base64.b64decode(login["auths"]["registry.digitalocean.com"]["a
 assert user == password, login
 assert [r["name"] for r in api.registries.list()["registries"]] == [registry["name"]]
 
+name = registry["name"]
+assert api.registry.get_garbage_collection(name)["id"] == "not_found"
+started = api.registry.run_garbage_collection(name, body={"type": "unreferenced blobs only"})["garbage_collection"]
+assert started["status"] == "requested", started
+assert api.registry.get_garbage_collection(name)["garbage_collection"]["uuid"] == started["uuid"]
+cancelled = api.registry.update_garbage_collection(name, started["uuid"], body={"cancel": True})["garbage_collection"]
+assert cancelled["status"] == "cancelling", cancelled
+assert [gc["uuid"] for gc in api.registry.list_garbage_collections(name)["garbage_collections"]] == [started["uuid"]]
+
 created = api.load_balancers.create(body={
     "name": "python", "region": "nyc1", "type": "REGIONAL",
     "forwarding_rules": [{"entry_protocol": "tcp", "entry_port": 80, "target_protocol": "tcp", "target_port": 30080}],
