@@ -14,6 +14,7 @@
 //! - `desired`: what should exist. Pure.
 //! - `observe`: asks the doors what exists now.
 //! - `plan`: desired and observed to the operations of a run. Pure.
+//! - `clean`: what is in a registry, and what runs, to what may go. Pure.
 //! - `health`: objects, pods and events to a verdict. Pure.
 //! - `execute`: the only room that changes what is deployed.
 //! - `report`: events to a terminal, a log, a job summary, a comment, JSON.
@@ -30,6 +31,7 @@
 //!
 //! The cellar: `model` (the shared vocabulary) and `error` (hints, kinds, the chain renderer).
 
+mod clean;
 mod cli;
 mod config;
 mod desired;

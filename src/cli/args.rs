@@ -73,6 +73,18 @@ reaches the network are after 7 days. No cluster is needed.
 Example:
   seaway push --output json";
 
+/// What is said below the flags of `registry clean`.
+const CLEAN_HELP: &str = "\
+What the cluster of deploy.yml runs stays, in all namespaces, and what its
+ReplicaSets can roll back to; so do the newest tags, tags that no pattern
+matches, and everything that those need: platforms, attestations, signatures.
+Without --yes nothing is deleted. What cannot be read whole is left alone.
+
+Examples:
+  seaway registry clean                        what could go
+  seaway registry clean --yes --keep-tags 5
+  seaway registry clean --pattern 'pr-*' --older-than 2w --yes --garbage-collect";
+
 /// What is said below the flags of `action`.
 const ACTION_HELP: &str = "\
 Reads the inputs (INPUT_*) and the event, then deploys or says why it does not.
@@ -112,13 +124,16 @@ pub(crate) enum Verb {
     Plan(PlanFlags),
     /// Deploy: build, push, apply, wait until ready, smoke test
     #[command(after_help = UP_HELP)]
-    Up(BuildFlags),
+    Up(PushFlags),
     /// Remove the application's objects from the cluster
     #[command(after_help = DOWN_HELP)]
     Down(DownFlags),
     /// Build the images and push them, nothing else
     #[command(after_help = PUSH_HELP)]
-    Push(BuildFlags),
+    Push(PushFlags),
+    /// Look after the container registry
+    #[command(subcommand, disable_help_subcommand = true)]
+    Registry(RegistryVerb),
     /// What the GitHub Action runs
     #[command(after_help = ACTION_HELP)]
     Action,
@@ -181,6 +196,79 @@ pub(crate) struct DownFlags {
     /// Do not ask
     #[arg(short, long, env = "SEAWAY_YES", hide_env_values = true)]
     pub(crate) yes: bool,
+}
+
+/// The flags of verbs that push images.
+#[derive(Args, Debug, Default)]
+pub(crate) struct PushFlags {
+    /// How images come to be built.
+    #[command(flatten)]
+    pub(crate) builds: BuildFlags,
+
+    /// What to do while DigitalOcean's registry collects garbage: wait, cancel (the collection) or fail
+    #[arg(long, value_name = "WHAT", default_value = "wait", hide_possible_values = true)]
+    #[arg(env = "SEAWAY_ON_GC", hide_env_values = true)]
+    pub(crate) on_gc: OnGc,
+}
+
+/// What becomes of a push that meets a garbage collection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnGc {
+    /// It waits for its end.
+    #[default]
+    Wait,
+    /// It cancels it.
+    Cancel,
+    /// It fails.
+    Fail,
+}
+
+/// The verbs below `registry`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RegistryVerb {
+    /// Show the images that nothing needs any more, and delete them with --yes
+    #[command(after_help = CLEAN_HELP)]
+    Clean(CleanFlags),
+}
+
+/// The flags of `registry clean`.
+#[derive(Args, Debug)]
+pub(crate) struct CleanFlags {
+    /// Delete what is shown
+    #[arg(short, long, env = "SEAWAY_YES", hide_env_values = true)]
+    pub(crate) yes: bool,
+
+    /// Keep so many tags of each repository, the newest
+    #[arg(long, value_name = "N", default_value_t = 10, env = "SEAWAY_KEEP_TAGS", hide_env_values = true)]
+    pub(crate) keep_tags: usize,
+
+    /// Keep what is younger: 36h, 30d, 8w; 0 asks for no age
+    #[arg(long, value_name = "AGE", default_value = "7d", value_parser = super::age::parse)]
+    #[arg(env = "SEAWAY_OLDER_THAN", hide_env_values = true)]
+    pub(crate) older_than: jiff::SignedDuration,
+
+    /// Only tags like `v1.*`; repeatable. The default: the tags that seaway makes of commits
+    #[arg(long = "pattern", value_name = "PATTERN", value_delimiter = ',')]
+    #[arg(env = "SEAWAY_PATTERN", hide_env_values = true)]
+    pub(crate) patterns: Vec<String>,
+
+    /// Only this repository, `backend`; repeatable. The default: those of the images in deploy.yml
+    #[arg(long = "repository", value_name = "NAME", value_delimiter = ',')]
+    #[arg(env = "SEAWAY_REPOSITORY", hide_env_values = true)]
+    pub(crate) repositories: Vec<String>,
+
+    /// Keep what this DOKS cluster runs too; repeatable
+    #[arg(long = "cluster", value_name = "NAME", value_delimiter = ',')]
+    #[arg(env = "SEAWAY_CLUSTER", hide_env_values = true)]
+    pub(crate) clusters: Vec<String>,
+
+    /// Ask no cluster what runs: images in use may go
+    #[arg(long, env = "SEAWAY_NO_CLUSTER", hide_env_values = true)]
+    pub(crate) no_cluster: bool,
+
+    /// With --yes: let DigitalOcean free the space afterwards; nothing can be pushed meanwhile
+    #[arg(long, env = "SEAWAY_GARBAGE_COLLECT", hide_env_values = true)]
+    pub(crate) garbage_collect: bool,
 }
 
 /// The flags of every verb.
@@ -264,7 +352,8 @@ mod tests {
     #[test]
     fn every_flag_has_an_environment_variable() {
         let command = Arguments::command();
-        let verbs = command.get_subcommands().flat_map(clap::Command::get_arguments);
+        let verbs = command.get_subcommands().flat_map(|verb| std::iter::once(verb).chain(verb.get_subcommands()));
+        let verbs = verbs.flat_map(clap::Command::get_arguments);
         for flag in command.get_arguments().chain(verbs) {
             let help = flag.get_help().map(ToString::to_string).unwrap_or_default();
             let standard = matches!(flag.get_id().as_str(), "help" | "version");

@@ -2,13 +2,14 @@
 //!
 //! Everything short-lived is fetched here, once a run, and registered with the redactor before its first use.
 
+use super::args::OnGc;
 use super::settings::Settings;
 use crate::config::{Config, Registry};
 use crate::desired::{Desired, PULL_SECRET, PullCredential};
 use crate::digitalocean;
 use crate::docker;
 use crate::error::{Failure, FailureKind};
-use crate::execute::ImageDoors;
+use crate::execute::{ImageDoors, OnCollection, RegistryAccount};
 use crate::http;
 use crate::kubernetes::{Access, Cluster, Scope};
 use crate::model::{GroupVersionKind, ObjectRef, Redactor, Repository, Secret};
@@ -73,7 +74,7 @@ impl<'a> Cloud<'a> {
     }
 
     /// A DOKS cluster by name or id.
-    async fn by_name(&self, wanted: &str) -> Result<OpenCluster, Failure> {
+    pub(crate) async fn by_name(&self, wanted: &str) -> Result<OpenCluster, Failure> {
         let client = self.client()?;
         let found = client.find_cluster(wanted).await?;
         let credentials = client.cluster_credentials(&found.id, CLUSTER_EXPIRY).await?;
@@ -84,23 +85,39 @@ impl<'a> Cloud<'a> {
     }
 
     /// The images' side: a registry client with the login that pushes, and a builder that connects when it is needed.
-    pub(crate) async fn open_images(&self, config: &Config) -> Result<ImageDoors, Failure> {
+    pub(crate) async fn open_images(&self, config: &Config, on_gc: OnGc) -> Result<ImageDoors, Failure> {
         let logins = Logins::new(Logins::docker_config_path(&self.settings.environment));
+        let mut account = None;
         match &config.registry {
             Some(Registry::DigitalOcean { name }) => {
                 let client = self.client()?;
                 let found = client.find_registry(name).await?;
-                let login = client.docker_credentials(&found, true, Some(PUSH_EXPIRY)).await?;
+                let (login, collection) = tokio::join!(
+                    client.docker_credentials(&found, true, Some(PUSH_EXPIRY)),
+                    client.active_garbage_collection(&found)
+                );
+                let login = login?;
                 logins.set(&login.host, login.username.expose(), login.password.clone());
+                account = Some(account_of(client, Some(found), on_gc, collection));
             }
-            Some(Registry::Other { host, login: Some((user, password)), .. }) => {
-                self.redactor.register(password.expose());
-                logins.set(host, user, password.clone());
+            Some(other @ Registry::Other { .. }) if is_digitalocean(other) && self.settings.token.is_some() => {
+                let client = self.client()?;
+                set_login(other, &logins, &self.redactor);
+                let path = other.repository("").path;
+                let name = path.split('/').next().unwrap_or_default();
+                // A wrong name, or a token that may not look, shows when the registry refuses.
+                let found = client.find_registry(name).await.ok();
+                let collection = match &found {
+                    Some(found) => client.active_garbage_collection(found).await,
+                    None => Ok(None),
+                };
+                account = Some(account_of(client, found, on_gc, collection));
             }
-            Some(Registry::Other { login: None, .. }) | None => {}
+            Some(other) => set_login(other, &logins, &self.redactor),
+            None => {}
         }
         let registry = registry::Client::new(self.hosts(), logins);
-        Ok(ImageDoors { registry, builder: docker::Builder::new(&self.settings.environment) })
+        Ok(ImageDoors { registry, builder: docker::Builder::new(&self.settings.environment), account })
     }
 
     /// Where registry names lead.
@@ -144,6 +161,34 @@ impl<'a> Cloud<'a> {
         let client = registry::Client::new(self.hosts(), logins);
         client.head_manifest(repository, "latest").await.is_ok()
     }
+}
+
+/// Whether a registry that is named by its host is DigitalOcean's.
+fn is_digitalocean(registry: &Registry) -> bool {
+    matches!(registry, Registry::Other { host, .. } if host == registry::DIGITALOCEAN)
+}
+
+/// Sets the login of a registry that has one in deploy.yml.
+fn set_login(registry: &Registry, logins: &Logins, redactor: &Redactor) {
+    if let Registry::Other { host, login: Some((user, password)), .. } = registry {
+        redactor.register(password.expose());
+        logins.set(host, user, password.clone());
+    }
+}
+
+/// The account behind a registry. What could not be seen of garbage collections is no reason to stop: the push shows it.
+fn account_of(
+    client: digitalocean::Client,
+    registry: Option<digitalocean::Registry>,
+    on_gc: OnGc,
+    collection: Result<Option<digitalocean::GarbageCollection>, digitalocean::Error>,
+) -> RegistryAccount {
+    let on_collection = match on_gc {
+        OnGc::Wait => OnCollection::Wait,
+        OnGc::Cancel => OnCollection::Cancel,
+        OnGc::Fail => OnCollection::Fail,
+    };
+    RegistryAccount::new(client, registry, on_collection, collection.ok().flatten())
 }
 
 /// Connects by a kubeconfig.

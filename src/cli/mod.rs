@@ -3,6 +3,7 @@
 //! [`environment`] is the only reader of the process environment. `commands` are straight lines of calls through the
 //! rooms, one file a verb: they decide nothing.
 
+mod age;
 mod args;
 mod commands;
 pub(crate) mod console;
@@ -18,7 +19,7 @@ mod signals;
 mod walk;
 
 use crate::error::{Failure, FailureKind};
-use args::{Arguments, Verb};
+use args::{Arguments, RegistryVerb, Verb};
 use clap::Parser as _;
 use clap::error::{ContextKind, ContextValue};
 use commands::{Ending, Stop};
@@ -47,7 +48,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 /// Verbs that the interface promises and that nothing implements yet.
-const LATER: [&str; 14] = [
+const LATER: [&str; 13] = [
     "init",
     "status",
     "history",
@@ -57,7 +58,6 @@ const LATER: [&str; 14] = [
     "build",
     "explain",
     "cluster",
-    "registry",
     "cost",
     "doctor",
     "export",
@@ -88,6 +88,7 @@ fn perform(verb: &Verb, settings: &Settings) -> Result<Ending, Stop> {
         Verb::Up(flags) => commands::wait_for(commands::up::run(settings, flags)),
         Verb::Down(options) => commands::wait_for(commands::down::run(settings, options)),
         Verb::Push(flags) => commands::wait_for(commands::push::run(settings, flags)),
+        Verb::Registry(RegistryVerb::Clean(flags)) => commands::wait_for(commands::registry::clean(settings, flags)),
         Verb::Action => match commands::action::prepare(settings)? {
             Some((verb, settings)) => perform(&verb, &settings),
             None => Ok(Ending::Done),

@@ -1,5 +1,6 @@
 //! The corridor as the verbs walk it: from a checked file to a plan, and from there to an outcome that is reported.
 
+use super::args::OnGc;
 use super::commands::Ending;
 use super::doors::{Cloud, OpenCluster, http_client, learn_secrets};
 use super::reporting;
@@ -30,6 +31,8 @@ pub(crate) struct Walk<'a> {
     pub(crate) events: Events,
     /// What stops the walk.
     pub(crate) signals: Signals,
+    /// What becomes of a push that meets a garbage collection.
+    on_gc: OnGc,
     /// The other end of the events, until the reports take it.
     receiver: Mutex<Option<UnboundedReceiver<Event>>>,
 }
@@ -41,7 +44,14 @@ impl<'a> Walk<'a> {
         learn_secrets(config, settings, &redactor);
         let (events, receiver) = Events::channel();
         let receiver = Mutex::new(Some(receiver));
-        Self { settings, config, run, redactor, events, signals: Signals::listen(), receiver }
+        let (signals, on_gc) = (Signals::listen(), OnGc::default());
+        Self { settings, config, run, redactor, events, signals, on_gc, receiver }
+    }
+
+    /// The same walk with this answer to a garbage collection.
+    #[must_use]
+    pub(crate) fn on_gc(self, on_gc: OnGc) -> Self {
+        Self { on_gc, ..self }
     }
 
     /// Opens the doors, asks what exists, and plans. Nothing is written on the way.
@@ -49,7 +59,8 @@ impl<'a> Walk<'a> {
         let desired = desired::render(self.config, self.run)?;
         let cloud = Cloud::new(self.settings, &self.redactor);
         self.prepare("opening the cluster and the registry");
-        let (open, images) = tokio::try_join!(cloud.open_cluster(self.config), cloud.open_images(self.config))?;
+        let (open, images) =
+            tokio::try_join!(cloud.open_cluster(self.config), cloud.open_images(self.config, self.on_gc))?;
         self.events.send(EventKind::Started(Box::new(self.header(&desired, Some(&open)))));
         let desired = match cloud.pull_credential(self.config, &desired, &open.cluster).await? {
             Some(credential) => desired::with_pull_secret(desired, &credential),
@@ -73,7 +84,7 @@ impl<'a> Walk<'a> {
         (desired.expose, desired.smoke) = (None, Vec::new());
         let cloud = Cloud::new(self.settings, &self.redactor);
         self.prepare("opening the registry");
-        let images = cloud.open_images(self.config).await?;
+        let images = cloud.open_images(self.config, self.on_gc).await?;
         self.events.send(EventKind::Started(Box::new(self.header(&desired, None))));
         self.prepare("looking up images");
         let found = observe::images::survey(&desired, &images, &self.events).await?;
@@ -144,15 +155,20 @@ impl<'a> Walk<'a> {
 
     /// A failure without its secrets, for verbs that have no reports.
     pub(crate) fn redacted(&self, failure: Failure) -> Failure {
-        let redact = |text: String| self.redactor.redact(&text);
-        let messages = failure.messages.into_iter().map(redact).collect();
-        Failure { messages, hint: failure.hint.map(redact), ..failure }
+        redacted(&self.redactor, failure)
     }
 
     /// The failure of a walk that was stopped before anything was written.
     pub(crate) fn stopped(&self) -> Failure {
         Failure::new(self.signals.kind(), "stopped before anything was written").with_hint("run it again")
     }
+}
+
+/// A failure without its secrets.
+pub(crate) fn redacted(redactor: &Redactor, failure: Failure) -> Failure {
+    let redact = |text: String| redactor.redact(&text);
+    let messages = failure.messages.into_iter().map(redact).collect();
+    Failure { messages, hint: failure.hint.map(redact), ..failure }
 }
 
 /// Finds out before anything is written that what has to be built can be built.

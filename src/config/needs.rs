@@ -41,6 +41,9 @@ impl Needs {
     /// `down` removes objects, and needs no secret for that.
     pub(crate) const DOWN: Self = Self { parts: &[Part::Cluster, Part::Manifests], missing: Missing::Error };
 
+    /// `registry clean` asks the cluster what runs, and the registry what is there.
+    pub(crate) const CLEAN: Self = Self { parts: &[Part::Cluster, Part::Registry], missing: Missing::Error };
+
     /// The same, but a variable without a value is no mistake: `check --no-env`.
     #[must_use]
     pub(crate) fn without_environment(self) -> Self {

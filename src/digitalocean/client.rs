@@ -3,8 +3,8 @@
 use super::error::{Answer, Error};
 use crate::http::{self, Retry, RetryPolicy};
 use crate::model::{Redactor, Secret};
-use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
+use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
@@ -47,12 +47,37 @@ pub(super) struct Read<'a> {
     pub(super) query: &'a [(&'a str, &'a str)],
 }
 
+/// One request that changes something. Each is tried again like a read: what was done already is answered with 404 or 409.
+#[derive(Clone, Debug)]
+pub(super) struct Write<'a> {
+    /// What is attempted, for messages: `deleting the tag v1`.
+    pub(super) doing: &'a str,
+    /// The scope that the token needs for it.
+    pub(super) scope: &'static str,
+    /// `POST`, `PUT`, `DELETE`.
+    pub(super) method: Method,
+    /// The path segments behind `/v2`.
+    pub(super) path: &'a [&'a str],
+    /// The body, if there is one.
+    pub(super) body: Option<serde_json::Value>,
+}
+
 /// What surrounds a page of a list.
 #[derive(Deserialize)]
 struct Page {
     /// Where the other pages are; absent where there is only one.
     #[serde(default)]
     links: Links,
+    /// How many items there are on all pages.
+    #[serde(default)]
+    meta: Meta,
+}
+
+/// What a page says of the whole list.
+#[derive(Default, Deserialize)]
+struct Meta {
+    /// How many items it has; not every route says so.
+    total: Option<usize>,
 }
 
 /// The links of a page.
@@ -130,9 +155,14 @@ impl Client {
             let list = page.get_mut(key).map(serde_json::Value::take).unwrap_or_default();
             let part: Option<Vec<T>> = convert(read.doing, list)?;
             items.extend(part.unwrap_or_default());
-            let next = convert::<Page>(read.doing, page)?.links.pages.next;
-            match next.as_deref().and_then(next_query).filter(|next| *next != query) {
+            let page = convert::<Page>(read.doing, page)?;
+            match page.links.pages.next.as_deref().and_then(next_query).filter(|next| *next != query) {
                 Some(next) => query = next,
+                // Whoever deletes by such a list must know that it is whole.
+                None if page.meta.total.is_some_and(|total| total > items.len()) => {
+                    let (got, total) = (items.len(), page.meta.total.unwrap_or_default());
+                    return Err(unreadable(read.doing, format!("only {got} of {total} came")));
+                }
                 None => return Ok(items),
             }
         }
@@ -140,18 +170,33 @@ impl Client {
 
     /// The body of a successful answer to a GET, after as many tries as the policy allows.
     async fn read(&self, read: Read<'_>, query: &[(&str, &str)]) -> Result<Vec<u8>, Error> {
-        self.policy.run(Error::retry, || self.attempt(read, query)).await
+        let make = || self.http.get(self.url(read.path)).query(query);
+        self.policy.run(Error::retry, || self.attempt(read.doing, read.scope, make())).await
+    }
+
+    /// The body of a successful answer to a request that changes something; empty where there is none.
+    pub(super) async fn write(&self, write: Write<'_>) -> Result<Vec<u8>, Error> {
+        let make = || {
+            let request = self.http.request(write.method.clone(), self.url(write.path));
+            write.body.iter().fold(request, reqwest::RequestBuilder::json)
+        };
+        self.policy.run(Error::retry, || self.attempt(write.doing, write.scope, make())).await
     }
 
     /// One try.
-    async fn attempt(&self, read: Read<'_>, query: &[(&str, &str)]) -> Result<Vec<u8>, Error> {
-        let unreachable = |error: &reqwest::Error| self.unreachable(read.doing, error);
-        let request = self.http.get(self.url(read.path)).query(query).bearer_auth(self.token.expose());
+    async fn attempt(
+        &self,
+        doing: &str,
+        scope: &'static str,
+        request: reqwest::RequestBuilder,
+    ) -> Result<Vec<u8>, Error> {
+        let unreachable = |error: &reqwest::Error| self.unreachable(doing, error);
+        let request = request.bearer_auth(self.token.expose());
         let request = request.timeout(TIMEOUT).build().map_err(|error| unreachable(&error))?;
         let answer = http::send(&self.http, request).await.map_err(|error| unreachable(&error))?;
         let (status, headers) = (answer.status(), answer.headers().clone());
         let body = answer.bytes().await.map_err(|error| unreachable(&error))?;
-        if status.is_success() { Ok(body.to_vec()) } else { Err(refusal(read, status, &headers, &body)) }
+        if status.is_success() { Ok(body.to_vec()) } else { Err(refusal(doing, scope, status, &headers, &body)) }
     }
 
     /// The URL of a path below `/v2`; segments are encoded, a `/` inside of one too.
@@ -186,7 +231,7 @@ fn next_query(next: &str) -> Option<Vec<(String, String)>> {
 }
 
 /// The error that an answer without success stands for.
-fn refusal(read: Read<'_>, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Error {
+fn refusal(doing: &str, scope: &'static str, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Error {
     let parsed: ErrorBody = serde_json::from_slice(body).unwrap_or_default();
     let header = headers.get("x-request-id").and_then(|value| value.to_str().ok()).map(str::to_owned);
     let answer = Answer {
@@ -195,16 +240,16 @@ fn refusal(read: Read<'_>, status: StatusCode, headers: &HeaderMap, body: &[u8])
         request_id: parsed.request_id.filter(|id| !id.is_empty()).or(header),
         retry: Retry::of_answer(status, headers),
     };
-    let doing = read.doing.to_owned();
+    let doing = doing.to_owned();
     match status {
         StatusCode::UNAUTHORIZED => Error::TokenRefused { doing, answer },
-        StatusCode::FORBIDDEN => Error::ScopeMissing { doing, scope: read.scope, answer },
+        StatusCode::FORBIDDEN => Error::ScopeMissing { doing, scope, answer },
         _ => Error::Refused { doing, answer },
     }
 }
 
 /// The body as what it should be.
-fn parse<T: DeserializeOwned>(doing: &str, body: &[u8]) -> Result<T, Error> {
+pub(super) fn parse<T: DeserializeOwned>(doing: &str, body: &[u8]) -> Result<T, Error> {
     serde_json::from_slice(body).map_err(|error| unreadable(doing, error))
 }
 

@@ -16,9 +16,38 @@ pub(crate) struct Registry {
     /// `nyc3`.
     #[serde(default)]
     pub(crate) region: String,
+    /// Bytes that it stores, as counted some time ago.
+    #[serde(default)]
+    pub(crate) storage_usage_bytes: u64,
     /// Which routes answer for it.
     #[serde(skip)]
     routes: Routes,
+}
+
+impl Registry {
+    /// The first path segment of the routes for what is in the registry.
+    pub(super) fn base(&self) -> &'static str {
+        match self.routes {
+            Routes::Many => "registries",
+            Routes::Single => "registry",
+        }
+    }
+}
+
+/// What an account may store, and for what price.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub(crate) struct Plan {
+    /// `Starter`.
+    pub(crate) name: String,
+    /// How many repositories; 0 is any number.
+    #[serde(default)]
+    pub(crate) included_repositories: usize,
+    /// How many bytes.
+    #[serde(default)]
+    pub(crate) included_storage_bytes: u64,
+    /// Whether more bytes cost money, or are refused.
+    #[serde(default)]
+    pub(crate) allow_storage_overage: bool,
 }
 
 /// Which of the API's two sets of routes answers.
@@ -66,6 +95,20 @@ struct DockerAuth {
     auth: String,
 }
 
+/// The plan of an account as it comes.
+#[derive(Deserialize)]
+struct SubscriptionRoot {
+    /// The subscription.
+    subscription: Subscription,
+}
+
+/// A subscription as it comes.
+#[derive(Deserialize)]
+struct Subscription {
+    /// The plan.
+    tier: Plan,
+}
+
 /// What is attempted when registries are listed.
 const LISTING: &str = "listing the container registries";
 
@@ -99,6 +142,14 @@ impl Client {
         }
         let existing = all.into_iter().map(|registry| (registry.name, registry.region)).collect();
         Err(Error::UnknownRegistry { wanted: name.to_owned(), existing })
+    }
+
+    /// The plan of the account's registries. Scope `registry:read`.
+    pub(crate) async fn registry_plan(&self, registry: &Registry) -> Result<Plan, Error> {
+        let path = &[registry.base(), "subscription"];
+        let read =
+            Read { doing: "reading the plan of the container registry", scope: "registry:read", path, query: &[] };
+        Ok(self.get::<SubscriptionRoot>(read).await?.subscription.tier)
     }
 
     /// A login for a registry: to pull, or with `read_write` to push too. It dies after `expiry_seconds`; `None` makes

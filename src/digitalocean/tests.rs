@@ -226,3 +226,55 @@ async fn an_account_without_a_registry_says_so_on_the_old_routes_too() {
     let error = client(&server.uri()).0.find_registry("shop").await.unwrap_err();
     assert!(matches!(error, Error::UnknownRegistry { existing, .. } if existing.is_empty()));
 }
+
+/// A registry with this name, as the API gives it.
+async fn registry(server: &MockServer) -> Registry {
+    let body = json!({"registries": [{"name": "shop", "region": "nyc3"}]});
+    Mock::given(path("/v2/registries"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(body))
+        .mount(server)
+        .await;
+    client(&server.uri()).0.find_registry("shop").await.unwrap()
+}
+
+#[tokio::test]
+async fn a_list_that_is_not_whole_is_an_error() {
+    let manifests = json!({"manifests": [{"digest": "sha256:1"}], "meta": {"total": 2}});
+    let route = "/v2/registries/shop/repositories/a/digests";
+    let server = server(route, ResponseTemplate::new(200).set_body_json(manifests)).await;
+    let shop = registry(&server).await;
+    let error = client(&server.uri()).0.repository_manifests(&shop, "a").await.unwrap_err();
+    let failure = Failure::from(error);
+    assert_eq!(failure.messages[1], "only 1 of 2 came");
+    assert_eq!(failure.kind, FailureKind::Infrastructure);
+}
+
+#[tokio::test]
+async fn a_repository_with_a_slash_is_one_segment_and_one_that_is_gone_is_empty() {
+    let server = MockServer::start().await;
+    let gone = ResponseTemplate::new(404).set_body_json(refusal("not_found", "not there"));
+    Mock::given(method("DELETE"))
+        .and(path("/v2/registries/shop/repositories/a%2Fb/digests/sha256:1"))
+        .respond_with(ResponseTemplate::new(204))
+        .mount(&server)
+        .await;
+    let shop = registry(&server).await;
+    Mock::given(wiremock::matchers::any()).respond_with(gone).with_priority(9).mount(&server).await;
+    let client = client(&server.uri()).0;
+    assert!(client.delete_manifest(&shop, "a/b", "sha256:1").await.unwrap());
+    assert!(!client.delete_manifest(&shop, "a/b", "sha256:2").await.unwrap());
+    assert_eq!(client.repository_tags(&shop, "a/b").await.unwrap(), []);
+    assert_eq!(client.active_garbage_collection(&shop).await.unwrap(), None);
+    assert!(!client.cancel_garbage_collection(&shop, "id").await.unwrap());
+}
+
+#[tokio::test]
+async fn a_garbage_collection_that_runs_already_is_the_one_that_is_started() {
+    let running = json!({"garbage_collection": {"uuid": "1", "status": "scanning manifests"}});
+    let route = "/v2/registries/shop/garbage-collection";
+    let server = server(route, ResponseTemplate::new(200).set_body_json(running)).await;
+    Mock::given(method("POST")).and(path(route)).respond_with(ResponseTemplate::new(409)).mount(&server).await;
+    let shop = registry(&server).await;
+    let started = client(&server.uri()).0.start_garbage_collection(&shop).await.unwrap();
+    assert_eq!((started.uuid.as_str(), started.status.as_str()), ("1", "scanning manifests"));
+}

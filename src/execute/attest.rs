@@ -88,7 +88,7 @@ impl Made {
 async fn bases(build: &Build, registry: &Client) -> BTreeMap<String, Digest> {
     let text = tokio::fs::read(&build.dockerfile).await.unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
-    let named = dockerfile::bases(&text, &build.args, build.target.as_deref(), &build.platform);
+    let named = dockerfile::inputs(&text, &build.args, build.target.as_deref(), &build.platform).bases;
     let resolving = stream::iter(named).map(|base| async move {
         let digest = registry.resolve(&Reference::parse(&base.name).ok()?).await.ok()?;
         Some((base.name, digest))

@@ -29,10 +29,11 @@ pub(crate) async fn build(
     };
     let delivery = Delivery { doors, image, content_key, operation, events, cancel };
     let work = Work { delivery, build };
-    work.run().await.map_err(|trouble| match trouble {
-        Trouble::Source(error) => diagnose(image, build, &error),
-        Trouble::Push(error) => about(image, "pushed", &error),
-    })
+    match work.run().await {
+        Ok(result) => Ok(result),
+        Err(Trouble::Source(error)) => Err(diagnose(image, build, &error)),
+        Err(Trouble::Push(error)) => Err(about(doors, image, "pushed", &error).await),
+    }
 }
 
 /// One build and push.

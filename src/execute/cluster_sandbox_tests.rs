@@ -76,7 +76,7 @@ async fn deploy(set: &Desired) -> Outcome {
     let mut observed = Observed::default();
     observed.objects = survey(set, &known_digests(set, &observed), &cluster).await.unwrap();
     let registry = registry::Client::new(registry::Hosts::new(None, Vec::new()), registry::Logins::new(None));
-    let images = ImageDoors { registry, builder: crate::docker::Builder::default() };
+    let images = ImageDoors { registry, builder: crate::docker::Builder::default(), account: None };
     let doors = Doors { images, cluster, http: reqwest::Client::new() };
     let (events, _receiver) = Events::channel();
     run(Arc::new(plan(set, observed)), &doors, &events, CancellationToken::new()).await

@@ -207,14 +207,14 @@ impl Delivery<'_> {
     }
 
     /// The diagnosis of an image that could not be taken out of where it is, or could not be pushed.
-    pub(super) fn diagnose(&self, trouble: &Trouble, place: String) -> Diagnosis {
+    pub(super) async fn diagnose(&self, trouble: &Trouble, place: String) -> Diagnosis {
         let mut failure = match trouble {
             // The push looks at each byte that it sends: what is not its digest lay there like that.
             Trouble::Push(registry::Error::SourceChanged { wanted, got, .. }) => {
                 let message = format!("a layer is not what its digest says: {wanted} was expected, and {got} came");
                 Failure::new(FailureKind::Application, message).with_hint("make it anew with the tool that wrote it")
             }
-            Trouble::Push(error) => return about(self.image, "pushed", error),
+            Trouble::Push(error) => return about(self.doors, self.image, "pushed", error).await,
             Trouble::Source(error) => Failure::of(error),
         };
         if failure.kind != FailureKind::Interrupted {

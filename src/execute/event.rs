@@ -3,7 +3,7 @@
 use crate::error::{Failure, FailureKind};
 use crate::model::{Digest, ObjectRef};
 use crate::plan::{OperationId, Plan};
-pub(crate) use crate::registry::BlobProgress;
+pub(crate) use crate::registry::{BlobProgress, BlobState};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;

@@ -1,5 +1,6 @@
 //! The doors that images come through, and what pushes have in common.
 
+use super::account::RegistryAccount;
 use super::event::{Diagnosis, EventKind, Events, ImageResult};
 use super::{build, push, ready_made};
 use crate::docker;
@@ -18,6 +19,8 @@ pub(crate) struct ImageDoors {
     pub(crate) registry: registry::Client,
     /// The builder; nothing is contacted before something has to be built.
     pub(crate) builder: docker::Builder,
+    /// The DigitalOcean account behind the registry that takes the images, where there is one and a token for it.
+    pub(crate) account: Option<RegistryAccount>,
 }
 
 /// Brings the image of an operation into the registry, and says so.
@@ -28,7 +31,48 @@ pub(super) async fn bring(
     cancel: &CancellationToken,
 ) -> Result<ImageResult, Diagnosis> {
     let id = operation.id;
-    let result = match &operation.kind {
+    if !matches!(operation.kind, OperationKind::Reuse { .. }) {
+        until_it_takes_pushes(doors, id, events, cancel).await?;
+    }
+    let result = match bring_once(doors, operation, events, cancel).await {
+        // A garbage collection that began in the middle of the push is met like one that was there before.
+        Err(diagnosis) if is_worth_waiting(&diagnosis, doors, cancel).await => {
+            until_it_takes_pushes(doors, id, events, cancel).await?;
+            bring_once(doors, operation, events, cancel).await?
+        }
+        result => result?,
+    };
+    events.send(EventKind::ImageReady { operation: id, result: result.clone() });
+    Ok(result)
+}
+
+/// Whether garbage is collected now, so that waiting may help against a failure; not if that was excluded.
+async fn is_worth_waiting(diagnosis: &Diagnosis, doors: &ImageDoors, cancel: &CancellationToken) -> bool {
+    let Some(account) = doors.account.as_ref().filter(|account| account.waits()) else { return false };
+    diagnosis.failure.kind != FailureKind::Application && !cancel.is_cancelled() && account.look().await
+}
+
+/// Waits until nothing that was seen stands in the way of a push.
+async fn until_it_takes_pushes(
+    doors: &ImageDoors,
+    operation: OperationId,
+    events: &Events,
+    cancel: &CancellationToken,
+) -> Result<(), Diagnosis> {
+    let Some(account) = &doors.account else { return Ok(()) };
+    let say = |message| events.send(EventKind::Progress { operation, message });
+    Ok(account.until_it_takes_pushes(say, cancel).await?)
+}
+
+/// Brings the image of an operation into the registry.
+async fn bring_once(
+    doors: &ImageDoors,
+    operation: &Operation,
+    events: &Events,
+    cancel: &CancellationToken,
+) -> Result<ImageResult, Diagnosis> {
+    let id = operation.id;
+    match &operation.kind {
         OperationKind::Build { image, content_key } => {
             build::build(doors, image, content_key, id, events, cancel).await
         }
@@ -40,9 +84,7 @@ pub(super) async fn bring(
         }
         OperationKind::Reuse { image, digest } => push::reuse(doors, image, digest, id, events, cancel).await,
         _ => Err(Failure::new(FailureKind::Infrastructure, "this operation brings no image").into()),
-    }?;
-    events.send(EventKind::ImageReady { operation: id, result: result.clone() });
-    Ok(result)
+    }
 }
 
 /// Bars and rates need no more news than this.

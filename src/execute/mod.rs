@@ -3,9 +3,11 @@
 //! The only room that changes what is deployed. It starts an operation when its needs are done; a failure skips only
 //! dependents. It decides nothing that the plan could have decided.
 
+pub(crate) mod account;
 mod apply;
 mod attest;
 pub(crate) mod build;
+pub(crate) mod clean;
 pub(crate) mod content_key;
 mod delivery;
 mod diagnose;
@@ -16,11 +18,13 @@ mod look;
 mod progress;
 pub(crate) mod push;
 pub(crate) mod ready_made;
+mod refusal;
 pub(crate) mod remove;
 mod scheduler;
 mod smoke;
 mod wait;
 
+pub(crate) use account::{OnCollection, RegistryAccount};
 pub(crate) use event::{
     Attestation, Diagnosis, Event, EventKind, Events, ImageResult, OperationOutcome, Outcome, SmokeResult, Transfer,
 };

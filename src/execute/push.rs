@@ -1,5 +1,6 @@
 //! Brings images into the registry that need no build: mirrors, and tags on what is there.
 
+use super::account;
 use super::attest::Attest;
 use super::event::{Diagnosis, Events, ImageResult, Transfer};
 use super::images::{ImageDoors, on_transfer};
@@ -31,11 +32,18 @@ pub(crate) async fn mirror(
     let first: &[&str] = if attest.is_wanted() { &[] } else { &tags };
     let mirror = Mirror { from: &from, platform: &platform, to: &image.repository, tags: first };
     let report = doors.registry.mirror(mirror, on_transfer(events, operation), cancel).await;
-    let report = report.map_err(|error| about(image, "mirrored", &error))?;
-    let attestations = attest.run(&report.digest, None).await.map_err(|error| about(image, "attested", &error))?;
-    if attest.is_wanted() {
-        let tagged = attest.tag(&report.digest, &tags).await;
-        tagged.map_err(|error| about(image, "tagged", &error))?;
+    let report = match report {
+        Ok(report) => report,
+        Err(error) => return Err(about(doors, image, "mirrored", &error).await),
+    };
+    let attestations = match attest.run(&report.digest, None).await {
+        Ok(attestations) => attestations,
+        Err(error) => return Err(about(doors, image, "attested", &error).await),
+    };
+    if attest.is_wanted()
+        && let Err(error) = attest.tag(&report.digest, &tags).await
+    {
+        return Err(about(doors, image, "tagged", &error).await);
     }
     let blobs = report.sent + report.mounted + report.existed;
     Ok(ImageResult {
@@ -59,13 +67,18 @@ pub(crate) async fn reuse(
     cancel: &CancellationToken,
 ) -> Result<ImageResult, Diagnosis> {
     let attest = Attest { registry: &doors.registry, image, operation, events, cancel };
-    let attestations = attest.run(digest, None).await.map_err(|error| about(image, "attested", &error))?;
+    let attestations = match attest.run(digest, None).await {
+        Ok(attestations) => attestations,
+        Err(error) => return Err(about(doors, image, "attested", &error).await),
+    };
     let tagged = tokio::select! {
         biased;
         () = cancel.cancelled() => Err(Error::Cancelled),
         tagged = doors.registry.tag(&image.repository, digest, &image.tag) => tagged,
     };
-    tagged.map_err(|error| about(image, "tagged", &error))?;
+    if let Err(error) = tagged {
+        return Err(about(doors, image, "tagged", &error).await);
+    }
     let detail = match image.source {
         DesiredSource::Build(_) => "inputs unchanged",
         DesiredSource::Mirror(_) => "same digest in the registry",
@@ -82,11 +95,12 @@ pub(crate) async fn reuse(
     })
 }
 
-/// The diagnosis of a push that failed: which image, then what the registry said.
-pub(super) fn about(image: &DesiredImage, done: &str, error: &Error) -> Diagnosis {
+/// The diagnosis of a push that failed: which image, the cause as far as the account knows it, then what the registry said.
+pub(super) async fn about(doors: &ImageDoors, image: &DesiredImage, done: &str, error: &Error) -> Diagnosis {
     let mut failure = Failure::of(error);
     if !matches!(error, Error::Cancelled) {
         failure.messages.insert(0, format!("image `{}` could not be {done}", image.key));
+        failure = account::explain(doors.account.as_ref(), &image.repository, error, failure).await;
     }
     let chain = vec![format!("image {}", image.key), image.repository.to_string()];
     Diagnosis { failure, chain, evidence: Vec::new() }
@@ -114,7 +128,7 @@ mod tests {
 
     /// Doors without a builder.
     fn doors() -> ImageDoors {
-        ImageDoors { registry: client(), builder: Builder::default() }
+        ImageDoors { registry: client(), builder: Builder::default(), account: None }
     }
 
     #[tokio::test]

@@ -63,5 +63,8 @@ pub(crate) async fn push(
             return Err(Failure::new(FailureKind::Infrastructure, message).into());
         }
     };
-    pushed.map_err(|trouble| delivery.diagnose(&trouble, place))
+    match pushed {
+        Ok(result) => Ok(result),
+        Err(trouble) => Err(delivery.diagnose(&trouble, place).await),
+    }
 }

@@ -34,7 +34,7 @@ fn doors(environment: &Environment) -> ImageDoors {
     let logins = Logins::default();
     logins.set("registry.digitalocean.com", token, Secret::new(token));
     let registry = Client::new(Hosts::new(Some(folder.into()), Vec::new()), logins);
-    ImageDoors { registry, builder: Builder::new(environment) }
+    ImageDoors { registry, builder: Builder::new(environment), account: None }
 }
 
 /// An image that is built from this folder.
@@ -297,7 +297,7 @@ async fn faults_in_the_middle_of_a_put_end_in_an_equal_digest() {
     let logins = Logins::default();
     logins.set("registry.digitalocean.com", token, Secret::new(token));
     let registry = Client::new(Hosts::new(Some(config.path().to_owned()), Vec::new()), logins);
-    let doors = ImageDoors { registry, builder: Builder::new(&environment) };
+    let doors = ImageDoors { registry, builder: Builder::new(&environment), account: None };
     let source = Reference::parse("redis:7").unwrap();
     let digest = doors.registry.platform_manifest(&source, &Platform::default()).await.unwrap().digest;
     let unique = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
@@ -335,7 +335,8 @@ async fn faults_in_the_middle_of_a_put_end_in_an_equal_digest() {
 async fn without_an_engine_it_is_said_what_to_do() {
     let environment = Environment::new([("DOCKER_HOST".to_owned(), "unix:///nowhere/docker.sock".to_owned())]);
     let fake = crate::registry::tests::fake::Fake::start().await;
-    let doors = ImageDoors { registry: crate::registry::tests::client(), builder: Builder::new(&environment) };
+    let doors =
+        ImageDoors { registry: crate::registry::tests::client(), builder: Builder::new(&environment), account: None };
     let folder = folder(&[("Dockerfile", "FROM scratch\nCOPY Dockerfile /\n")]);
     let image = DesiredImage { repository: fake.repository("shop/api"), ..image(folder.path(), "api") };
     let (result, _) = run(&doors, &image).await;

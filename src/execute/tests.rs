@@ -37,7 +37,7 @@ fn server() -> FakeServer {
 /// Doors of which only the cluster's is used.
 fn doors(cluster: Cluster) -> Doors {
     let registry = registry::Client::new(registry::Hosts::new(None, Vec::new()), registry::Logins::new(None));
-    let images = ImageDoors { registry, builder: crate::docker::Builder::default() };
+    let images = ImageDoors { registry, builder: crate::docker::Builder::default(), account: None };
     Doors { images, cluster, http: reqwest::Client::new() }
 }
 

@@ -5,6 +5,7 @@ use crate::desired::{Desired, DesiredImage, DesiredSource, SlotImage};
 use crate::docker::layout::Identity;
 use crate::docker::{self, content_key::tag_of};
 use crate::error::Failure;
+use crate::execute::account::explain;
 use crate::execute::content_key::{content_key, prefixed};
 use crate::execute::{EventKind, Events, ImageDoors, ready_made};
 use crate::image::dockerfile::Reach;
@@ -55,9 +56,9 @@ fn foreign(slot: &crate::desired::ImageSlot) -> Option<&Reference> {
 
 /// What the registry knows of one desired image.
 async fn observe(image: &DesiredImage, doors: &ImageDoors) -> Result<ObservedImage, Failure> {
-    let ImageDoors { registry, builder } = doors;
+    let ImageDoors { registry, builder, .. } = doors;
     let (content_key, target, source) = match &image.source {
-        DesiredSource::Build(build) => return observe_build(image, build, registry).await,
+        DesiredSource::Build(build) => return observe_build(image, build, doors).await,
         DesiredSource::Layout(_) | DesiredSource::Engine(_) => {
             let identity = ready_made::identify(&image.source, builder).await;
             let identity = identity.map_err(|error| unidentified(&image.key, &error))?;
@@ -77,27 +78,29 @@ async fn observe(image: &DesiredImage, doors: &ImageDoors) -> Result<ObservedIma
         }
     };
     let digest = registry.head_manifest(&image.repository, &target).await;
-    let digest = digest.map_err(|error| prefixed(format!("image `{}` cannot be looked up", image.key), &error))?;
+    let digest = match digest {
+        Ok(digest) => digest,
+        Err(error) => return Err(unknown(image, doors, &error).await),
+    };
     let found = digest.as_ref().map_or_else(|| "not there".to_owned(), ToString::to_string);
     tracing::info!("image `{}` in the registry as {content_key}: {found}", image.key);
     Ok(ObservedImage { content_key, digest, source, stale: None })
 }
 
 /// What the registry knows of an image that is built: by one HEAD. Only where its age matters is more asked.
-async fn observe_build(
-    image: &DesiredImage,
-    build: &Build,
-    registry: &registry::Client,
-) -> Result<ObservedImage, Failure> {
-    let key = content_key(&image.key, build, registry).await?;
+async fn observe_build(image: &DesiredImage, build: &Build, doors: &ImageDoors) -> Result<ObservedImage, Failure> {
+    let key = content_key(&image.key, build, &doors.registry).await?;
     let (repository, tag) = (&image.repository, key.tag.as_str());
-    let unknown = |error| prefixed(format!("image `{}` cannot be looked up", image.key), &error);
     let (digest, stale) = match build.max_age.limit(key.network.is_some()) {
         _ if build.anew => (None, Some("--no-cache".to_owned())),
-        None => (registry.head_manifest(repository, tag).await.map_err(unknown)?, None),
-        Some(limit) => match registry.dated_manifest(repository, tag, &build.platform).await.map_err(unknown)? {
-            None => (None, None),
-            Some(Dated { digest, created }) => match too_old(created, limit, key.network.as_ref()) {
+        None => match doors.registry.head_manifest(repository, tag).await {
+            Ok(digest) => (digest, None),
+            Err(error) => return Err(unknown(image, doors, &error).await),
+        },
+        Some(limit) => match doors.registry.dated_manifest(repository, tag, &build.platform).await {
+            Err(error) => return Err(unknown(image, doors, &error).await),
+            Ok(None) => (None, None),
+            Ok(Some(Dated { digest, created })) => match too_old(created, limit, key.network.as_ref()) {
                 Some(reason) => (None, Some(reason)),
                 None => (Some(digest), None),
             },
@@ -106,6 +109,12 @@ async fn observe_build(
     let found = digest.as_ref().map_or_else(|| "not there".to_owned(), ToString::to_string);
     tracing::info!("image `{}` in the registry as {tag}: {}", image.key, stale.as_ref().unwrap_or(&found));
     Ok(ObservedImage { content_key: key.tag, digest, source: None, stale })
+}
+
+/// The failure of an image that cannot be looked up, with the cause as far as the account knows it.
+async fn unknown(image: &DesiredImage, doors: &ImageDoors, error: &registry::Error) -> Failure {
+    let failure = prefixed(format!("image `{}` cannot be looked up", image.key), error);
+    explain(doors.account.as_ref(), &image.repository, error, failure).await
 }
 
 /// Why an image that was made then is not reused; `None` where it is young enough. One that does not say is not trusted.
@@ -152,7 +161,7 @@ mod tests {
         if let DesiredSource::Build(build) = &mut desired.images[0].source {
             change(build);
         }
-        let doors = ImageDoors { registry: client(), builder: Builder::default() };
+        let doors = ImageDoors { registry: client(), builder: Builder::default(), account: None };
         survey(&desired, &doors, &Events::channel().0).await.unwrap().0["api"].clone()
     }
 
@@ -283,7 +292,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("Dockerfile"), format!("FROM {}/library/base:1\n", fake.host)).unwrap();
         let desired = desired(&fake, folder.path());
-        let doors = ImageDoors { registry: client(), builder: Builder::default() };
+        let doors = ImageDoors { registry: client(), builder: Builder::default(), account: None };
         let (events, _received) = Events::channel();
         let (images, foreign) = survey(&desired, &doors, &events).await.unwrap();
         assert_eq!(foreign.into_values().collect::<Vec<_>>(), std::slice::from_ref(&redis));
@@ -306,7 +315,7 @@ mod tests {
         fake.seed("library/redis", "7", b"redis");
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("Dockerfile"), format!("# x\nFROM {}/gone:1\n", fake.host)).unwrap();
-        let doors = ImageDoors { registry: client(), builder: Builder::default() };
+        let doors = ImageDoors { registry: client(), builder: Builder::default(), account: None };
         let failure = survey(&desired(&fake, folder.path()), &doors, &Events::channel().0).await.unwrap_err();
         assert_eq!(failure.kind, FailureKind::Configuration);
         assert!(failure.messages[0].contains("Dockerfile:2)"), "{failure}");

@@ -35,6 +35,11 @@ impl Scope {
         Self(vec![format!("repository:{path}:pull,push")])
     }
 
+    /// Removing from a repository.
+    pub(crate) fn delete(path: &str) -> Self {
+        Self(vec![format!("repository:{path}:pull,delete")])
+    }
+
     /// Also reading another repository of the same registry, to mount its blobs.
     pub(crate) fn and_pull(mut self, path: &str) -> Self {
         self.0.push(format!("repository:{path}:pull"));

@@ -291,25 +291,35 @@ impl Hint for Error {
 }
 
 /// What DigitalOcean's registry means by a refusal: it says little, so the status is read together with its rules
-/// (<https://docs.digitalocean.com/products/container-registry/details/limits/>).
+/// (<https://docs.digitalocean.com/products/container-registry/details/limits/>). Who can ask the account knows more, and
+/// says that instead.
 fn digitalocean_hint(refusal: &Refusal, had_login: bool) -> String {
     let about = refusal.message.as_deref().unwrap_or_default();
     match refusal.status.as_u16() {
         403 if about.contains("limit is") => {
             "the plan's number of repositories is used up: delete one, or choose a larger plan".to_owned()
         }
-        403 => "the plan's repositories or storage may be used up, or the token lacks write access to the registry\n\
-                see the registry's page in the control panel"
-            .to_owned(),
-        401 if !had_login => "set `DIGITALOCEAN_ACCESS_TOKEN`, or run `doctl registry login`".to_owned(),
-        401 => {
-            "the token may be wrong or expired, the registry's name may be wrong, or a garbage collection is running\n\
-                (pushes wait until it is done)"
-                .to_owned()
+        403 => {
+            likely(&["the plan's number of repositories or its storage is used up", "the login may pull and not push"])
         }
-        400 => "the path must start with the registry's name: `registry.digitalocean.com/REGISTRY/IMAGE`".to_owned(),
+        401 if !had_login => "set `DIGITALOCEAN_ACCESS_TOKEN`, or run `doctl registry login`".to_owned(),
+        401 => likely(&[
+            "the login is wrong, expired or revoked",
+            "the registry's name is wrong",
+            "a garbage collection runs, and pushes must wait until it has ended",
+        ]),
+        400 => likely(&["the registry's name is wrong, or is missing in `registry.digitalocean.com/REGISTRY/IMAGE`"]),
         _ => "the registry may be down or overloaded: try again later".to_owned(),
     }
+}
+
+/// Causes that could not be told apart, the likeliest first.
+fn likely(causes: &[&str]) -> String {
+    let causes: Vec<String> = causes.iter().map(|cause| format!("- {cause}")).collect();
+    format!(
+        "likely causes:\n{}\nwith `DIGITALOCEAN_ACCESS_TOKEN` set, seaway asks the account which it is",
+        causes.join("\n")
+    )
 }
 
 #[cfg(test)]
@@ -347,8 +357,11 @@ mod tests {
         assert_eq!(error.kind(), FailureKind::Configuration);
         insta::assert_snapshot!(render(&Failure::from(error)), @r"
         error: registry `registry.digitalocean.com` does not accept the login to push `shop/api`: 401 Unauthorized
-          help: the token may be wrong or expired, the registry's name may be wrong, or a garbage collection is running
-                (pushes wait until it is done)
+          help: likely causes:
+                - the login is wrong, expired or revoked
+                - the registry's name is wrong
+                - a garbage collection runs, and pushes must wait until it has ended
+                with `DIGITALOCEAN_ACCESS_TOKEN` set, seaway asks the account which it is
         ");
     }
 

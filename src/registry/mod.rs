@@ -21,6 +21,7 @@ mod manifest;
 mod mirror;
 mod progress;
 mod referrers;
+mod removal;
 mod schedule;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -29,7 +30,7 @@ mod upload;
 pub(crate) use age::Dated;
 pub(crate) use blob::Blob;
 pub(crate) use client::Client;
-pub(crate) use error::Error;
+pub(crate) use error::{DIGITALOCEAN, Error, Refusal};
 pub(crate) use hosts::Hosts;
 pub(crate) use logins::Logins;
 pub(crate) use manifest::RawManifest;

@@ -71,6 +71,11 @@ impl Lines {
         let (operation, text) = match &event.kind {
             EventKind::OperationStarted { operation } => (*operation, started(picture.tasks.get(*operation)?)?),
             EventKind::Progress { operation, .. } => (*operation, progress(picture.tasks.get(*operation)?)),
+            EventKind::Blob { operation, progress } => {
+                let task = picture.tasks.get(*operation)?;
+                let arrival = task.moving.arrival(progress.number, event.at)?;
+                return Some((*operation, format!("{}: {arrival}", task.subject)));
+            }
             EventKind::OperationFinished { operation, outcome, .. } => {
                 (*operation, finished(picture.tasks.get(*operation)?, outcome)?)
             }
@@ -179,7 +184,7 @@ fn heartbeat(picture: &Picture) -> String {
     let task = |task: &Task| {
         let state = if task.message.is_empty() { String::new() } else { format!(": {}", task.message) };
         let age = task.age(picture.now).map(|age| format!(" ({})", duration(age))).unwrap_or_default();
-        format!("{}{state}{}{age}", task.name(), transferred(task))
+        format!("{}{state}{}{age}", task.name(), transferred(task, picture.now))
     };
     let running: Vec<String> = picture.running().map(task).collect();
     match (running.is_empty(), &picture.preparing) {
@@ -189,10 +194,10 @@ fn heartbeat(picture: &Picture) -> String {
     }
 }
 
-/// `, 3.1 MB of 4.1 MB`.
-fn transferred(task: &Task) -> String {
-    let known = task.transfer.filter(|(_, total)| *total > 0);
-    known.map(|(done, total)| format!(", {} of {}", bytes(done), bytes(total))).unwrap_or_default()
+/// `, 3.1 MB of 4.1 MB, 1.2 MB/s, 1 s left`.
+fn transferred(task: &Task, now: Duration) -> String {
+    let summary = task.moving.summary(now);
+    if summary.is_empty() { summary } else { format!(", {summary}") }
 }
 
 /// What is said when an operation begins: only of those that take long.

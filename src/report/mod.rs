@@ -3,6 +3,7 @@
 //! Results (the address, JSON) go to standard output, everything else to standard error or to files. Everything passes
 //! through the redactor. A failing report is a warning and never changes the result of the deploy.
 
+mod clean;
 mod failure;
 mod files;
 mod json;
@@ -11,12 +12,14 @@ mod markdown;
 mod page;
 mod picture;
 mod pr_comment;
+mod progress;
 mod results;
 mod table;
 mod terminal;
 mod text;
 mod timeline;
 
+pub(crate) use clean::{Cleaning, Collected, freed_text};
 pub(crate) use files::skipped;
 pub(crate) use page::Links;
 
@@ -126,9 +129,7 @@ impl Reports {
             People::Log { build_logs } => Box::new(lines::Lines::new(people, false, build_logs)),
             People::Actions => Box::new(lines::Lines::new(people, true, true)),
         });
-        let width =
-            || terminal_size::terminal_size_of(std::io::stdout()).map_or(WIDTH, |size| columns_and_rows(size).0);
-        let width = settings.stdout_is_terminal.then(width);
+        let width = settings.stdout_is_terminal.then(|| stdout_width(true));
         sinks.push(Box::new(results::Results::new(output(Box::new(std::io::stdout())), settings.format, width)));
         Self { sinks, picture: Picture::new(redactor.clone()) }
     }
@@ -195,6 +196,12 @@ impl Reports {
         let event = Event { at: self.picture.now, kind: EventKind::Warning { message } };
         self.take(&event);
     }
+}
+
+/// The width of standard output: that of its terminal, or of a log.
+pub(crate) fn stdout_width(is_terminal: bool) -> usize {
+    let size = is_terminal.then(|| terminal_size::terminal_size_of(std::io::stdout())).flatten();
+    size.map_or(WIDTH, |size| columns_and_rows(size).0)
 }
 
 /// The size of the terminal that shows standard error.

@@ -4,7 +4,7 @@ use super::markdown::{address, block, code, details, escape, link, prose, table}
 use super::picture::{ObjectChange, Phase, Picture, State, Task};
 use super::text::{append, bytes, duration};
 use super::{table as words, timeline};
-use crate::execute::{Diagnosis, Outcome, SmokeResult};
+use crate::execute::{Diagnosis, Outcome, SmokeResult, Transfer};
 use crate::model::counted;
 use crate::plan::{Change, FieldChange};
 
@@ -213,11 +213,24 @@ fn image_line(task: &Task) -> Option<String> {
     let sent = if image.bytes_sent > 0 { format!(", {} sent", bytes(image.bytes_sent)) } else { String::new() };
     let detail = escape(&image.detail);
     Some(bullet(&format!(
-        "image {} {}: {detail}{sent}, {}",
+        "image {} {}: {detail}{sent}{}, {}",
         escape(&image.key),
         words::image_state(task),
+        transfer_words(&image.transfer),
         code(image.digest.as_str())
     )))
+}
+
+/// What the way of an image into the registry took: `, 31.0 MB reused (prepare 41 ms, layers 1.2 s, 14 requests)`.
+fn transfer_words(transfer: &Transfer) -> String {
+    let spared = [(transfer.reused, "reused"), (transfer.mounted, "mounted")];
+    let spared =
+        spared.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!(", {} {word}", bytes(*count)));
+    let phases = transfer.phases.iter().map(|(name, took)| format!("{name} {}", duration(*took)));
+    let requests = (transfer.requests > 0).then(|| format!("{} requests", transfer.requests));
+    let costs: Vec<String> = phases.chain(requests).collect();
+    let costs = if costs.is_empty() { String::new() } else { format!(" ({})", costs.join(", ")) };
+    spared.chain([costs]).collect()
 }
 
 /// An object that changed; `None` for one that did not.

@@ -2,6 +2,7 @@
 //!
 //! Secrets are taken out of every text on its way in, before a report could escape and so disguise them.
 
+use super::progress::Moving;
 use super::text::plain;
 use crate::desired::SlotImage;
 use crate::execute::event::Header;
@@ -70,8 +71,8 @@ pub(super) struct Task {
     pub(super) state: State,
     /// What was said of it last: a progress message, in the end the result.
     pub(super) message: String,
-    /// Bytes done and in all, while something is transferred.
-    pub(super) transfer: Option<(u64, u64)>,
+    /// How far its layers are, while it is brought into the registry.
+    pub(super) moving: Moving,
     /// When it began.
     pub(super) started: Option<Duration>,
     /// How long it took.
@@ -179,6 +180,7 @@ impl Picture {
         let (EventKind::OperationStarted { operation }
         | EventKind::Progress { operation, .. }
         | EventKind::Transfer { operation, .. }
+        | EventKind::Blob { operation, .. }
         | EventKind::ImageReady { operation, .. }
         | EventKind::OperationFinished { operation, .. }) = &event.kind
         else {
@@ -192,11 +194,12 @@ impl Picture {
                 (task.state, task.started) = (State::Running, Some(event.at));
             }
             EventKind::Progress { message, .. } => task.message = clean(message),
-            EventKind::Transfer { done, total, .. } => task.transfer = Some((*done, *total)),
+            EventKind::Transfer { done, total, .. } => task.moving.take_sum(*done, *total),
+            EventKind::Blob { progress, .. } => task.moving.take(event.at, progress),
             EventKind::ImageReady { result, .. } => task.image = Some(result.clone()),
             EventKind::OperationFinished { outcome, took, .. } => {
                 task.took = Some(*took);
-                task.transfer = None;
+                task.moving = Moving::default();
                 (task.state, task.message) = match outcome {
                     OperationOutcome::Done { detail } => (State::Done, clean(detail)),
                     OperationOutcome::Skipped { because } => (State::Skipped, clean(because)),
@@ -382,6 +385,7 @@ fn task(operation: &Operation) -> Task {
         OperationKind::Smoke { .. } => (Phase::Smoke, "send the smoke requests", String::new(), None, false),
     };
     let (message, state) = (String::new(), State::Waiting);
-    let (transfer, started, took, image) = (None, None, None, None);
-    Task { phase, verb, subject, state, message, transfer, started, took, image, object, changed }
+    let (started, took, image) = (None, None, None);
+    let moving = Moving::default();
+    Task { phase, verb, subject, state, message, moving, started, took, image, object, changed }
 }

@@ -6,6 +6,7 @@ use crate::execute::SmokeResult;
 use crate::execute::event::Header;
 use crate::model::counted;
 use crate::plan::{Change, FieldChange};
+use std::time::Duration;
 
 /// `todo → todo-app-prod on todo-prod (nyc1) · commit 1a2b3c4 · for #42 · cluster chosen by deploy.yml`. What matters least
 /// stands last, where a narrow terminal cuts.
@@ -51,11 +52,17 @@ fn images(picture: &Picture) -> Section {
             Cell::new(Tone::Strong, &task.subject),
             state,
             time.into(),
-            image_detail(task).into(),
+            image_detail(task, picture.now).into(),
             Cell::new(Tone::Faint, digest),
         ]
     };
-    Section { heading: "images", rows: picture.tasks_of(Phase::Images).map(row).collect() }
+    let mut rows = Vec::new();
+    for task in picture.tasks_of(Phase::Images) {
+        rows.push(row(task));
+        let layers = task.moving.lines();
+        rows.extend(layers.into_iter().map(|line| vec![Cell::new(Tone::Faint, format!("  {line}"))]));
+    }
+    Section { heading: "images", rows }
 }
 
 /// The state of an image in a word.
@@ -76,11 +83,12 @@ pub(super) fn image_state(task: &Task) -> &'static str {
 }
 
 /// What was done for an image, or what is going on.
-fn image_detail(task: &Task) -> String {
-    let moved = task.transfer.filter(|_| task.state == State::Running);
-    if let Some((done, total)) = moved.filter(|(_, total)| *total > 0) {
+fn image_detail(task: &Task, now: Duration) -> String {
+    let summary = task.moving.summary(now);
+    if task.state == State::Running && !summary.is_empty() {
+        // The numbers first: a narrow terminal cuts the end.
         let separator = if task.message.is_empty() { "" } else { "  " };
-        return format!("{}{separator}{} of {}", task.message, bytes(done), bytes(total));
+        return format!("{summary}{separator}{}", task.message);
     }
     match &task.image {
         Some(image) if task.state == State::Done && image.bytes_sent > 0 => {

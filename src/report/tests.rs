@@ -107,20 +107,26 @@ async fn a_run_at_a_terminal() {
     insta::assert_snapshot!("terminal_early", stays(&stories::unreachable(), 100).await);
 }
 
-#[tokio::test]
-async fn a_table_while_it_lives() {
+/// What a terminal shows some time after the first events of a story.
+fn alive(events: usize, later: Duration) -> String {
     let mut story = stories::done();
-    story.0.truncate(stories::IN_THE_ROLLOUT);
+    story.0.truncate(events);
     let paint = Paint { colour: false };
     let page = Page::default();
     let redactor = redactor();
     let sink: Box<dyn Sink> = Box::new(Terminal::new(page.output(&redactor), paint, Box::new(|| (100, 60))));
     let mut reports = Reports { sinks: vec![sink], picture: Picture::new(redactor) };
     story.0.iter().for_each(|event| reports.take(event));
-    reports.picture.now += Duration::from_secs(3);
+    reports.picture.now += later;
     reports.each(|sink, picture| sink.tick(picture));
     reports.each(|sink, picture| sink.tick(picture));
-    insta::assert_snapshot!("terminal_alive", screen(&page.text()));
+    screen(&page.text())
+}
+
+#[test]
+fn a_table_while_it_lives() {
+    insta::assert_snapshot!("terminal_pushing", alive(stories::IN_THE_PUSH, Duration::ZERO));
+    insta::assert_snapshot!("terminal_alive", alive(stories::IN_THE_ROLLOUT, Duration::from_secs(3)));
 }
 
 #[tokio::test]

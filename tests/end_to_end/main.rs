@@ -6,11 +6,13 @@
 mod common;
 
 mod cancel;
+mod cleaning;
 mod comment;
 mod corridor;
 mod failures;
 mod pulling;
 mod pushing;
+mod refusals;
 mod rendered;
 mod secrets;
 mod sources;

@@ -5,6 +5,7 @@ pub(crate) mod check;
 pub(crate) mod down;
 pub(crate) mod plan;
 pub(crate) mod push;
+pub(crate) mod registry;
 pub(crate) mod schema;
 pub(crate) mod up;
 

@@ -1,7 +1,7 @@
 //! `up`: build, push, apply, wait, expose, smoke, report.
 
 use super::{Ending, Stop, check_builds, read_config};
-use crate::cli::args::BuildFlags;
+use crate::cli::args::PushFlags;
 use crate::cli::settings::Settings;
 use crate::cli::walk::{self, Walk};
 use crate::config::Needs;
@@ -10,11 +10,11 @@ use crate::plan::Plan;
 use std::sync::Arc;
 
 /// Runs the verb.
-pub(crate) async fn run(settings: &Settings, flags: &BuildFlags) -> Result<Ending, Stop> {
+pub(crate) async fn run(settings: &Settings, flags: &PushFlags) -> Result<Ending, Stop> {
     let (mut config, run) = read_config(settings, Needs::ALL)?;
     check_builds(settings, &config, true)?;
-    flags.apply(&mut config);
-    let walk = Walk::new(settings, &config, &run);
+    flags.builds.apply(&mut config);
+    let walk = Walk::new(settings, &config, &run).on_gc(flags.on_gc);
     let prepare = async {
         let (plan, doors) = walk.to_plan().await?;
         walk::check_builder(&plan, &doors.images).await?;

@@ -32,6 +32,8 @@ fn image(small: &Small) -> DesiredImage {
         args: BTreeMap::from([("URL".to_owned(), "/api".to_owned()), ("NPM_TOKEN".to_owned(), "hunter2".to_owned())]),
         secrets: BTreeMap::from([("key".to_owned(), crate::model::Secret::new("hunter3"))]),
         platform: Platform::default(),
+        max_age: crate::config::MaxAge::default(),
+        anew: false,
     };
     DesiredImage {
         key: "api".to_owned(),
@@ -152,7 +154,7 @@ async fn tags_come_last() {
         supply: Supply { sbom: true, ..Supply::default() },
         ..image(&small)
     };
-    let doors = ImageDoors { registry: client(), builder: crate::docker::Builder::default() };
+    let doors = ImageDoors { registry: client(), builder: crate::docker::Builder::default(), account: None };
     let digest = client().resolve(&from).await.unwrap();
     let (events, cancel) = (Events::channel().0, CancellationToken::new());
     let result = crate::execute::push::mirror(&doors, &image, &digest, "ck-1", 0, &events, &cancel).await.unwrap();

@@ -64,6 +64,8 @@ struct Image {
     /// What lies beside it in the registry; left out where nothing was asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     attestations: Vec<Attestation>,
+    /// What its way into the registry took; `null` where it did not get there.
+    transfer: Option<Transfer>,
     /// How long it took.
     seconds: Option<f64>,
 }
@@ -93,6 +95,32 @@ impl Attestation {
     fn of(attestation: &crate::execute::Attestation) -> Self {
         Self { kind: attestation.kind.word(), digest: attestation.digest.to_string(), new: attestation.new }
     }
+}
+
+/// What the way of an image into the registry took.
+#[derive(Serialize)]
+struct Transfer {
+    /// Bytes of layers that were made and compressed for it.
+    compressed_bytes: u64,
+    /// Bytes that the registry had already.
+    reused_bytes: u64,
+    /// Bytes that the registry took from another of its repositories.
+    mounted_bytes: u64,
+    /// Bytes that were sent; what was sent again after a cut counts once.
+    uploaded_bytes: u64,
+    /// Requests to the registry and its token service.
+    requests: u64,
+    /// What took how long, in order.
+    phases: Vec<PhaseTime>,
+}
+
+/// A part of a transfer.
+#[derive(Serialize)]
+struct PhaseTime {
+    /// `prepare`, `layers`, `manifest`.
+    name: &'static str,
+    /// How long it took.
+    seconds: f64,
 }
 
 /// The name of an object.
@@ -240,7 +268,23 @@ fn image(task: &Task) -> Image {
         bytes_sent: task.image.as_ref().map_or(0, |image| image.bytes_sent),
         source: origin.map(|origin| Source { kind: origin.kind, reason: origin.reason.clone() }),
         attestations: task.image.iter().flat_map(|image| &image.attestations).map(Attestation::of).collect(),
+        transfer: task.image.as_ref().map(|image| Transfer::of(&image.transfer)),
         seconds: task.took.map(seconds),
+    }
+}
+
+impl Transfer {
+    /// What a transfer took.
+    fn of(transfer: &crate::execute::Transfer) -> Self {
+        let phase = |(name, took): &(&'static str, Duration)| PhaseTime { name, seconds: seconds(*took) };
+        Self {
+            compressed_bytes: transfer.compressed,
+            reused_bytes: transfer.reused,
+            mounted_bytes: transfer.mounted,
+            uploaded_bytes: transfer.uploaded,
+            requests: transfer.requests,
+            phases: transfer.phases.iter().map(phase).collect(),
+        }
     }
 }
 

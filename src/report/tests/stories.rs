@@ -3,8 +3,8 @@
 use crate::config::{Build, Expose, Rollout};
 use crate::desired::{DesiredImage, DesiredObject, DesiredSource, ImageSlot, Origin, SlotImage};
 use crate::error::{Failure, FailureKind};
-use crate::execute::event::Header;
-use crate::execute::{Diagnosis, Event, EventKind, ImageResult, OperationOutcome, Outcome, SmokeResult};
+use crate::execute::event::{BlobProgress, BlobState, Header};
+use crate::execute::{Diagnosis, Event, EventKind, ImageResult, OperationOutcome, Outcome, SmokeResult, Transfer};
 use crate::model::{Digest, GroupVersionKind, ObjectRef, Platform, Repository};
 use crate::plan::{Change, FieldChange, Operation, OperationKind, Plan, Target};
 use serde_json::json;
@@ -21,8 +21,11 @@ pub(in crate::report) struct Story(pub(in crate::report) Vec<Event>);
 /// How many events of [`done`] happen before the backend is built.
 pub(in crate::report) const IN_THE_BUILD: usize = 13;
 
+/// How many events of [`done`] happen before all layers of the backend are sent.
+pub(in crate::report) const IN_THE_PUSH: usize = 19;
+
 /// How many events of [`done`] happen before the rollout is over.
-pub(in crate::report) const IN_THE_ROLLOUT: usize = 25;
+pub(in crate::report) const IN_THE_ROLLOUT: usize = 31;
 
 impl Story {
     /// Something happens at this millisecond.
@@ -53,6 +56,14 @@ impl Story {
         self.at(millis, EventKind::OperationFinished { operation, outcome, took: Duration::ZERO })
     }
 
+    /// A layer of the first image is further.
+    fn blob(self, millis: u64, number: usize, state: BlobState, done: u64, total: u64) -> Self {
+        let digest = (state != BlobState::Making).then(|| Digest::of(&number.to_be_bytes()));
+        let total = (state != BlobState::Making).then_some(total);
+        let progress = BlobProgress { number, digest, done, total, state };
+        self.at(millis, EventKind::Blob { operation: 0, progress })
+    }
+
     /// An image lies in the registry.
     fn image(self, millis: u64, operation: usize, key: &str, detail: &str, sent: u64) -> Self {
         let (key, detail) = (key.to_owned(), detail.to_owned());
@@ -62,7 +73,7 @@ impl Story {
             detail,
             bytes_sent: sent,
             attestations: Vec::new(),
-            transfer: Default::default(),
+            transfer: if sent > 0 { transfer(sent) } else { Transfer::default() },
             origin: None,
         };
         self.at(millis, EventKind::ImageReady { operation, result })
@@ -197,6 +208,13 @@ fn changing() -> Arc<Plan> {
     plan(Change::Configure { fields, rolls: true }, Change::Create, images)
 }
 
+/// What the way of an image took.
+fn transfer(sent: u64) -> Transfer {
+    let phase = |name, millis| (name, Duration::from_millis(millis));
+    let phases = vec![phase("prepare", 41), phase("layers", 1_300), phase("manifest", 38)];
+    Transfer { compressed: sent, reused: 31_000_000, mounted: 0, uploaded: sent, requests: 14, phases }
+}
+
 /// The beginning of every story: the run is told of, and planned.
 fn begins(plan: &Arc<Plan>) -> Story {
     Story(Vec::new())
@@ -219,7 +237,13 @@ fn builds(plan: &Arc<Plan>) -> Story {
         .image(1_410, 2, "event-service", "inputs unchanged", 0)
         .ends(1_410, 2, 1_060, "reused")
         .goes_on(11_000, 0, "pushing")
-        .at(11_500, EventKind::Transfer { operation: 0, done: 2_000_000, total: 4_123_000 })
+        .blob(11_000, 0, BlobState::Existed, 31_000_000, 31_000_000)
+        .blob(11_000, 1, BlobState::Sending, 0, 20_000_000)
+        .blob(11_000, 2, BlobState::Making, 900_000, 0)
+        .blob(11_300, 1, BlobState::Sending, 3_000_000, 20_000_000)
+        .blob(12_000, 1, BlobState::Sending, 10_000_000, 20_000_000)
+        .blob(12_300, 1, BlobState::Storing, 20_000_000, 20_000_000)
+        .blob(12_500, 1, BlobState::Sent, 20_000_000, 20_000_000)
         .image(12_750, 0, "backend", "3 of 7 layers new", 4_123_000)
         .ends(12_750, 0, 12_400, "built")
 }

@@ -1,5 +1,6 @@
 //! What the tests share: the sandbox, projects in temporary folders, and the clients on the other side.
 
+pub(crate) mod account;
 pub(crate) mod faults;
 pub(crate) mod kubectl_diff;
 pub(crate) mod project;
@@ -8,6 +9,7 @@ pub(crate) mod pull_request;
 pub(crate) mod sandbox;
 pub(crate) mod small;
 
+pub(crate) use account::Account;
 pub(crate) use faults::{Fault, through_the_fault_proxy};
 pub(crate) use kubectl_diff::kubectl_diff;
 pub(crate) use project::{Project, Run};

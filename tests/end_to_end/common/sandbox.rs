@@ -103,7 +103,7 @@ impl Sandbox {
 }
 
 /// `export NAME=VALUE` or `export NAME='VALUE'`.
-fn export(line: &str) -> Option<(String, String)> {
+pub(super) fn export(line: &str) -> Option<(String, String)> {
     let (name, value) = line.strip_prefix("export ")?.split_once('=')?;
     Some((name.to_owned(), value.trim_matches(['\'', '"']).to_owned()))
 }
