@@ -28,7 +28,6 @@ pub(crate) static DEPLOY: Keys = Keys {
         "annotations",
         "stable_digest",
         "attest",
-        "compression",
         "environments",
     ],
     later: &["services", "jobs", "preview"],
@@ -48,18 +47,7 @@ pub(crate) static REGISTRY: Keys = Keys {
 /// An entry of `images`.
 pub(crate) static IMAGE: Keys = Keys {
     definition: "image",
-    known: &[
-        "build",
-        "mirror",
-        "layout",
-        "engine",
-        "platforms",
-        "pin",
-        "annotations",
-        "stable_digest",
-        "attest",
-        "compression",
-    ],
+    known: &["build", "mirror", "layout", "engine", "platforms", "pin", "annotations", "stable_digest", "attest"],
     later: &["war", "from", "copy", "entrypoint"],
 };
 

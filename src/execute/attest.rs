@@ -360,14 +360,17 @@ fn build_parameters(build: &Build, secrets: &Redactor) -> Value {
         let told = provenance::argument(name, value, &secrets.redact(value));
         (name.clone(), Value::String(told))
     };
-    json!({
+    let mut parameters = json!({
         "context": build.context.display().to_string(),
         "dockerfile": build.dockerfile.display().to_string(),
-        "target": build.target,
         "args": build.args.iter().map(argument).collect::<Map<_, _>>(),
         "secrets": build.secrets.keys().collect::<Vec<_>>(),
         "platform": build.platform.to_string(),
-    })
+    });
+    if let Some(target) = &build.target {
+        parameters["target"] = json!(target);
+    }
+    parameters
 }
 
 /// Pieces between the one who receives a layer and the one who reads it.

@@ -96,7 +96,6 @@ impl Delivery<'_> {
     /// Pushes each part as soon as it is there.
     async fn once(&self, known: KnownLayers, source: &Source<'_>, made: &Made) -> Result<ImageResult, Trouble> {
         let (progress, mut news) = mpsc::unbounded_channel();
-        let known = known.with_compression(self.image.supply.compression);
         let mut given = (source.give)(known.clone(), progress);
         let on_progress = on_transfer(self.events, self.operation);
         let mut pusher = Pusher::new(&self.doors.registry, &self.image.repository, on_progress, self.cancel)?;
@@ -119,7 +118,8 @@ impl Delivery<'_> {
                     let manifest = annotated(self.image, RawManifest::new(Some(&media_type), bytes), &known);
                     let tags = self.tags(source).await?;
                     let (report, attestations) = self.attest().finish(pusher, &manifest, &tags, Some(made)).await?;
-                    return Ok(ImageResult { attestations, ..self.result(&manifest, &report, layers.all, origin) });
+                    let result = self.result(&manifest, &report, layers.all, origin);
+                    return Ok(result.with_attestations(attestations));
                 }
                 Some(Ok(part)) => {
                     pusher.room(WAITING_BYTES).await?;

@@ -185,6 +185,17 @@ pub(crate) enum AttestationKind {
     Provenance,
 }
 
+impl ImageResult {
+    /// The same with what lies beside the image, for people too.
+    #[must_use]
+    pub(crate) fn with_attestations(self, attestations: Vec<Attestation>) -> Self {
+        let words: Vec<&str> = attestations.iter().map(|attestation| attestation.kind.word()).collect();
+        let detail =
+            if words.is_empty() { self.detail } else { format!("{}, with {}", self.detail, words.join(" and ")) };
+        Self { detail, attestations, ..self }
+    }
+}
+
 impl AttestationKind {
     /// What people call it, and what JSON has.
     pub(crate) fn word(self) -> &'static str {

@@ -46,15 +46,16 @@ pub(crate) async fn mirror(
         return Err(about(doors, image, "tagged", &error).await);
     }
     let blobs = report.sent + report.mounted + report.existed;
-    Ok(ImageResult {
+    let result = ImageResult {
         key: image.key.clone(),
         digest: report.digest,
         detail: format!("{} of {blobs} blobs new, from {source}", report.sent),
         bytes_sent: report.bytes_sent,
-        attestations,
+        attestations: Vec::new(),
         transfer: Transfer::default(),
         origin: None,
-    })
+    };
+    Ok(result.with_attestations(attestations))
 }
 
 /// Puts the tag for people on an image that the registry has, where it is missing.
@@ -84,15 +85,16 @@ pub(crate) async fn reuse(
         DesiredSource::Mirror(_) => "same digest in the registry",
         DesiredSource::Layout(_) | DesiredSource::Engine(_) => "same image in the registry",
     };
-    Ok(ImageResult {
+    let result = ImageResult {
         key: image.key.clone(),
         digest: digest.clone(),
         detail: detail.to_owned(),
         bytes_sent: 0,
-        attestations,
+        attestations: Vec::new(),
         transfer: Transfer::default(),
         origin: None,
-    })
+    };
+    Ok(result.with_attestations(attestations))
 }
 
 /// The diagnosis of a push that failed: which image, the cause as far as the account knows it, then what the registry said.

@@ -1,9 +1,9 @@
-//! The layers that a repository is known to have, so that they are neither made nor sent, and how it gets the others.
+//! The layers that a repository is known to have, so that they are neither made nor sent.
 
 use super::descriptor::Descriptor;
 use super::manifest::Manifest;
 use super::part::{LayerCount, Part};
-use crate::model::{Compression, Digest};
+use crate::model::Digest;
 use bytes::Bytes;
 use std::collections::{HashMap, HashSet};
 
@@ -16,8 +16,6 @@ pub(crate) struct KnownLayers {
     blobs: HashSet<Digest>,
     /// Whole images by the digest of their configuration: the manifest's media type and bytes.
     images: HashMap<Digest, (String, Bytes)>,
-    /// How the layers that it lacks are compressed.
-    compression: Compression,
 }
 
 impl KnownLayers {
@@ -25,7 +23,7 @@ impl KnownLayers {
     pub(crate) fn new(layers: impl IntoIterator<Item = (Digest, Descriptor)>) -> Self {
         let by_diff_id: HashMap<_, _> = layers.into_iter().collect();
         let blobs = by_diff_id.values().map(|blob| blob.digest.clone()).collect();
-        Self { by_diff_id, blobs, ..Self::default() }
+        Self { by_diff_id, blobs, images: HashMap::new() }
     }
 
     /// The same with whole images: the digest of the configuration, the manifest's media type and its bytes.
@@ -33,17 +31,6 @@ impl KnownLayers {
     pub(crate) fn with_images(mut self, images: impl IntoIterator<Item = (Digest, String, Bytes)>) -> Self {
         self.images = images.into_iter().map(|(id, media_type, bytes)| (id, (media_type, bytes))).collect();
         self
-    }
-
-    /// The same, and this is how the layers that the registry lacks are compressed.
-    #[must_use]
-    pub(crate) fn with_compression(self, compression: Compression) -> Self {
-        Self { compression, ..self }
-    }
-
-    /// How the layers that the registry lacks are compressed.
-    pub(crate) fn compression(&self) -> Compression {
-        self.compression
     }
 
     /// The same without whole images: only their layers are reused.

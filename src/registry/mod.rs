@@ -12,8 +12,6 @@ mod challenge;
 mod client;
 mod diff_index;
 mod error;
-#[cfg(fuzzing)]
-pub(crate) mod fuzzing;
 mod hosts;
 mod limiter;
 mod logins;

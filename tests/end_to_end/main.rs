@@ -5,6 +5,7 @@
 
 mod common;
 
+mod attestations;
 mod cancel;
 mod cleaning;
 mod comment;

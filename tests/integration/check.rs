@@ -21,7 +21,6 @@ images:
     platforms: [linux/amd64]
     pin: false
     stable_digest: true
-    compression: zstd
   cache: { mirror: "docker.io/library/redis:7", attest: { sbom: false } }
   reports: { layout: "./out/${STAGE:-dev}.tar" }
   worker: { engine: "worker:dev" }
@@ -444,9 +443,8 @@ name: todo
 registry: shop
 annotations: { \"org opencontainers\": x }
 attest: { sboom: true, provenance: 1 }
-compression: brotli
 images:
-  cache: { mirror: redis:7, attest: { provenance: true }, annotations: { a: b }, stable_digest: true, compression: zstd }
+  cache: { mirror: redis:7, attest: { provenance: true }, annotations: { a: b }, stable_digest: true }
 ";
     insta::assert_snapshot!(World::with_deploy(text).seaway(&["check"]));
 }

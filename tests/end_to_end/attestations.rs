@@ -1,0 +1,151 @@
+//! What is said about an image lies beside it in the registry, and other people's clients read it.
+
+use crate::common::{Project, pull, small, succeed};
+use base64::Engine as _;
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// A registry of the sandbox as crane reads it, with a login.
+struct Registry<'a> {
+    /// The project whose sandbox it is in.
+    project: &'a Project,
+    /// `127.77.1.1:5000`.
+    host: String,
+    /// A folder with the login.
+    logins: tempfile::TempDir,
+}
+
+impl<'a> Registry<'a> {
+    /// The registry at a port.
+    fn at(project: &'a Project, port: u16) -> Self {
+        let host = format!("127.77.{}.1:{port}", project.sandbox.variable("SANDBOX_NUMBER"));
+        let token = project.sandbox.variable("DIGITALOCEAN_ACCESS_TOKEN");
+        let auth = base64::engine::general_purpose::STANDARD.encode(format!("{token}:{token}"));
+        let logins = tempfile::tempdir().expect("a folder");
+        let config = serde_json::json!({ "auths": { host.clone(): { "auth": auth } } });
+        std::fs::write(logins.path().join("config.json"), config.to_string()).expect("a file");
+        Self { project, host, logins }
+    }
+
+    /// What crane prints.
+    fn crane(&self, verb: &str, target: &str) -> Value {
+        let mut crane = self.project.sandbox.command();
+        crane.args(["crane", verb, "--insecure", &format!("{}/todo-app-registry/{target}", self.host)]);
+        let text = succeed(crane.env("DOCKER_CONFIG", self.logins.path()));
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    }
+
+    /// The statements about an image, by their predicates, found as any client finds them: by the tag of the list.
+    fn statements(&self, name: &str, digest: &str) -> Vec<Value> {
+        let list = self.crane("manifest", &format!("{name}:{}", digest.replace(':', "-")));
+        let entries = list["manifests"].as_array().expect("a list").clone();
+        let statement = |entry: &Value| {
+            let manifest = self.crane("manifest", &format!("{name}@{}", entry["digest"].as_str().expect("a digest")));
+            assert_eq!(manifest["subject"]["digest"], digest);
+            assert_eq!(manifest["artifactType"], "application/vnd.in-toto+json");
+            let layer = manifest["layers"][0]["digest"].as_str().expect("a digest");
+            let statement = self.crane("blob", &format!("{name}@{layer}"));
+            assert_eq!(statement["subject"][0]["digest"]["sha256"], digest["sha256:".len()..]);
+            statement
+        };
+        entries.iter().map(statement).collect()
+    }
+}
+
+/// The first image of a run's JSON.
+fn image(stdout: &str) -> Value {
+    let result: Value = serde_json::from_str(stdout).expect("JSON");
+    result["images"][0].clone()
+}
+
+/// A project whose image is made of Debian's packages.
+fn project(name: &str) -> Project {
+    let project = small(name);
+    project.write("web/Dockerfile", "FROM debian:bookworm-slim\nARG API_TOKEN\nCOPY www /www\n");
+    project.replace("deploy.yml", &format!("  {name}: ./web"), &format!(
+        "  {name}: {{ build: {{ context: ./web, args: {{ API_TOKEN: hunter2 }} }}, attest: {{ sbom: true, provenance: true }} }}"
+    ));
+    project.renew("web/www/index.html").commit();
+    project
+}
+
+/// Pushes to the registry at a port; looks at everything that was said about the image.
+fn attested(name: &str, port: u16) {
+    let project = project(name);
+    if port != 5000 {
+        let number = project.sandbox.variable("SANDBOX_NUMBER");
+        let token = project.sandbox.variable("DIGITALOCEAN_ACCESS_TOKEN");
+        let other = format!(
+            "registry: {{ host: \"127.77.{number}.1:{port}\", repository: todo-app-registry, username: {token}, password: \"{token}\" }}"
+        );
+        project.replace("deploy.yml", "registry: todo-app-registry", &other);
+    }
+    let first = image(&project.run(&["push", "--output", "json"]).exits(0).stdout);
+    let kinds: Vec<_> = first["attestations"].as_array().expect("a list").iter().map(|a| a["kind"].clone()).collect();
+    assert_eq!(kinds, ["provenance", "sbom"]);
+    let (registry, digest) = (Registry::at(&project, port), first["digest"].as_str().expect("a digest"));
+
+    let manifest = registry.crane("manifest", &format!("{name}@{digest}"));
+    assert_eq!(manifest["annotations"]["org.opencontainers.image.title"], name);
+    let git = ["-C", project.path().to_str().expect("a path"), "rev-parse", "HEAD"];
+    let commit = succeed(std::process::Command::new("git").args(git));
+    assert!(
+        manifest["annotations"]["org.opencontainers.image.revision"]
+            .as_str()
+            .expect("a commit")
+            .starts_with(commit.trim())
+    );
+
+    let statements = registry.statements(name, digest);
+    let text = Value::from(statements.clone()).to_string();
+    assert!(!text.contains("hunter2") && text.contains("API_TOKEN"), "{text}");
+    let bases = &statements[0]["predicate"]["buildDefinition"]["resolvedDependencies"];
+    assert!(bases[0]["uri"].as_str().expect("a base").starts_with("pkg:oci/debian@sha256"), "{bases}");
+    let packages = statements[1]["predicate"]["packages"].as_array().expect("packages").iter().skip(1);
+    let listed: BTreeSet<String> =
+        packages.map(|p| format!("{} {}", p["name"], p["versionInfo"]).replace('"', "")).collect();
+    assert_eq!(listed, packages_of_debian(&project), "the packages are those that dpkg itself names");
+
+    // The same once more: everything is there, and nothing is put again.
+    let again = image(&project.run(&["push", "--output", "json"]).exits(0).stdout);
+    assert_eq!((&again["digest"], &again["state"]), (&first["digest"], &Value::from("reused")));
+    let new = again["attestations"].as_array().expect("a list").iter().map(|a| a["new"].clone());
+    assert_eq!(new.collect::<Vec<_>>(), [false, false]);
+    assert_eq!(registry.statements(name, digest).len(), 2);
+}
+
+/// The packages of the base image, as its own dpkg names them.
+fn packages_of_debian(project: &Project) -> BTreeSet<String> {
+    let mut docker = std::process::Command::new("docker");
+    docker.env("DOCKER_HOST", project.sandbox.variable("DOCKER_HOST"));
+    docker.args(["run", "--rm", "--network=none", "debian:bookworm-slim", "dpkg-query", "-W"]);
+    let text = succeed(docker.args(["-f", "${db:Status-Status} ${Package} ${Version}\\n"]));
+    let installed = text.lines().filter_map(|line| line.strip_prefix("installed ").map(str::to_owned));
+    installed.collect()
+}
+
+#[test]
+fn attestations_lie_beside_the_image() {
+    attested("attested", 5000);
+}
+
+#[test]
+fn the_old_registry_takes_attestations_too() {
+    attested("attested-old", 5001);
+}
+
+#[test]
+fn a_commit_that_changes_nothing_changes_no_digest() {
+    let project = small("same-digest");
+    project.renew("web/www/index.html").commit();
+    let first = image(&project.run(&["push", "--output", "json"]).exits(0).stdout);
+    project.write("readme.md", "nothing of the image\n").commit();
+    let again = image(&project.run(&["push", "--output", "json"]).exits(0).stdout);
+    assert_eq!((&again["digest"], &again["state"]), (&first["digest"], &Value::from("reused")));
+    let name = format!(
+        "registry.digitalocean.com/todo-app-registry/same-digest@{}",
+        first["digest"].as_str().expect("a digest")
+    );
+    let digest = first["digest"].as_str().expect("a digest");
+    assert_eq!(pull(project.sandbox, &name).digests, [digest, digest], "annotations are no hindrance to others");
+}
