@@ -41,18 +41,17 @@ impl Identity {
     }
 }
 
+/// Whether the image of a layout keeps its manifest, because nothing in it has to be compressed. Blocking work.
+pub(crate) fn keeps_manifest(path: &Path, platform: &Platform) -> bool {
+    let Ok(layout) = Layout::open(path) else { return false };
+    layout.form == Form::Oci && matches!(layout.oci_identity(platform), Ok(Identity::Manifest(_)))
+}
+
 /// What the image of a layout is known by. Blocking work; of an archive that is gzipped all is read.
 pub(crate) fn identify(path: &Path, platform: &Platform) -> Result<Identity, Error> {
     let layout = Layout::open(path)?;
     let found = match layout.form {
-        Form::Oci => layout.oci(platform).and_then(|(bytes, manifest)| {
-            let kept =
-                manifest.layers.iter().filter(|layer| !layer.is_foreign()).map(|layer| layout.is_compressed(layer));
-            Ok(match kept.collect::<Result<Vec<_>, _>>()?.contains(&false) {
-                true => Identity::Content(manifest.config.digest),
-                false => Identity::Manifest(Digest::of(&bytes)),
-            })
-        }),
+        Form::Oci => layout.oci_identity(platform),
         Form::Docker => layout.docker().map(|(_, config)| Identity::Content(Digest::of(&config))),
         Form::Stream => hash(path).map(Identity::Content).map_err(|error| unusable(error.to_string())),
     };
@@ -163,6 +162,15 @@ impl Layout {
         let manifest: Manifest = read(&bytes, "manifest")?;
         check_platform(&self.blob(&manifest.config.digest)?, platform)?;
         Ok((bytes, manifest))
+    }
+
+    /// What the image of an OCI layout is known by.
+    fn oci_identity(&self, platform: &Platform) -> Result<Identity, Error> {
+        let (bytes, manifest) = self.oci(platform)?;
+        let pushed = manifest.layers.iter().filter(|layer| !layer.is_foreign());
+        let compressed = pushed.map(|layer| self.is_compressed(layer)).collect::<Result<Vec<_>, _>>()?;
+        let is_kept = compressed.into_iter().all(|is_compressed| is_compressed);
+        Ok(if is_kept { Identity::Manifest(Digest::of(&bytes)) } else { Identity::Content(manifest.config.digest) })
     }
 
     /// The image of a docker-archive and its configuration.

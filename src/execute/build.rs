@@ -61,6 +61,7 @@ impl Work<'_> {
         let source = Source {
             give: &|known, progress| doors.builder.build(request.clone(), known, progress),
             unchanged: &|| same().boxed(),
+            keeps_manifest: false,
         };
         self.delivery.run(known, source).await
     }

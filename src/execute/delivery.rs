@@ -65,6 +65,8 @@ pub(super) struct Source<'a> {
     pub(super) give: &'a (dyn Fn(KnownLayers, mpsc::UnboundedSender<Progress>) -> Built + Send + Sync),
     /// Looks at the inputs once more.
     pub(super) unchanged: &'a (dyn Fn() -> BoxFuture<'a, bool> + Send + Sync),
+    /// Whether the image keeps the manifest that it has, and so its digest: nothing is written into it.
+    pub(super) keeps_manifest: bool,
 }
 
 impl Delivery<'_> {
@@ -115,7 +117,9 @@ impl Delivery<'_> {
             };
             match part {
                 Some(Ok(Part::Manifest { media_type, bytes, layers })) => {
-                    let manifest = annotated(self.image, RawManifest::new(Some(&media_type), bytes), &known);
+                    let manifest = RawManifest::new(Some(&media_type), bytes);
+                    let manifest =
+                        if source.keeps_manifest { manifest } else { annotated(self.image, manifest, &known) };
                     let tags = self.tags(source).await?;
                     let (report, attestations) = self.attest().finish(pusher, &manifest, &tags, Some(made)).await?;
                     let result = self.result(&manifest, &report, layers.all, origin);

@@ -48,15 +48,19 @@ pub(crate) async fn push(
             let give = |known, progress| layout::take(path.clone(), platform.clone(), known, progress);
             // An image that keeps its digest is not exchanged for an equal one.
             let known = delivery.known_layers().await.without_images();
-            let pushed = delivery.run(known, Source { give: &give, unchanged: &unchanged }).await;
-            (pushed, path.display().to_string())
+            let keeps_manifest = {
+                let (path, platform) = (path.clone(), platform.clone());
+                tokio::task::spawn_blocking(move || layout::keeps_manifest(&path, &platform)).await.unwrap_or_default()
+            };
+            let source = Source { give: &give, unchanged: &unchanged, keeps_manifest };
+            (delivery.run(known, source).await, path.display().to_string())
         }
         DesiredSource::Engine(engine) => {
             let (name, platform) = (&engine.image, &engine.platform);
             let give = |known, progress| doors.builder.take(name.clone(), platform.clone(), known, progress);
             let known = delivery.known_layers().await;
-            let pushed = delivery.run(known, Source { give: &give, unchanged: &unchanged }).await;
-            (pushed, name.clone())
+            let source = Source { give: &give, unchanged: &unchanged, keeps_manifest: false };
+            (delivery.run(known, source).await, name.clone())
         }
         DesiredSource::Build(_) | DesiredSource::Mirror(_) => {
             let message = format!("image `{}` is not ready-made", image.key);
