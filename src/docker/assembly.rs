@@ -117,7 +117,9 @@ impl Assembly {
         if let Some(whole) = self.known.whole(&manifest.config.digest) {
             return Ok(vec![whole]);
         }
-        let layers = manifest.layers.iter().map(|layer| self.blob_for(layer)).collect::<Result<Vec<_>, _>>()?;
+        let is_docker = manifest.media_type == media_type::DOCKER_MANIFEST;
+        let layers = manifest.layers.iter().map(|layer| self.blob_for(layer, is_docker));
+        let layers = layers.collect::<Result<Vec<_>, _>>()?;
         let kind = if manifest.media_type.is_empty() { media_type::OCI_MANIFEST } else { &manifest.media_type };
         let counts = self.count(&layers);
         let same = layers.iter().zip(&manifest.layers).all(|(new, old)| new.digest == old.digest);
@@ -155,13 +157,17 @@ impl Assembly {
         Ok(vec![Part::Blob { descriptor, bytes: config.clone() }, last])
     }
 
-    /// The blob that stands for a layer of a manifest.
-    fn blob_for(&self, layer: &Descriptor) -> Result<Descriptor, Error> {
+    /// The blob that stands for a layer of a manifest. In one of Docker's kind its media type is Docker's too.
+    fn blob_for(&self, layer: &Descriptor, is_docker: bool) -> Result<Descriptor, Error> {
         if layer.is_foreign() || self.passed.contains(&layer.digest) {
             return Ok(layer.clone());
         }
         let missing = || unusable(format!("its layer {} is missing", layer.digest.short()));
-        self.made.get(&layer.digest).cloned().ok_or_else(missing)
+        let mut blob = self.made.get(&layer.digest).cloned().ok_or_else(missing)?;
+        if is_docker && blob.media_type == media_type::OCI_LAYER_GZIP {
+            media_type::DOCKER_LAYER_GZIP.clone_into(&mut blob.media_type);
+        }
+        Ok(blob)
     }
 
     /// How many layers there are, and how many were known.
@@ -297,6 +303,18 @@ mod tests {
         let written: Value = serde_json::from_slice(&written).unwrap();
         assert_eq!(written["layers"][0]["digest"], blob.digest.as_str());
         assert_eq!(written["annotations"]["org.opencontainers.image.source"], "https://example.com");
+    }
+
+    #[test]
+    fn a_manifest_of_dockers_kind_gets_layers_of_dockers_kind() {
+        let plain = Descriptor::new("application/vnd.docker.image.rootfs.diff.tar", Digest::of(b"tar"), 3);
+        let blob = Descriptor::new(media_type::OCI_LAYER_GZIP, Digest::of(b"gz"), 2);
+        let (mut assembly, manifest) = described(std::slice::from_ref(&plain), KnownLayers::default());
+        assembly.made(plain.digest, blob);
+        let text = String::from_utf8_lossy(&manifest).replace(media_type::OCI_MANIFEST, media_type::DOCKER_MANIFEST);
+        let (written, _) = last(assembly.image(&text.into_bytes().into(), &Platform::default()).unwrap());
+        let written: Manifest = serde_json::from_slice(&written).unwrap();
+        assert_eq!(written.layers[0].media_type, media_type::DOCKER_LAYER_GZIP);
     }
 
     #[test]

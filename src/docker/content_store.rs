@@ -3,7 +3,8 @@
 //! The `oci` exporter with `tar=false` writes into a store of the client's named `export`
 //! (<https://github.com/moby/buildkit/blob/v0.32.0/exporter/oci/export.go>): configuration and layers side by side, the
 //! manifest last. Each write begins with the digest and the size, so a blob that the registry has is refused with
-//! "already exists" and never leaves `BuildKit`; the others go on to the push as they come. The service:
+//! "already exists" and never leaves `BuildKit`; the others go on to the push as they come. What a refusal cannot spare is the
+//! pull of base layers that `BuildKit` has not needed so far: the exporter fetches them before it asks. The service:
 //! <https://github.com/containerd/containerd/blob/v2.2.0/api/services/content/v1/content.proto>.
 
 use super::assembly::{Assembly, blob_name, unusable};

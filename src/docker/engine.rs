@@ -33,6 +33,22 @@ pub(crate) struct About {
     pub(crate) store: Store,
 }
 
+impl About {
+    /// What an Engine's `info` says of it
+    /// (<https://docs.docker.com/engine/storage/containerd/#enable-containerd-image-store-on-docker-engine>).
+    fn of(info: bollard::models::SystemInfo) -> Self {
+        let status = info.driver_status.unwrap_or_default();
+        let containerd = status.iter().flatten().any(|text| text.starts_with("io.containerd.snapshotter."));
+        let (store, kind) = match (containerd, info.driver) {
+            (true, _) => (Store::Containerd, "containerd store".to_owned()),
+            (false, driver) => (Store::Layers, driver.unwrap_or_else(|| "its own store".to_owned())),
+        };
+        let version = info.server_version.unwrap_or_default();
+        let version = version.splitn(3, '.').take(2).collect::<Vec<_>>().join(".");
+        Self { name: format!("Docker Engine {version} ({kind})"), store }
+    }
+}
+
 /// What an Engine says of an image.
 #[derive(Clone, Debug)]
 pub(crate) struct Inspected {
@@ -115,16 +131,7 @@ impl Engine {
     pub(crate) async fn about(&self) -> Result<About, Error> {
         let info = self.docker.info().await;
         let info = info.map_err(|source| Error::Engine { action: "say what it is", source: Box::new(source) })?;
-        let status = info.driver_status.unwrap_or_default();
-        // https://docs.docker.com/engine/storage/containerd/#enable-containerd-image-store-on-docker-engine
-        let containerd = status.iter().flatten().any(|text| text.starts_with("io.containerd.snapshotter."));
-        let (store, kind) = match (containerd, info.driver) {
-            (true, _) => (Store::Containerd, "containerd store".to_owned()),
-            (false, driver) => (Store::Layers, driver.unwrap_or_else(|| "its own store".to_owned())),
-        };
-        let version = info.server_version.unwrap_or_default();
-        let version = version.splitn(3, '.').take(2).collect::<Vec<_>>().join(".");
-        Ok(About { name: format!("Docker Engine {version} ({kind})"), store })
+        Ok(About::of(info))
     }
 
     /// What an image is. One that is not there is an error that names others.
@@ -211,5 +218,26 @@ async fn remove(docker: &bollard::Docker, name: &str) {
     let options = bollard::query_parameters::RemoveImageOptionsBuilder::default().noprune(true).build();
     if let Err(error) = docker.remove_image(name, Some(options), None).await {
         tracing::debug!("cannot remove the image `{name}` from the Engine: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_store_of_an_engine_shows_in_the_status_of_its_driver() {
+        let about = |version: &str, driver: &str, status: [&str; 2]| {
+            About::of(bollard::models::SystemInfo {
+                server_version: Some(version.to_owned()),
+                driver: Some(driver.to_owned()),
+                driver_status: Some(vec![status.map(str::to_owned).into()]),
+                ..bollard::models::SystemInfo::default()
+            })
+        };
+        let old = about("20.10.24+dfsg1", "overlay2", ["Backing Filesystem", "extfs"]);
+        assert_eq!((old.name.as_str(), old.store), ("Docker Engine 20.10 (overlay2)", Store::Layers));
+        let new = about("29.1.2", "overlayfs", ["driver-type", "io.containerd.snapshotter.v1"]);
+        assert_eq!((new.name.as_str(), new.store), ("Docker Engine 29.1 (containerd store)", Store::Containerd));
     }
 }

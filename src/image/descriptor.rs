@@ -19,6 +19,8 @@ pub(crate) mod media_type {
     /// A gzipped OCI layer.
     pub(crate) const OCI_LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
+    /// A gzipped layer of Docker's kind.
+    pub(crate) const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
     /// An OCI layer compressed with zstd.
     pub(crate) const OCI_LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
 
