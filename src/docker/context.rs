@@ -91,7 +91,8 @@ impl Hint for ContextError {
     fn kind(&self) -> FailureKind {
         match self {
             Self::Changed { .. } => FailureKind::Infrastructure,
-            Self::Read { .. } | Self::Name { .. } | Self::Ignore { .. } => FailureKind::Configuration,
+            Self::Ignore { .. } => FailureKind::Application,
+            Self::Read { .. } | Self::Name { .. } => FailureKind::Configuration,
         }
     }
     fn hint(&self) -> Option<String> {

@@ -97,12 +97,16 @@ impl Follower {
     pub(crate) fn failure(&self, message: &str, dockerfile: &[u8], line: Option<usize>) -> BuildFailure {
         let message = strip(message).to_owned();
         let failed = self.steps.values().filter(|step| !step.error.is_empty());
-        // A step that another one's failure stopped says so; the one that it means is another.
-        let step = failed.max_by_key(|step| (!step.error.contains("context canceled"), step.name.len()));
+        // A step that another one's failure stopped says so; the one that it means is another, which the message repeats.
+        let step = failed.max_by_key(|step| {
+            let is_meant = message.contains(strip(&step.error)) || step.error.contains(&message);
+            (!step.error.contains("context canceled"), is_meant, step.name.len())
+        });
         let name = step.map(|step| step.name.clone()).filter(|name| !name.is_empty());
         let text = String::from_utf8_lossy(dockerfile);
         let line = line.or_else(|| line_in(&message)).or_else(|| line_of(name.as_deref()?, &text));
-        let about = Cause::of(&message, name.as_deref());
+        let tail = step.map(|step| step.tail.as_slice()).unwrap_or_default();
+        let about = Cause::of(&message, name.as_deref(), tail);
         BuildFailure {
             headline: about.headline,
             message,
@@ -182,8 +186,8 @@ struct Cause {
 }
 
 impl Cause {
-    /// Reads a message of BuildKit's.
-    fn of(message: &str, step: Option<&str>) -> Self {
+    /// Reads a message of BuildKit's, with the last lines of the step that failed.
+    fn of(message: &str, step: Option<&str>, tail: &[String]) -> Self {
         let instruction = step.and_then(|name| name.split_once("] ")).map_or("a step", |(_, what)| what);
         let instruction = instruction.split_whitespace().collect::<Vec<_>>().join(" ");
         let application = |headline: String, hint: Option<&str>| Self {
@@ -191,6 +195,17 @@ impl Cause {
             kind: FailureKind::Application,
             hint: hint.map(str::to_owned),
         };
+        // Programs write it large, the builder small.
+        let is_full = |text: &str| text.to_lowercase().contains("no space left on device");
+        if is_full(message) || tail.iter().any(|line| is_full(line)) {
+            let headline = match exit_code(message) {
+                Some(_) => format!("`{instruction}` finds the builder's disk full"),
+                None => "the builder's disk is full".to_owned(),
+            };
+            let hint =
+                "free some space where it builds: `docker system prune`, `docker builder prune`, `buildctl prune`";
+            return Self { headline, kind: FailureKind::Infrastructure, hint: Some(hint.to_owned()) };
+        }
         if let Some(code) = exit_code(message) {
             let hint = match code {
                 137 => "the step was killed: most often because memory ran out",
@@ -229,13 +244,6 @@ impl Cause {
                 headline: format!("a base image cannot be fetched: {message}"),
                 kind: FailureKind::Infrastructure,
                 hint: Some("its registry may be down: try again later".to_owned()),
-            };
-        }
-        if message.contains("no space left on device") {
-            return Self {
-                headline: "the builder's disk is full".to_owned(),
-                kind: FailureKind::Infrastructure,
-                hint: Some("free some space: `docker system prune`, `docker builder prune`".to_owned()),
             };
         }
         application(format!("the build failed: {message}"), None)
@@ -347,8 +355,44 @@ mod tests {
                 "a base image cannot be fetched: dial tcp: i/o timeout",
             ),
         ] {
-            let cause = Cause::of(message, step);
+            let cause = Cause::of(message, step, &[]);
             assert_eq!((cause.headline.as_str(), cause.kind), (headline, kind));
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_told_from_what_it_breaks() {
+        // The words of an Engine 20.10 whose storage is full: in a base, in the context, in a copy, and in a program.
+        for (message, step, tail) in [
+            (
+                "failed to register layer: Error processing tar file(exit status 1): write /usr/bin/dash: no space left on device",
+                "[1/2] FROM docker.io/library/debian:bookworm-slim",
+                "",
+            ),
+            (
+                "write /var/lib/docker/overlay2/x/diff/noise: no space left on device",
+                "[internal] load build context",
+                "",
+            ),
+            (
+                "failed to copy files: userspace copy failed: write /x/merged/noise: no space left on device",
+                "[2/4] COPY noise /noise",
+                "",
+            ),
+            (
+                "executor failed running [/bin/sh -c dd if=/dev/zero of=/x]: exit code: 1",
+                "[2/2] RUN dd if=/dev/zero of=/x",
+                "dd: error writing '/x': No space left on device",
+            ),
+        ] {
+            let cause = Cause::of(message, Some(step), &[tail.to_owned(), "3+0 records out".to_owned()]);
+            assert!(
+                cause.headline.ends_with("the builder's disk is full") || cause.headline.ends_with("disk full"),
+                "{}",
+                cause.headline
+            );
+            assert_eq!(cause.kind, FailureKind::Infrastructure, "{message}");
+            assert!(cause.hint.unwrap().contains("docker system prune"));
         }
     }
 }

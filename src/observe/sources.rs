@@ -7,6 +7,7 @@ use crate::config::{Build, Config, Diagnostic, Diagnostics, ImageSource};
 use crate::docker::context::{ContextError, Ignore};
 use crate::error::Hint as _;
 use crate::image::dockerfile::{self, Source};
+use crate::model::nearest;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -88,7 +89,7 @@ impl Look<'_> {
     /// What is wrong with a source: it is not there, or it is ignored.
     fn at_source(&self, source: &Source) -> Option<Finding> {
         let place = source.place().filter(|place| !place.is_empty())?;
-        let Source { word, path, .. } = source;
+        let (what, path) = (taking(source), &source.path);
         let context = self.build.context.display();
         let full = self.build.context.join(&place);
         match std::fs::symlink_metadata(&full) {
@@ -102,18 +103,18 @@ impl Look<'_> {
             return None;
         }
         if leaves(path) {
-            let message = format!("`{word} {path}` takes what lies outside of the build context `{context}`");
+            let message = format!("{what}, which lies outside of the build context `{context}`");
             let hint = "a build sees only its context: make `context` in deploy.yml a folder that holds both, with\n\
                         `dockerfile` leading to the Dockerfile, or move the file";
             return Some(Finding::Wrong(self.at(source, message).with_hint(hint)));
         }
         if path.starts_with('/') {
-            let message = format!("`{word} {path}` finds no `{place}` in the build context `{context}`");
+            let message = format!("{what}, but there is no `{place}` in the build context `{context}`");
             let hint =
                 "a path with a slash in front starts at the context too: a build sees nothing else of the machine";
             return Some(Finding::Wrong(self.at(source, message).with_hint(hint)));
         }
-        let message = format!("`{word} {path}` finds no `{place}` in the build context `{context}`");
+        let message = format!("{what}, which is not in the build context `{context}`");
         let diagnostic = self.at(source, message);
         Some(Finding::Missing(match self.neighbour(&place) {
             Some(near) => diagnostic.with_label(format!("did you mean `{near}`?")),
@@ -121,14 +122,19 @@ impl Look<'_> {
         }))
     }
 
-    /// The path in the context that somebody probably meant.
+    /// The path in the context that somebody probably meant: another name for the first part that is not there, if then all
+    /// is there.
     fn neighbour(&self, place: &str) -> Option<String> {
-        let (folder, name) = place.rsplit_once('/').unwrap_or(("", place));
-        let items = std::fs::read_dir(self.build.context.join(folder)).ok()?;
+        let root = &self.build.context;
+        let ends = place.match_indices('/').map(|(at, _)| at).chain([place.len()]);
+        let end = ends.into_iter().find(|end| root.join(&place[..*end]).symlink_metadata().is_err())?;
+        let start = place[..end].rfind('/').map_or(0, |slash| slash + 1);
+        let items = std::fs::read_dir(root.join(&place[..start])).ok()?;
         let mut names: Vec<String> = items.flatten().filter_map(|item| item.file_name().into_string().ok()).collect();
         names.sort_unstable();
-        let near = crate::model::nearest(name, names.iter().map(String::as_str))?;
-        Some(if folder.is_empty() { near.to_owned() } else { format!("{folder}/{near}") })
+        let near = nearest(&place[start..end], names.iter().map(String::as_str))?;
+        let meant = format!("{}{near}{}", &place[..start], &place[end..]);
+        root.join(&meant).symlink_metadata().is_ok().then_some(meant)
     }
 
     /// What is said of a source that `.dockerignore` takes away.
@@ -139,7 +145,7 @@ impl Look<'_> {
         }
         let (line, pattern) = self.ignore.rules.reason(&verdict)?;
         let file = self.ignore.file.display();
-        let message = format!("`{} {}` takes what `.dockerignore` leaves out", source.word, source.path);
+        let message = format!("{}, which `.dockerignore` leaves out", taking(source));
         let label = format!("left out by `{pattern}`, {file}:{line}");
         let hint = format!("take the pattern out, or add a line `!{place}` after it");
         Some(self.at(source, message).with_label(label).with_hint(hint))
@@ -152,11 +158,17 @@ impl Look<'_> {
         if !is_there || self.ignore.rules.judge_alone(".git").is_ok_and(|verdict| verdict.ignored) {
             return None;
         }
-        let path = if taker.path.is_empty() { "the mount" } else { taker.path.as_str() };
-        let message = format!("`{} {path}` takes `.git` too: with every commit the image is built anew", taker.word);
+        let message = format!("{}, and `.git` with it: every commit builds the image anew", taking(taker));
         let hint = format!("leave it out with a line `.git` in `{}`", self.ignore.file.display());
         Some(self.at(taker, message).warning().with_hint(hint))
     }
+}
+
+/// What takes what, in the words of a message; a mount is called one.
+fn taking(source: &Source) -> String {
+    let word = if source.word == "RUN" { "RUN --mount" } else { source.word.as_str() };
+    let path = if source.path.is_empty() { "." } else { source.path.as_str() };
+    format!("`{word}` takes `{path}`")
 }
 
 /// Whether a path has more `..` than folders before them.
