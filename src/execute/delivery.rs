@@ -7,21 +7,19 @@ use super::attest::{Attest, Made, annotated};
 use super::event::{Diagnosis, EventKind, Events, ImageResult, Origin, Transfer};
 use super::images::{ImageDoors, on_transfer};
 use super::push::about;
-use crate::desired::DesiredImage;
+use crate::desired::{DesiredImage, DesiredSource};
 use crate::docker::{self, Built, Progress};
 use crate::error::{Failure, FailureKind};
 use crate::image::{Descriptor, KnownLayers, Manifest, Part};
+use crate::model::Platform;
 use crate::plan::OperationId;
 use crate::registry::{self, PushReport, Pusher, RawManifest};
 use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-/// Compressed layers that wait to be sent may take so much memory.
-const WAITING_BYTES: u64 = 256 * 1024 * 1024;
-
 /// A source gives its image again so many times.
-const MOST_REPLAYS: usize = 2;
+const MOST_REPLAYS: usize = 4;
 
 /// What went wrong: at the source, or in the push.
 pub(super) enum Trouble {
@@ -78,7 +76,11 @@ impl Delivery<'_> {
             match self.once(known.clone(), &source, &made).await {
                 Err(Trouble::Push(error)) if error.has_lost_blobs() => {
                     self.say("the registry has lost layers that it listed: sending them again");
-                    known = KnownLayers::default();
+                    let lost = error.lost_blobs().iter().cloned().collect();
+                    known = if error.lost_blobs().is_empty() { KnownLayers::default() } else { known.without(&lost) };
+                }
+                Err(Trouble::Push(error)) if error.wants_replay() => {
+                    self.say(&format!("{error}: sending it again"));
                 }
                 result => return result,
             }
@@ -88,11 +90,21 @@ impl Delivery<'_> {
 
     /// The layers that the repository has already.
     pub(super) async fn known_layers(&self) -> KnownLayers {
-        let tags = [self.image.tag.as_str(), "latest"];
-        let index = self.doors.registry.diff_index(&self.image.repository, &tags).await;
+        let tags = [self.image.tag.as_str(), self.content_key, "latest"];
+        let index = self.doors.registry.diff_index(&self.image.repository, &tags, &self.platform()).await;
         let images =
             index.images().map(|(id, manifest)| (id.clone(), manifest.media_type.clone(), manifest.bytes.clone()));
-        KnownLayers::new(index.layers()).with_images(images)
+        KnownLayers::new(index.layers()).with_images(images).with_tags(index.tags().clone())
+    }
+
+    /// The platform that the image is for.
+    fn platform(&self) -> Platform {
+        match &self.image.source {
+            DesiredSource::Build(build) => build.platform.clone(),
+            DesiredSource::Layout(layout) => layout.platform.clone(),
+            DesiredSource::Engine(engine) => engine.platform.clone(),
+            DesiredSource::Mirror(_) => Platform::default(),
+        }
     }
 
     /// Pushes each part as soon as it is there.
@@ -101,6 +113,7 @@ impl Delivery<'_> {
         let mut given = (source.give)(known.clone(), progress);
         let on_progress = on_transfer(self.events, self.operation);
         let mut pusher = Pusher::new(&self.doors.registry, &self.image.repository, on_progress, self.cancel)?;
+        pusher.knows(known.tags().clone());
         let mut origin = None;
         loop {
             let part = tokio::select! {
@@ -114,6 +127,7 @@ impl Delivery<'_> {
                     continue;
                 }
                 part = given.parts.recv() => part,
+                error = pusher.failed() => return Err(error.into()),
             };
             match part {
                 Some(Ok(Part::Manifest { media_type, bytes, layers })) => {
@@ -125,13 +139,10 @@ impl Delivery<'_> {
                     let result = self.result(&manifest, &report, layers.all, origin);
                     return Ok(result.with_attestations(attestations));
                 }
-                Some(Ok(part)) => {
-                    pusher.room(WAITING_BYTES).await?;
-                    pusher.take(part);
-                }
+                Some(Ok(part)) => pusher.take(part),
                 // The source stops when nobody takes its layers any more: the reason is with the push.
                 Some(Err(docker::Error::Cancelled)) => {
-                    pusher.room(0).await?;
+                    pusher.wait().await?;
                     pusher.stop().await;
                     return Err(docker::Error::Cancelled.into());
                 }
@@ -187,7 +198,7 @@ impl Delivery<'_> {
             detail: format!("{new} of {layers} layers new"),
             bytes_sent: report.bytes_sent,
             attestations: Vec::new(),
-            transfer: Transfer::default(),
+            transfer: Transfer::of(report),
             origin,
         }
     }

@@ -3,6 +3,7 @@
 use crate::error::{Failure, FailureKind};
 use crate::model::{Digest, ObjectRef};
 use crate::plan::{OperationId, Plan};
+use crate::registry::PushReport;
 pub(crate) use crate::registry::{BlobProgress, BlobState};
 use std::sync::Arc;
 use std::time::Duration;
@@ -161,8 +162,23 @@ pub(crate) struct Transfer {
     pub(crate) uploaded: u64,
     /// Requests to the registry and its token service, those that failed included.
     pub(crate) requests: u64,
-    /// What took how long, in order: `prepare`, `layers`, `manifest`. Phases overlap nowhere.
+    /// What took how long, one after another: `prepare` (inputs, what the registry has), `source` (until the first layer
+    /// came), `layers` (until all were there), `manifest` (with its tags).
     pub(crate) phases: Vec<(&'static str, Duration)>,
+}
+
+impl Transfer {
+    /// What a push took; the requests, and what came before it, are known to whoever asked for it.
+    pub(crate) fn of(report: &PushReport) -> Self {
+        Self {
+            compressed: report.bytes_compressed,
+            reused: report.bytes_reused,
+            mounted: report.bytes_mounted,
+            uploaded: report.bytes_sent,
+            requests: 0,
+            phases: report.phases.clone(),
+        }
+    }
 }
 
 /// Something that is said about an image, and lies beside it in the registry.

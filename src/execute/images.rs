@@ -10,6 +10,7 @@ use crate::registry::{self, BlobState, News, OnProgress};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// The doors that images come through. Cheap to clone.
@@ -30,20 +31,41 @@ pub(super) async fn bring(
     events: &Events,
     cancel: &CancellationToken,
 ) -> Result<ImageResult, Diagnosis> {
+    let start = Instant::now();
+    // A client that counts the requests of this image alone.
+    let doors = &ImageDoors { registry: doors.registry.counting(), ..doors.clone() };
+    let brought = bring_patiently(doors, operation, events, cancel).await;
+    for message in doors.registry.warnings() {
+        events.send(EventKind::Warning { message });
+    }
+    let mut result = brought?;
+    let transfer = &mut result.transfer;
+    transfer.requests = doors.registry.requests();
+    let later: Duration = transfer.phases.iter().map(|(_, took)| *took).sum();
+    transfer.phases.insert(0, ("prepare", start.elapsed().saturating_sub(later)));
+    events.send(EventKind::ImageReady { operation: operation.id, result: result.clone() });
+    Ok(result)
+}
+
+/// Brings the image in, and waits for a garbage collection that stands in the way.
+async fn bring_patiently(
+    doors: &ImageDoors,
+    operation: &Operation,
+    events: &Events,
+    cancel: &CancellationToken,
+) -> Result<ImageResult, Diagnosis> {
     let id = operation.id;
     if !matches!(operation.kind, OperationKind::Reuse { .. }) {
         until_it_takes_pushes(doors, id, events, cancel).await?;
     }
-    let result = match bring_once(doors, operation, events, cancel).await {
+    match bring_once(doors, operation, events, cancel).await {
         // A garbage collection that began in the middle of the push is met like one that was there before.
         Err(diagnosis) if is_worth_waiting(&diagnosis, doors, cancel).await => {
             until_it_takes_pushes(doors, id, events, cancel).await?;
-            bring_once(doors, operation, events, cancel).await?
+            bring_once(doors, operation, events, cancel).await
         }
-        result => result?,
-    };
-    events.send(EventKind::ImageReady { operation: id, result: result.clone() });
-    Ok(result)
+        result => result,
+    }
 }
 
 /// Whether garbage is collected now, so that waiting may help against a failure; not if that was excluded.

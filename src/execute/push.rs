@@ -48,11 +48,11 @@ pub(crate) async fn mirror(
     let blobs = report.sent + report.mounted + report.existed;
     let result = ImageResult {
         key: image.key.clone(),
-        digest: report.digest,
+        digest: report.digest.clone(),
         detail: format!("{} of {blobs} blobs new, from {source}", report.sent),
         bytes_sent: report.bytes_sent,
         attestations: Vec::new(),
-        transfer: Transfer::default(),
+        transfer: Transfer::of(&report),
         origin: None,
     };
     Ok(result.with_attestations(attestations))

@@ -16,6 +16,8 @@ pub(crate) struct KnownLayers {
     blobs: HashSet<Digest>,
     /// Whole images by the digest of their configuration: the manifest's media type and bytes.
     images: HashMap<Digest, (String, Bytes)>,
+    /// What tags of the repository stand for.
+    tags: HashMap<String, Digest>,
 }
 
 impl KnownLayers {
@@ -23,7 +25,7 @@ impl KnownLayers {
     pub(crate) fn new(layers: impl IntoIterator<Item = (Digest, Descriptor)>) -> Self {
         let by_diff_id: HashMap<_, _> = layers.into_iter().collect();
         let blobs = by_diff_id.values().map(|blob| blob.digest.clone()).collect();
-        Self { by_diff_id, blobs, images: HashMap::new() }
+        Self { by_diff_id, blobs, images: HashMap::new(), tags: HashMap::new() }
     }
 
     /// The same with whole images: the digest of the configuration, the manifest's media type and its bytes.
@@ -38,6 +40,18 @@ impl KnownLayers {
     pub(crate) fn without_images(mut self) -> Self {
         self.images.clear();
         self
+    }
+
+    /// The same with tags of the repository: each with the manifest or index that it stands for.
+    #[must_use]
+    pub(crate) fn with_tags(mut self, tags: HashMap<String, Digest>) -> Self {
+        self.tags = tags;
+        self
+    }
+
+    /// What tags of the repository stand for, as far as they were looked at.
+    pub(crate) fn tags(&self) -> &HashMap<String, Digest> {
+        &self.tags
     }
 
     /// The same without these blobs, which the registry has lost, and without the images that have them.

@@ -5,6 +5,7 @@
 //! request begins, and a push can outlast a token.
 
 use super::challenge;
+use super::client::Client;
 use super::error::{DIGITALOCEAN, Error, Refusal, TransportCause};
 use super::hosts::Endpoint;
 use super::logins::{Login, Logins};
@@ -112,7 +113,7 @@ impl Tokens {
     /// The `Authorization` header for a request; `None` where the registry wants none.
     pub(crate) async fn authorization(
         &self,
-        client: &reqwest::Client,
+        client: &Client,
         endpoint: &Endpoint,
         scope: &Scope,
     ) -> Result<Option<HeaderValue>, Error> {
@@ -164,7 +165,7 @@ impl Tokens {
     }
 
     /// What a place wants: asked once, by `GET /v2/`. Whoever asks has tries of their own, so there are none here.
-    async fn scheme(&self, client: &reqwest::Client, endpoint: &Endpoint) -> Result<Scheme, Error> {
+    async fn scheme(&self, client: &Client, endpoint: &Endpoint) -> Result<Scheme, Error> {
         let slot = slot(&self.schemes, &endpoint.base);
         let mut scheme = slot.lock().await;
         if let Some(scheme) = &*scheme {
@@ -176,11 +177,12 @@ impl Tokens {
     }
 
     /// One `GET /v2/`; its headers whatever the answer is, except where another try may help.
-    async fn ask_scheme(&self, client: &reqwest::Client, endpoint: &Endpoint) -> Result<HeaderMap, Error> {
+    async fn ask_scheme(&self, client: &Client, endpoint: &Endpoint) -> Result<HeaderMap, Error> {
         let action = "say which login it wants";
         let fail = |error: reqwest::Error| transport(endpoint, &endpoint.base, action, &error);
-        let request = client.get(endpoint.base.clone()).timeout(TOKEN_TIMEOUT).build().map_err(fail)?;
-        let answer = http::send(client, request).await.map_err(fail)?;
+        let pool = client.pool(endpoint)?;
+        let request = pool.get(endpoint.base.clone()).timeout(TOKEN_TIMEOUT).build().map_err(fail)?;
+        let answer = client.execute(&pool, request).await.map_err(fail)?;
         let (status, headers) = (answer.status(), answer.headers().clone());
         if Retry::of_answer(status, &headers) == Retry::Never {
             return Ok(headers);
@@ -193,14 +195,15 @@ impl Tokens {
     /// Fetches a token.
     async fn fetch(
         &self,
-        client: &reqwest::Client,
+        client: &Client,
         endpoint: &Endpoint,
         scope: &Scope,
         realm: &Url,
         service: Option<&str>,
     ) -> Result<Token, Error> {
         let login = self.logins.get(&endpoint.registry).await?;
-        let ask = Ask { client, endpoint, scope, realm, service, login: login.as_ref() };
+        let pool = client.pool(endpoint)?;
+        let ask = Ask { client, pool, endpoint, scope, realm, service, login: login.as_ref() };
         ask.token().await
     }
 }
@@ -208,7 +211,9 @@ impl Tokens {
 /// One question to a token service.
 struct Ask<'a> {
     /// The client.
-    client: &'a reqwest::Client,
+    client: &'a Client,
+    /// Its connections.
+    pool: reqwest::Client,
     /// For which place.
     endpoint: &'a Endpoint,
     /// What the token must allow.
@@ -250,7 +255,7 @@ impl Ask<'_> {
             query.extend_pairs(self.service.map(|service| ("service", service)));
             query.extend_pairs(self.scope.0.iter().map(|scope| ("scope", scope)));
         }
-        let request = self.client.get(url);
+        let request = self.pool.get(url);
         match self.login.and_then(basic) {
             Some(header) => request.header(AUTHORIZATION, header),
             None => request,
@@ -272,14 +277,14 @@ impl Ask<'_> {
             None => &mut form,
         };
         let kind = "application/x-www-form-urlencoded";
-        self.client.post(self.realm.clone()).header("content-type", kind).body(form.finish())
+        self.pool.post(self.realm.clone()).header("content-type", kind).body(form.finish())
     }
 
     /// Sends a question.
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<reqwest::Response, Error> {
         let fail = |error: reqwest::Error| transport(self.endpoint, self.realm, ACTION, &error);
         let request = request.timeout(TOKEN_TIMEOUT).build().map_err(fail)?;
-        http::send(self.client, request).await.map_err(fail)
+        self.client.execute(&self.pool, request).await.map_err(fail)
     }
 
     /// The error that a refusal stands for: 401 is a wrong login, or none where one is needed.
@@ -354,6 +359,7 @@ pub(crate) fn transport(endpoint: &Endpoint, url: &Url, action: &str, error: &re
         at: http::redact_url(&url.join("/").unwrap_or_else(|_| url.clone())),
         action: action.to_owned(),
         retry: Retry::of_transport(error),
+        unreached: error.is_connect(),
         source: TransportCause(http::transport_cause(error)),
     }
 }

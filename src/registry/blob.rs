@@ -43,7 +43,7 @@ impl Client {
         match answer.status() {
             status if status.is_success() || status.is_redirection() => Ok(true),
             StatusCode::NOT_FOUND => Ok(false),
-            _ => Err(self.refusal(question, answer).await),
+            _ => Err(self.refusal_of_head(question, &url, answer).await),
         }
     }
 
@@ -56,9 +56,9 @@ impl Client {
                 problem: format!("{} bytes are too many for a configuration", blob.size),
             });
         }
-        let retry = self.patience().retry;
+        let patience = self.patience();
         let bytes =
-            retry.run(Error::retry, || async { collect(self.open_blob(repository, &blob.digest).await?).await });
+            patience.run(Error::retry, || async { collect(self.open_blob(repository, &blob.digest).await?).await });
         let bytes = bytes.await?;
         let got = Digest::of(&bytes);
         if got == blob.digest {
@@ -114,7 +114,7 @@ impl Client {
             let mut request = pool.get(url.clone());
             let mut token = None;
             if question.endpoint.serves(url) {
-                token = self.tokens().authorization(&pool, question.endpoint, question.scope).await?;
+                token = self.tokens().authorization(self, question.endpoint, question.scope).await?;
                 if let Some(token) = &token {
                     request = request.header(reqwest::header::AUTHORIZATION, token.clone());
                 }

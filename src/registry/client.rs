@@ -1,19 +1,31 @@
 //! The client itself: which place, which token, which error.
 
 use super::auth::{Scope, Tokens, transport};
+use super::budget::Budget;
 use super::error::{Error, Refusal};
+use super::features::Features;
 use super::hosts::{Capability, Endpoint, Hosts};
 use super::limiter::Limiter;
 use super::logins::Logins;
-use crate::http::{self, Recipe, RetryPolicy};
+use super::patience::{LONGEST_PAUSE, Patience};
+use super::progress::lock;
+use crate::http::{self, Recipe};
+use crate::model::Digest;
+use reqwest::header::{HeaderMap, WARNING};
 use reqwest::{RequestBuilder, Response, StatusCode};
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use url::Url;
 
 /// A client for all registries. Cheap to clone; clones share tokens, connections and limits.
 #[derive(Clone, Debug)]
-pub(crate) struct Client(Arc<Inner>);
+pub(crate) struct Client {
+    /// What clones share.
+    inner: Arc<Inner>,
+    /// How many requests were sent, those to token services included.
+    requests: Arc<AtomicU64>,
+}
 
 /// What the clones of a client share.
 #[derive(Debug)]
@@ -24,38 +36,64 @@ struct Inner {
     tokens: Tokens,
     /// A connection pool for each way of talking to a place.
     pools: Mutex<HashMap<Recipe, reqwest::Client>>,
-    /// How many requests may run at once, by the registry's name.
-    limiters: Mutex<HashMap<String, Arc<Limiter>>>,
+    /// What is known of each registry, by its name.
+    known: Mutex<HashMap<String, Arc<Known>>>,
+    /// The layers that are held in memory.
+    budget: Arc<Budget>,
     /// How long what may take.
     patience: Patience,
+    /// What registries wanted people to know.
+    warnings: Mutex<Vec<Remark>>,
 }
 
-/// How long what may take.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
-    /// A request without a large body is answered within this.
-    pub(crate) request: Duration,
-    /// Something moves within this while a blob is being sent or received.
-    pub(crate) stall: Duration,
-    /// A registry may take this long to answer when it has the whole blob: those that store in S3 copy it first.
-    pub(crate) commit: Duration,
-    /// How often is tried again.
-    pub(crate) retry: RetryPolicy,
+/// What a run has learnt of a registry.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// How many uploads may run at once.
+    pub(crate) limiter: Arc<Limiter>,
+    /// What it can do.
+    pub(crate) features: Features,
+    /// The blobs that were seen or put there, by the repository's path.
+    present: Mutex<HashMap<String, HashSet<Digest>>>,
 }
 
-impl Default for Patience {
-    fn default() -> Self {
-        Self {
-            request: Duration::from_mins(1),
-            stall: Duration::from_mins(1),
-            commit: Duration::from_mins(15),
-            retry: RetryPolicy::default(),
+impl Known {
+    /// A blob lies in a repository.
+    pub(crate) fn has(&self, path: &str, blob: &Digest) {
+        lock(&self.present).entry(path.to_owned()).or_default().insert(blob.clone());
+    }
+
+    /// Whether a blob was seen in a repository.
+    pub(crate) fn is_in(&self, path: &str, blob: &Digest) -> bool {
+        lock(&self.present).get(path).is_some_and(|blobs| blobs.contains(blob))
+    }
+
+    /// Another repository that the blob was seen in.
+    pub(crate) fn elsewhere(&self, path: &str, blob: &Digest) -> Option<String> {
+        let present = lock(&self.present);
+        present.iter().find(|(there, blobs)| *there != path && blobs.contains(blob)).map(|(there, _)| there.clone())
+    }
+
+    /// A blob is not there any more; without a digest, nothing is known of the repository any more.
+    pub(crate) fn lost(&self, path: &str, blob: Option<&Digest>) {
+        let mut present = lock(&self.present);
+        match blob {
+            Some(blob) => present.values_mut().for_each(|blobs| {
+                blobs.remove(blob);
+            }),
+            None => drop(present.remove(path)),
         }
     }
 }
 
-/// Tries of what somebody waits for: about five seconds of pauses.
-const BRIEF_TRIES: usize = 4;
+/// What a registry wanted people to know, and whether they do.
+#[derive(Debug)]
+struct Remark {
+    /// Whose it is and what it says.
+    text: String,
+    /// Whether it was shown.
+    shown: bool,
+}
 
 /// One thing that is asked of a place.
 #[derive(Clone, Copy, Debug)]
@@ -76,30 +114,67 @@ impl Client {
 
     /// The same with other time limits.
     pub(crate) fn with_patience(hosts: Hosts, logins: Logins, patience: Patience) -> Self {
-        let tokens = Tokens::new(logins);
-        Self(Arc::new(Inner { hosts, tokens, pools: Mutex::default(), limiters: Mutex::default(), patience }))
+        let inner = Inner {
+            hosts,
+            tokens: Tokens::new(logins),
+            pools: Mutex::default(),
+            known: Mutex::default(),
+            budget: Arc::default(),
+            patience,
+            warnings: Mutex::default(),
+        };
+        Self { inner: Arc::new(inner), requests: Arc::default() }
+    }
+
+    /// The same with another budget for layers in memory. Nothing may have been sent yet.
+    #[cfg(test)]
+    pub(crate) fn with_budget(mut self, bytes: u64) -> Self {
+        Arc::get_mut(&mut self.inner).expect("a client without clones").budget = Arc::new(Budget::new(bytes));
+        self
+    }
+
+    /// The same client with a counter of its own for requests.
+    #[must_use]
+    pub(crate) fn counting(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), requests: Arc::default() }
+    }
+
+    /// How many requests this client and its clones have sent.
+    pub(crate) fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// What registries wanted people to know (`Warning: 299`), each once.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let mut all = lock(&self.inner.warnings);
+        let new = all.iter_mut().filter(|remark| !remark.shown);
+        new.map(|remark| {
+            remark.shown = true;
+            remark.text.clone()
+        })
+        .collect()
     }
 
     /// The user and password for a registry, for builders that fetch base images themselves. Docker Hub's registry goes
     /// by the name of its service.
     pub(crate) async fn login(&self, registry: &str) -> Option<(String, crate::model::Secret)> {
         let name = if matches!(registry, "registry-1.docker.io" | "index.docker.io") { "docker.io" } else { registry };
-        self.0.tokens.password(name).await
+        self.inner.tokens.password(name).await
     }
 
     /// How long what may take.
     pub(crate) fn patience(&self) -> Patience {
-        self.0.patience
+        self.inner.patience
     }
 
     /// The tokens in use.
     pub(crate) fn tokens(&self) -> &Tokens {
-        &self.0.tokens
+        &self.inner.tokens
     }
 
     /// The places that may be asked for this, in order.
     pub(crate) fn endpoints(&self, registry: &str, wanted: Capability) -> Result<Vec<Endpoint>, Error> {
-        Ok(self.0.hosts.endpoints(registry, wanted)?)
+        Ok(self.inner.hosts.endpoints(registry, wanted)?)
     }
 
     /// The place that takes pushes.
@@ -111,15 +186,19 @@ impl Client {
         })
     }
 
-    /// How many requests may run at once against a registry.
-    pub(crate) fn limiter(&self, registry: &str) -> Arc<Limiter> {
-        let mut limiters = self.0.limiters.lock().unwrap_or_else(PoisonError::into_inner);
-        limiters.entry(registry.to_owned()).or_default().clone()
+    /// What the run has learnt of a registry.
+    pub(crate) fn known(&self, registry: &str) -> Arc<Known> {
+        lock(&self.inner.known).entry(registry.to_owned()).or_default().clone()
+    }
+
+    /// The layers that are held in memory.
+    pub(crate) fn budget(&self) -> &Arc<Budget> {
+        &self.inner.budget
     }
 
     /// The connections to a place.
     pub(crate) fn pool(&self, endpoint: &Endpoint) -> Result<reqwest::Client, Error> {
-        let mut pools = self.0.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pools = lock(&self.inner.pools);
         if let Some(pool) = pools.get(&endpoint.recipe) {
             return Ok(pool.clone());
         }
@@ -134,8 +213,7 @@ impl Client {
         question: Question<'_>,
         make: impl Fn(&reqwest::Client) -> RequestBuilder,
     ) -> Result<Response, Error> {
-        let retry = self.0.patience.retry;
-        retry.run(Error::retry, || self.ask_once(question, &make)).await
+        self.inner.patience.run(Error::retry, || self.ask_once(question, &make)).await
     }
 
     /// The same with fewer tries, for what is asked before anything has been done: somebody waits for it, and a wrong
@@ -145,9 +223,7 @@ impl Client {
         question: Question<'_>,
         make: impl Fn(&reqwest::Client) -> RequestBuilder,
     ) -> Result<Response, Error> {
-        let retry = self.0.patience.retry;
-        let retry = RetryPolicy { tries: retry.tries.min(BRIEF_TRIES), ..retry };
-        retry.run(Error::retry, || self.ask_once(question, &make)).await
+        self.inner.patience.brief().run(Error::retry, || self.ask_once(question, &make)).await
     }
 
     /// Asks once, with a fresh token where the one in use is refused. Answers that are worth another try are errors.
@@ -173,19 +249,20 @@ impl Client {
         make: &impl Fn(&reqwest::Client) -> RequestBuilder,
     ) -> Result<Response, Error> {
         let pool = self.pool(question.endpoint)?;
-        let token = self.0.tokens.authorization(&pool, question.endpoint, question.scope).await?;
-        let mut request = make(&pool).timeout(self.0.patience.request);
+        let token = self.inner.tokens.authorization(self, question.endpoint, question.scope).await?;
+        let mut request = make(&pool).timeout(self.inner.patience.request);
         if let Some(token) = &token {
             request = request.header(reqwest::header::AUTHORIZATION, token.clone());
         }
         let answer = self.send(question, &pool, request).await?;
         if answer.status() == StatusCode::UNAUTHORIZED {
-            self.0.tokens.refused(question.endpoint, question.scope, token.as_ref(), answer.headers()).await;
+            self.inner.tokens.refused(question.endpoint, question.scope, token.as_ref(), answer.headers()).await;
         }
         Ok(answer)
     }
 
-    /// Sends a request as it is.
+    /// Sends a request as it is, after any pause that the registry asked for. What it says about its load holds for all
+    /// that is sent to it.
     pub(crate) async fn send(
         &self,
         question: Question<'_>,
@@ -193,7 +270,35 @@ impl Client {
         request: RequestBuilder,
     ) -> Result<Response, Error> {
         let request = request.build().map_err(|error| Self::transport(question, &error))?;
-        http::send(pool, request).await.map_err(|error| Self::transport(question, &error))
+        let known = self.known(&question.endpoint.registry);
+        known.limiter.open().await;
+        let mark = known.limiter.mark();
+        let answer = self.execute(pool, request).await.map_err(|error| Self::transport(question, &error))?;
+        if matches!(answer.status().as_u16(), 429 | 503) {
+            known.limiter.complained(mark);
+            let pause = http::retry_after(answer.headers());
+            pause.filter(|pause| *pause <= LONGEST_PAUSE).into_iter().for_each(|pause| known.limiter.pause(pause));
+        }
+        self.listen(&question.endpoint.registry, answer.headers());
+        Ok(answer)
+    }
+
+    /// Sends a request and counts it.
+    pub(crate) async fn execute(&self, pool: &reqwest::Client, request: reqwest::Request) -> reqwest::Result<Response> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        http::send(pool, request).await
+    }
+
+    /// Remembers warnings (<https://github.com/opencontainers/distribution-spec/blob/main/spec.md#warnings>).
+    fn listen(&self, registry: &str, headers: &HeaderMap) {
+        for value in headers.get_all(WARNING).iter().filter_map(|value| value.to_str().ok()) {
+            let Some(text) = value.strip_prefix("299 - ") else { continue };
+            let text = format!("registry `{registry}` says: {}", text.trim().trim_matches('"'));
+            let mut all = lock(&self.inner.warnings);
+            if !all.iter().any(|remark| remark.text == text) {
+                all.push(Remark { text, shown: false });
+            }
+        }
     }
 
     /// The error of a request that got no answer, or only part of one.
@@ -209,10 +314,24 @@ impl Client {
         let refusal = Box::new(Refusal::read(status, &headers, &body));
         let (registry, action) = (question.endpoint.registry.clone(), question.action.to_owned());
         if status == StatusCode::UNAUTHORIZED {
-            let had_login = self.0.tokens.has_login(&registry).await;
+            let had_login = self.inner.tokens.has_login(&registry).await;
             return Error::Login { registry, action, had_login, refusal };
         }
         Error::Refused { registry, action, refusal }
+    }
+
+    /// The error that the refusal of a HEAD stands for. It has no body, so that one is asked for again where the reason
+    /// matters: a bare 403 has several.
+    pub(crate) async fn refusal_of_head(&self, question: Question<'_>, url: &Url, answer: Response) -> Error {
+        if answer.status() == StatusCode::FORBIDDEN {
+            let again = self.ask_with_token(question, &|pool| pool.get(url.clone())).await;
+            if let Ok(again) = again.map(|again| (again.status().is_client_error(), again))
+                && again.0
+            {
+                return self.refusal(question, again.1).await;
+            }
+        }
+        self.refusal(question, answer).await
     }
 
     /// The error of an answer that the protocol does not allow.

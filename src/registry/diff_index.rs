@@ -7,8 +7,9 @@ use super::client::Client;
 use super::error::Error;
 use super::manifest::RawManifest;
 use crate::image::{Descriptor, ImageConfig};
-use crate::model::{Digest, Repository};
-use std::collections::HashMap;
+use crate::model::{Digest, Platform, Repository};
+use futures::future::{join, join_all};
+use std::collections::{HashMap, HashSet};
 
 /// Layers of a repository: the digest before compression to the blob.
 #[derive(Clone, Debug, Default)]
@@ -17,10 +18,12 @@ pub(crate) struct DiffIndex {
     layers: HashMap<Digest, Descriptor>,
     /// The manifests that were read, by the digest of their configuration, which is the image's id.
     images: HashMap<Digest, RawManifest>,
+    /// What the tags that were looked at stand for: a manifest, or an index of several.
+    tags: HashMap<String, Digest>,
 }
 
 /// More images than this tell little that is new.
-const MOST_IMAGES: usize = 4;
+const MOST_IMAGES: usize = 8;
 
 impl DiffIndex {
     /// All layers: the digest before compression, and the blob.
@@ -33,51 +36,95 @@ impl DiffIndex {
         self.images.iter()
     }
 
+    /// What the tags that were looked at stand for.
+    pub(crate) fn tags(&self) -> &HashMap<String, Digest> {
+        &self.tags
+    }
+
     /// Takes an image in. Images whose lists differ in length are left out: nothing could be said about their layers.
     pub(crate) fn add(&mut self, manifest: RawManifest, config: &[u8]) {
         let (Ok(parts), Ok(config)) = (manifest.read(), serde_json::from_slice::<ImageConfig>(config)) else { return };
         if parts.layers.len() == config.rootfs.diff_ids.len() {
-            self.layers.extend(config.rootfs.diff_ids.into_iter().zip(parts.layers));
+            let known = config.rootfs.diff_ids.into_iter().zip(parts.layers);
+            self.layers.extend(known.filter(|(_, blob)| !blob.is_foreign()));
             self.images.insert(parts.config.digest, manifest);
         }
     }
 }
 
 impl Client {
-    /// Reads what a repository has behind these tags, and behind a few others where there is room. It only saves work: what
-    /// cannot be read is left out.
-    pub(crate) async fn diff_index(&self, repository: &Repository, tags: &[&str]) -> DiffIndex {
-        let mut names: Vec<String> = tags.iter().map(|tag| (*tag).to_owned()).collect();
-        match self.tags(repository).await {
-            Ok(there) if there.is_empty() => return DiffIndex::default(),
-            Ok(there) => {
-                names.retain(|name| there.contains(name));
-                names.extend(there.into_iter().filter(|name| !name.starts_with("sha256-")));
-            }
-            Err(error) => tracing::debug!("no list of tags: {error}"),
+    /// Reads what a repository has behind these tags, for a platform. It only saves work: what cannot be read is left out.
+    ///
+    /// Where none of the tags is there, a few others are read: a commit's tag and a content key are new with every commit,
+    /// and without the list a fresh machine would know nothing of the layers that the commit before has pushed. The list is
+    /// asked for beside the tags, so it costs no time.
+    pub(crate) async fn diff_index(&self, repository: &Repository, tags: &[&str], platform: &Platform) -> DiffIndex {
+        let named = join_all(tags.iter().map(|tag| self.tagged(repository, tag, platform)));
+        let (mut found, listed) = join(named, self.tags(repository)).await;
+        if found.iter().all(Option::is_none) {
+            let others = listed.unwrap_or_else(|error| {
+                tracing::debug!("no list of tags: {error}");
+                Vec::new()
+            });
+            // Tags like `sha256-…` are signatures and the like.
+            let others = others.iter().filter(|name| !tags.contains(&name.as_str()) && !name.starts_with("sha256-"));
+            found = join_all(others.take(MOST_IMAGES).map(|tag| self.tagged(repository, tag, platform))).await;
         }
-        names.dedup();
-        let read = names.iter().take(MOST_IMAGES).map(|name| self.read_image(repository, name));
         let mut index = DiffIndex::default();
-        for image in futures::future::join_all(read).await {
+        let mut read = HashSet::new();
+        let mut images = Vec::new();
+        for (tag, digest, manifest) in found.into_iter().flatten() {
+            index.tags.insert(tag, digest);
+            if read.insert(manifest.digest.clone()) {
+                images.push(self.with_config(repository, manifest));
+            }
+        }
+        for image in join_all(images).await {
             match image {
-                Ok(Some((manifest, config))) => index.add(manifest, &config),
-                Ok(None) => {}
+                Ok((manifest, config)) => index.add(manifest, &config),
                 Err(error) => tracing::debug!("cannot learn the layers of `{repository}`: {error}"),
             }
         }
         index
     }
 
-    /// A manifest and its configuration; `None` where there is no such tag, or where it is an index.
-    async fn read_image(
+    /// A tag, what it stands for, and the manifest for a platform behind it; `None` where there is none that can be read.
+    async fn tagged(
         &self,
         repository: &Repository,
         tag: &str,
-    ) -> Result<Option<(RawManifest, bytes::Bytes)>, Error> {
-        let Some(manifest) = self.get_manifest(repository, tag).await? else { return Ok(None) };
-        let Ok(parts) = manifest.read() else { return Ok(None) };
+        platform: &Platform,
+    ) -> Option<(String, Digest, RawManifest)> {
+        let found = match self.get_manifest(repository, tag).await {
+            Ok(found) => found?,
+            Err(error) => {
+                tracing::debug!("cannot read `{repository}:{tag}`: {error}");
+                return None;
+            }
+        };
+        let digest = found.digest.clone();
+        let manifest = match found.read_index() {
+            None => found,
+            Some(index) => {
+                let entry = index.find(platform)?;
+                self.get_manifest(repository, entry.digest.as_str()).await.ok()??
+            }
+        };
+        Some((tag.to_owned(), digest, manifest))
+    }
+
+    /// A manifest and its configuration.
+    async fn with_config(
+        &self,
+        repository: &Repository,
+        manifest: RawManifest,
+    ) -> Result<(RawManifest, bytes::Bytes), Error> {
+        let parts = manifest.read().map_err(|error| Error::Nonsense {
+            registry: repository.registry.clone(),
+            action: format!("give a manifest of `{repository}`"),
+            problem: error.to_string(),
+        })?;
         let config = self.read_blob(repository, &parts.config).await?;
-        Ok(Some((manifest, config)))
+        Ok((manifest, config))
     }
 }

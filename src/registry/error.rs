@@ -23,6 +23,8 @@ pub(crate) enum Error {
         action: String,
         /// Whether another try may help.
         retry: Retry,
+        /// Whether not even a connection came about.
+        unreached: bool,
         /// What the network said.
         source: TransportCause,
     },
@@ -114,6 +116,16 @@ pub(crate) enum Error {
         /// What the source said.
         source: std::io::Error,
     },
+    /// An upload broke off, and what was sent of it is neither there nor here any more.
+    #[error("registry `{registry}` has lost the upload of {what}: {problem}")]
+    LostUpload {
+        /// The registry's name.
+        registry: String,
+        /// What was being sent.
+        what: String,
+        /// What went wrong at the end.
+        problem: String,
+    },
     /// A hosts.toml cannot be used.
     #[error(transparent)]
     Hosts(#[from] super::hosts::HostsError),
@@ -155,6 +167,8 @@ pub(crate) struct Refusal {
     pub(crate) message: Option<String>,
     /// Whether another try may help.
     pub(crate) retry: Retry,
+    /// The blobs that it is about (`detail` of `MANIFEST_BLOB_UNKNOWN`).
+    pub(crate) blobs: Vec<Digest>,
 }
 
 impl std::fmt::Display for Refusal {
@@ -187,8 +201,26 @@ impl Refusal {
         };
         let message = text("message").or_else(|| text("details")).or_else(plain);
         let message = message.map(|text| text.chars().take(LONGEST_MESSAGE).collect());
-        Self { status, code: text("code").or_else(|| text("id")), message, retry: Retry::of_answer(status, headers) }
+        let code = text("code").or_else(|| text("id"));
+        Self { status, code, message, retry: Retry::of_answer(status, headers), blobs: named_blobs(&parsed) }
     }
+}
+
+/// The digests in the details of all errors: a text, or somewhere in an object, as registries please.
+fn named_blobs(body: &serde_json::Value) -> Vec<Digest> {
+    /// Collects the digests of a value.
+    fn collect(value: &serde_json::Value, into: &mut Vec<Digest>) {
+        match value {
+            serde_json::Value::String(text) => into.extend(Digest::parse(text)),
+            serde_json::Value::Array(values) => values.iter().for_each(|value| collect(value, into)),
+            serde_json::Value::Object(values) => values.values().for_each(|value| collect(value, into)),
+            _ => {}
+        }
+    }
+    let mut blobs = Vec::new();
+    let errors = body.get("errors").and_then(|errors| errors.as_array()).into_iter().flatten();
+    errors.filter_map(|error| error.get("detail")).for_each(|detail| collect(detail, &mut blobs));
+    blobs
 }
 
 impl Error {
@@ -213,6 +245,24 @@ impl Error {
     /// Whether the registry is overloaded, so that fewer requests should run at once.
     pub(crate) fn is_throttling(&self) -> bool {
         matches!(self, Self::Refused { refusal, .. } if matches!(refusal.status.as_u16(), 429 | 503))
+    }
+
+    /// Whether the registry could not even be reached.
+    pub(crate) fn is_outage(&self) -> bool {
+        matches!(self, Self::Transport { unreached: true, .. })
+    }
+
+    /// Whether the image has to come from its source once more: bytes were lost that nobody holds any more.
+    pub(crate) fn wants_replay(&self) -> bool {
+        matches!(self, Self::LostUpload { .. })
+    }
+
+    /// The blobs that the registry misses, as far as it names them.
+    pub(crate) fn lost_blobs(&self) -> &[Digest] {
+        match self {
+            Self::Refused { refusal, .. } => &refusal.blobs,
+            _ => &[],
+        }
     }
 
     /// Whether the registry misses blobs of a manifest: it listed them a moment ago and has collected them since.
@@ -275,7 +325,7 @@ impl Hint for Error {
                 "the login is known, but not allowed to do this: give it write access to the repository".to_owned()
             }
             Self::Refused { refusal, .. } if refusal.retry == Retry::Never => return None,
-            Self::Transport { .. } | Self::Refused { .. } | Self::Stalled { .. } => {
+            Self::Transport { .. } | Self::Refused { .. } | Self::Stalled { .. } | Self::LostUpload { .. } => {
                 "the registry may be down or overloaded: try again later".to_owned()
             }
             Self::DigestMismatch { .. } => {

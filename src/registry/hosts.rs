@@ -186,6 +186,11 @@ impl Endpoint {
         url
     }
 
+    /// Whether it is DigitalOcean's registry, wherever the name leads.
+    pub(crate) fn is_digitalocean(&self) -> bool {
+        self.registry == super::error::DIGITALOCEAN
+    }
+
     /// Whether a URL is served by this very place, so that it may see the registry's token.
     pub(crate) fn serves(&self, url: &Url) -> bool {
         self.base.origin() == url.origin()

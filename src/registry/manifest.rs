@@ -25,6 +25,9 @@ pub(crate) struct RawManifest {
 /// The header in which a registry says which digest it sees.
 const CONTENT_DIGEST: &str = "docker-content-digest";
 
+/// The header in which a registry says which tags it has put with a manifest.
+const PUT_TAGS: &str = "oci-tag";
+
 /// The protocol allows a registry to refuse larger manifests, so none of ours are.
 const LARGEST_MANIFEST: usize = 4 * 1024 * 1024;
 
@@ -127,29 +130,77 @@ impl Client {
         self.get_manifest(&reference.repository, entry.digest.as_str()).await?.ok_or_else(not_found)
     }
 
-    /// Puts a manifest under a tag, or under its digest without one. The registry must see the digest that we see:
+    /// Puts a manifest under these tags, or under its digest without one. The registry must see the digest that we see:
     /// otherwise what is deployed would not be what was built.
-    pub(crate) async fn put_manifest(
+    ///
+    /// Several tags: newer registries take them all with the manifest
+    /// (<https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pushing-manifests>); others ignore them, so
+    /// only those count that are echoed. Otherwise the first tag goes alone, and shows whether the manifest is accepted.
+    pub(crate) async fn put_tags(
+        &self,
+        repository: &Repository,
+        manifest: &RawManifest,
+        tags: &[&str],
+    ) -> Result<(), Error> {
+        let several = tags.len() > 1;
+        let feature = self.known(&repository.registry);
+        let (mut confirmed, rest) = if several && feature.features.tag_parameter.try_it() {
+            let (confirmed, echoed) = self.put_manifest(repository, manifest, None, tags).await?;
+            feature.features.tag_parameter.learn(tags.iter().all(|tag| echoed.iter().any(|there| there == tag)));
+            (confirmed, tags.iter().filter(|tag| !echoed.iter().any(|there| there == *tag)).copied().collect())
+        } else {
+            let first = tags.first().copied();
+            let (confirmed, _) = self.put_manifest(repository, manifest, first, &[]).await?;
+            (confirmed, tags.get(1..).unwrap_or_default().to_vec())
+        };
+        let put = rest.iter().map(|tag| self.put_manifest(repository, manifest, Some(tag), &[]));
+        for (one, _) in futures::future::try_join_all(put).await? {
+            confirmed &= one;
+        }
+        if confirmed { Ok(()) } else { self.confirm(repository, manifest, tags.last().copied()).await }
+    }
+
+    /// Looks what a registry has that did not say which digest it saw.
+    async fn confirm(&self, repository: &Repository, manifest: &RawManifest, tag: Option<&str>) -> Result<(), Error> {
+        let endpoint = self.push_endpoint(&repository.registry)?;
+        let there = self.head_manifest(repository, tag.unwrap_or(manifest.digest.as_str())).await?;
+        match there {
+            Some(there) if there == manifest.digest => Ok(()),
+            Some(there) => Err(mismatch(&endpoint, "the manifest", &manifest.digest, there.as_str())),
+            None => Err(mismatch(&endpoint, "the manifest", &manifest.digest, "nothing")),
+        }
+    }
+
+    /// Puts a manifest under a tag, or under its digest, perhaps with tags beside it; whether the registry said which digest
+    /// it saw, and which of those tags it has put.
+    async fn put_manifest(
         &self,
         repository: &Repository,
         manifest: &RawManifest,
         tag: Option<&str>,
-    ) -> Result<(), Error> {
+        beside: &[&str],
+    ) -> Result<(bool, Vec<String>), Error> {
         let endpoint = self.push_endpoint(&repository.registry)?;
         let target = tag.unwrap_or(manifest.digest.as_str());
         let action = format!("take the manifest of `{repository}:{target}`");
         let scope = Scope::push(&repository.path);
         let question = Question { endpoint: &endpoint, scope: &scope, action: &action };
         let url = endpoint.url(&repository.path, &format!("manifests/{target}"));
+        let query: Vec<_> = beside.iter().map(|tag| ("tag", *tag)).collect();
         let answer = self
             .ask(question, |pool| {
-                pool.put(url.clone()).header(CONTENT_TYPE, &manifest.media_type).body(manifest.bytes.clone())
+                let request = pool.put(url.clone()).header(CONTENT_TYPE, &manifest.media_type);
+                let request = if query.is_empty() { request } else { request.query(&query) };
+                request.body(manifest.bytes.clone())
             })
             .await?;
         if !answer.status().is_success() {
             return Err(self.refusal(question, answer).await);
         }
-        check_digest(&endpoint, &answer, "the manifest", &manifest.digest)
+        check_digest(&endpoint, &answer, "the manifest", &manifest.digest)?;
+        let echoed = answer.headers().get_all(PUT_TAGS).iter().filter_map(|value| value.to_str().ok());
+        let echoed = echoed.flat_map(|text| text.split(',')).map(|tag| tag.trim().to_owned()).collect();
+        Ok((answer.headers().contains_key(CONTENT_DIGEST), echoed))
     }
 
     /// Puts a tag on a manifest that the repository has. Nothing is sent where the tag is there already.
@@ -159,7 +210,7 @@ impl Client {
         }
         let manifest = self.get_manifest(repository, digest.as_str()).await?;
         let manifest = manifest.ok_or_else(|| Error::NotFound { reference: repository.at(digest).to_string() })?;
-        self.put_manifest(repository, &manifest, Some(tag)).await?;
+        self.put_tags(repository, &manifest, &[tag]).await?;
         Ok(true)
     }
 
@@ -204,6 +255,9 @@ impl Client {
             match self.ask_briefly(question, make).await {
                 Ok(answer) if answer.status().is_success() => return Ok(Some((endpoint, answer))),
                 Ok(answer) if answer.status() == StatusCode::NOT_FOUND => {}
+                Ok(answer) if method == Method::HEAD => {
+                    last = Some(self.refusal_of_head(question, &url, answer).await);
+                }
                 Ok(answer) => last = Some(self.refusal(question, answer).await),
                 Err(error) => last = Some(error),
             }

@@ -8,19 +8,27 @@
 mod age;
 mod auth;
 mod blob;
+mod budget;
 mod challenge;
 mod client;
 mod diff_index;
 mod error;
+mod features;
+mod held;
 mod hosts;
 mod limiter;
 mod logins;
 mod manifest;
 mod mirror;
+mod patience;
 mod progress;
 mod referrers;
 mod removal;
+#[cfg(test)]
+mod sandbox_tests;
 mod schedule;
+mod stream;
+mod target;
 #[cfg(test)]
 pub(crate) mod tests;
 mod upload;

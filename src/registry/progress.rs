@@ -122,9 +122,16 @@ impl Track {
         });
     }
 
-    /// More bytes were made.
+    /// More bytes were made; it says nothing once the blob is being sent.
     pub(crate) fn made(&self, bytes: u64) {
-        self.change(|_, progress| progress.done += bytes);
+        if lock(&self.0.1).state == BlobState::Making {
+            self.change(|_, progress| progress.done += bytes);
+        }
+    }
+
+    /// How many bytes have been sent.
+    pub(crate) fn done(&self) -> u64 {
+        lock(&self.0.1).done
     }
 
     /// Something else is being done with it now. What had been made counts from zero again when it is sent.
@@ -152,9 +159,14 @@ impl Track {
         self.reach(size);
     }
 
-    /// It is not needed after all.
+    /// It is not needed after all, or will come again as another one.
     pub(crate) fn forget(&self) {
-        self.change(|_, progress| (progress.state, progress.done) = (BlobState::Existed, 0));
+        self.enter(BlobState::Existed);
+        self.reach(0);
+        self.change(|meter, progress| {
+            meter.total.fetch_sub(progress.total.unwrap_or_default(), Ordering::Relaxed);
+            progress.total = Some(0);
+        });
     }
 
     /// Tells again where it stands.
@@ -198,6 +210,7 @@ mod tests {
         assert_eq!(*lock(&last), (0, 10), "what is made has not been sent");
         made.identify(&Digest::of(b"b"), 6);
         made.enter(BlobState::Sending);
+        made.made(1);
         made.reach(5);
         known.reach(7);
         known.reach(2);
@@ -205,5 +218,7 @@ mod tests {
         known.finish(BlobState::Sent, 10);
         made.finish(BlobState::Existed, 6);
         assert_eq!(*lock(&last), (16, 16));
+        known.forget();
+        assert_eq!(*lock(&last), (6, 6));
     }
 }

@@ -3,16 +3,22 @@
 use super::blob::Blob;
 use super::client::Client;
 use super::error::Error;
-use super::hosts::Endpoint;
+use super::held::{Held, Source};
+use super::limiter::SMALL;
 use super::manifest::RawManifest;
-use super::progress::{Meter, OnProgress};
+use super::progress::{BlobState, Meter, OnProgress, Track, lock};
+use super::stream::{Chunked, Incoming};
+use super::target::Target;
 use super::upload::{Upload, Uploaded};
-use crate::image::part::{Answer, Piece};
+use crate::image::part::{Answer, LayerReceiver, Piece, layer};
 use crate::image::{Content, Descriptor, Part};
 use crate::model::{Digest, Repository};
-use std::collections::HashSet;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// What a push has done.
@@ -26,32 +32,69 @@ pub(crate) struct PushReport {
     pub(crate) new: HashSet<Digest>,
     /// Blobs that the registry took from another of its repositories.
     pub(crate) mounted: usize,
-    /// Blobs that were there before.
+    /// Blobs that were there before, as far as they were looked for.
     pub(crate) existed: usize,
     /// Bytes of the blobs that were sent.
     pub(crate) bytes_sent: u64,
+    /// Bytes of the blobs that were mounted.
+    pub(crate) bytes_mounted: u64,
+    /// Bytes of the manifest's blobs that were there before.
+    pub(crate) bytes_reused: u64,
+    /// Bytes of the layers that were made for it.
+    pub(crate) bytes_compressed: u64,
+    /// What took how long: `source` until the first blob came, `layers` until all were there, `manifest`.
+    pub(crate) phases: Vec<(&'static str, Duration)>,
+}
+
+impl Default for PushReport {
+    fn default() -> Self {
+        Self {
+            digest: Digest::of(b""),
+            sent: 0,
+            new: HashSet::new(),
+            mounted: 0,
+            existed: 0,
+            bytes_sent: 0,
+            bytes_mounted: 0,
+            bytes_reused: 0,
+            bytes_compressed: 0,
+            phases: Vec::new(),
+        }
+    }
+}
+
+/// What has become of a blob.
+struct Ended {
+    /// How it came to lie there.
+    how: Uploaded,
+    /// What it is; `None` where it was not needed.
+    blob: Option<Descriptor>,
+    /// Whether it was made for this push.
+    was_made: bool,
 }
 
 /// A push in progress: blobs go up as they are added; the manifest follows when all are there.
 pub(crate) struct Pusher {
-    /// The client.
-    client: Client,
-    /// The place.
-    endpoint: Endpoint,
     /// The repository.
+    target: Target,
+    /// The same for people and references.
     repository: Repository,
-    /// The uploads, each with its blob.
-    uploads: JoinSet<Result<(Uploaded, Descriptor), Error>>,
-    /// Bytes of blobs that are not up yet.
-    waiting: u64,
-    /// Blobs that were added.
-    seen: HashSet<Digest>,
+    /// The uploads.
+    uploads: JoinSet<Result<Ended, Error>>,
+    /// Blobs that were added, or have come.
+    seen: Arc<Mutex<HashSet<Digest>>>,
+    /// Blobs that can be read again, for a registry that has lost them meanwhile.
+    again: HashMap<Digest, Blob>,
+    /// Tags of the repository that are known, and what they stand for.
+    tags: HashMap<String, Digest>,
     /// Counts the bytes.
     meter: Arc<Meter>,
     /// Stops the uploads of this push.
     cancel: CancellationToken,
     /// What has been done.
     report: PushReport,
+    /// When the phase began that is not over yet.
+    phase: Instant,
 }
 
 impl Pusher {
@@ -63,47 +106,17 @@ impl Pusher {
         cancel: &CancellationToken,
     ) -> Result<Self, Error> {
         Ok(Self {
-            client: client.clone(),
-            endpoint: client.push_endpoint(&repository.registry)?,
+            target: Target::new(client, repository)?,
             repository: repository.clone(),
             uploads: JoinSet::new(),
-            waiting: 0,
-            seen: HashSet::new(),
+            seen: Arc::default(),
+            again: HashMap::new(),
+            tags: HashMap::new(),
             meter: Meter::new(on_progress),
             cancel: cancel.child_token(),
-            report: PushReport {
-                digest: Digest::of(b""),
-                sent: 0,
-                new: HashSet::new(),
-                mounted: 0,
-                existed: 0,
-                bytes_sent: 0,
-            },
+            report: PushReport::default(),
+            phase: Instant::now(),
         })
-    }
-
-    /// Sends a blob up, beside the others. One that was added before is not sent again.
-    pub(crate) fn add(&mut self, blob: Blob) {
-        if !self.seen.insert(blob.descriptor.digest.clone()) {
-            return;
-        }
-        let size = blob.descriptor.size;
-        self.waiting += size;
-        let track = self.meter.follow(Some((&blob.descriptor.digest, size)));
-        let (client, endpoint, cancel) = (self.client.clone(), self.endpoint.clone(), self.cancel.clone());
-        let path = self.repository.path.clone();
-        self.uploads.spawn(async move {
-            let limiter = client.limiter(&endpoint.registry);
-            let upload = Upload {
-                client: &client,
-                endpoint: &endpoint,
-                path: &path,
-                blob: &blob,
-                limiter: &limiter,
-                track: &track,
-            };
-            upload.run(&cancel).await.map(|how| (how, blob.descriptor.clone()))
-        });
     }
 
     /// Takes a part of an image in, whatever it is; the manifest belongs to `finish`.
@@ -113,91 +126,146 @@ impl Pusher {
                 self.add(Blob { descriptor, content: Content::Bytes(bytes), mount_from: None });
             }
             Part::Reopenable { descriptor, content, mount_from } => self.add(Blob { descriptor, content, mount_from }),
-            Part::Offer { .. } | Part::Layer { .. } => self.receive(part),
+            Part::Offer { descriptor, answer } => self.offered(descriptor, answer),
+            Part::Layer { pieces } => self.made(pieces),
             Part::Manifest { .. } => {}
         }
     }
 
-    /// Receives a blob over a channel, and sends it up when it is complete.
-    fn receive(&mut self, part: Part) {
-        let (client, endpoint, cancel) = (self.client.clone(), self.endpoint.clone(), self.cancel.clone());
-        let (path, meter) = (self.repository.path.clone(), Arc::clone(&self.meter));
+    /// Sends a blob up, beside the others. One that was added before is not sent again.
+    pub(crate) fn add(&mut self, blob: Blob) {
+        if !lock(&self.seen).insert(blob.descriptor.digest.clone()) {
+            return;
+        }
+        // What is held in memory anyway is not kept longer than it takes, unless it is next to nothing.
+        if blob.descriptor.size <= SMALL || matches!(blob.content, Content::Open(_)) {
+            self.again.insert(blob.descriptor.digest.clone(), blob.clone());
+        }
+        self.send(blob, true);
+    }
+
+    /// Sends a blob up, perhaps without looking first whether it is there.
+    fn send(&mut self, blob: Blob, look: bool) {
+        let one = self.one(Some(&blob.descriptor));
         self.uploads.spawn(async move {
-            let mut pieces = match part {
-                Part::Offer { descriptor, answer } => {
-                    if client.has_blob(&endpoint, &path, &descriptor.digest).await? {
-                        let _ = answer.send(Answer::Have);
-                        return Ok((Uploaded::Existed, descriptor));
-                    }
-                    let (sender, pieces) = crate::image::part::layer();
-                    let _ = answer.send(Answer::Send(sender));
-                    pieces
-                }
-                Part::Layer { pieces } => pieces,
-                _ => return Err(Error::Cancelled),
-            };
-            let mut bytes = Vec::new();
-            let descriptor = loop {
-                match pieces.recv().await {
-                    Some(Piece::Bytes(piece)) => bytes.extend_from_slice(&piece),
-                    Some(Piece::End(descriptor)) => break descriptor,
-                    None => return Ok((Uploaded::Existed, Descriptor::new("", Digest::of(b""), 0))),
-                }
-            };
-            let blob = Blob { descriptor, content: Content::Bytes(bytes.into()), mount_from: None };
-            let track = meter.follow(Some((&blob.descriptor.digest, blob.descriptor.size)));
-            let limiter = client.limiter(&endpoint.registry);
-            let upload = Upload {
-                client: &client,
-                endpoint: &endpoint,
-                path: &path,
-                blob: &blob,
-                limiter: &limiter,
-                track: &track,
-            };
-            upload.run(&cancel).await.map(|how| (how, blob.descriptor.clone()))
+            let mount_from = blob.mount_from.filter(|_| look);
+            let source = Source::Content(blob.content);
+            one.known(blob.descriptor, source, mount_from, look).await
         });
     }
 
-    /// Waits until no more than this many bytes wait to be sent: whoever reads blobs into memory calls it before the next.
-    pub(crate) async fn room(&mut self, bytes: u64) -> Result<(), Error> {
-        while self.waiting > bytes {
-            self.next().await?;
+    /// Answers an offer: takes the blob where the registry lacks it.
+    fn offered(&mut self, blob: Descriptor, answer: oneshot::Sender<Answer>) {
+        if !lock(&self.seen).insert(blob.digest.clone()) {
+            drop(answer.send(Answer::Have));
+            return;
         }
-        Ok(())
+        let one = self.one(Some(&blob));
+        self.uploads.spawn(async move { one.offered(blob, answer).await });
+    }
+
+    /// Takes a layer that is being made.
+    fn made(&mut self, pieces: LayerReceiver) {
+        let (one, seen) = (self.one(None), Arc::clone(&self.seen));
+        self.uploads.spawn(async move { one.made(pieces, &seen).await });
+    }
+
+    /// A phase is over.
+    fn end_phase(&mut self, name: &'static str) {
+        let now = Instant::now();
+        self.report.phases.push((name, now - std::mem::replace(&mut self.phase, now)));
+    }
+
+    /// One more blob on its way.
+    fn one(&mut self, blob: Option<&Descriptor>) -> One {
+        if self.report.phases.is_empty() {
+            self.end_phase("source");
+        }
+        let track = self.meter.follow(blob.map(|blob| (&blob.digest, blob.size)));
+        One { target: self.target.clone(), track, cancel: self.cancel.clone() }
+    }
+
+    /// Tags of the repository, and what they stand for: one that stands for the image already is not put again.
+    pub(crate) fn knows(&mut self, tags: HashMap<String, Digest>) {
+        self.tags = tags;
     }
 
     /// Waits for all blobs, then puts the manifest under these tags, or under its digest where there are none.
     pub(crate) async fn finish(mut self, manifest: &RawManifest, tags: &[&str]) -> Result<PushReport, Error> {
-        while !self.uploads.is_empty() {
-            self.next().await?;
+        self.wait().await?;
+        self.end_phase("layers");
+        let missing: Vec<&str> =
+            tags.iter().filter(|tag| self.tags.get(**tag) != Some(&manifest.digest)).copied().collect();
+        let is_there = self.tags.values().any(|digest| *digest == manifest.digest);
+        if !missing.is_empty() || !is_there {
+            self.put_manifest(manifest, &missing).await?;
         }
-        let targets: Vec<_> = if tags.is_empty() { vec![None] } else { tags.iter().map(|tag| Some(*tag)).collect() };
-        let mut done = HashSet::new();
-        for target in targets.into_iter().filter(|target| done.insert(*target)) {
-            let put = self.client.put_manifest(&self.repository, manifest, target);
-            tokio::select! {
-                biased;
-                () = self.cancel.cancelled() => return Err(Error::Cancelled),
-                result = put => result?,
-            }
-        }
+        self.end_phase("manifest");
         self.report.digest = manifest.digest.clone();
+        if let Ok(parts) = manifest.read() {
+            let all: u64 = parts.blobs().iter().map(|blob| blob.size).sum();
+            self.report.bytes_reused = all.saturating_sub(self.report.bytes_sent + self.report.bytes_mounted);
+        }
         Ok(self.report)
     }
 
-    /// Waits for one upload. The first that fails stops the others, and lets them end their sessions.
-    async fn next(&mut self) -> Result<(), Error> {
-        let Some(ended) = self.uploads.join_next().await else { return Ok(()) };
-        match ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())) {
-            Ok((how, blob)) => {
-                self.waiting = self.waiting.saturating_sub(blob.size);
-                self.count(how, blob);
-                Ok(())
+    /// Puts the manifest. Blobs that the registry turns out to have lost are sent again, where they can be read again, and
+    /// the manifest is put once more; otherwise the image has to come from its source again.
+    async fn put_manifest(&mut self, manifest: &RawManifest, tags: &[&str]) -> Result<(), Error> {
+        let Err(error) = self.put(manifest, tags).await else { return Ok(()) };
+        if !error.has_lost_blobs() {
+            return Err(error);
+        }
+        let mut lost = error.lost_blobs().to_vec();
+        if lost.is_empty() {
+            self.target.known.lost(&self.target.path, None);
+            let parts = manifest.read().map(|parts| parts.blobs().into_iter().cloned().collect::<Vec<_>>());
+            lost = parts.unwrap_or_default().into_iter().map(|blob| blob.digest).collect();
+        }
+        lost.iter().for_each(|digest| self.target.known.lost(&self.target.path, Some(digest)));
+        let again: Option<Vec<Blob>> = lost.iter().map(|digest| self.again.get(digest).cloned()).collect();
+        let Some(again) = again else { return Err(error) };
+        tracing::info!("the registry has lost {} blobs: sending them again", again.len());
+        again.into_iter().for_each(|blob| self.send(blob, false));
+        self.wait().await?;
+        self.put(manifest, tags).await
+    }
+
+    /// Puts the manifest, unless somebody stops it.
+    async fn put(&self, manifest: &RawManifest, tags: &[&str]) -> Result<(), Error> {
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Err(Error::Cancelled),
+            result = self.target.client.put_tags(&self.repository, manifest, tags) => result,
+        }
+    }
+
+    /// Waits for all uploads. The first that fails stops the others, and lets them end their sessions.
+    pub(crate) async fn wait(&mut self) -> Result<(), Error> {
+        while let Some(ended) = self.uploads.join_next().await {
+            match ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())) {
+                Ok(ended) => self.count(ended),
+                Err(error) => {
+                    self.stop().await;
+                    return Err(error);
+                }
             }
-            Err(error) => {
-                self.stop().await;
-                Err(error)
+        }
+        Ok(())
+    }
+
+    /// Waits until an upload fails, and gives its error: whoever reads a source learns so that it may stop. It never comes
+    /// back while all goes well.
+    pub(crate) async fn failed(&mut self) -> Error {
+        loop {
+            match self.uploads.join_next().await {
+                Some(Ok(Ok(ended))) => self.count(ended),
+                Some(Ok(Err(error))) => {
+                    self.stop().await;
+                    return error;
+                }
+                Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
+                None => std::future::pending().await,
             }
         }
     }
@@ -209,14 +277,173 @@ impl Pusher {
     }
 
     /// Counts a blob that is there.
-    fn count(&mut self, how: Uploaded, blob: Descriptor) {
-        match how {
+    fn count(&mut self, ended: Ended) {
+        let Some(blob) = ended.blob else { return };
+        if ended.was_made {
+            self.report.bytes_compressed += blob.size;
+        }
+        match ended.how {
             Uploaded::Existed => self.report.existed += 1,
-            Uploaded::Mounted => self.report.mounted += 1,
+            Uploaded::Unneeded => {}
+            Uploaded::Mounted => {
+                self.report.mounted += 1;
+                self.report.bytes_mounted += blob.size;
+            }
             Uploaded::Sent => {
-                self.report.sent += 1;
-                self.report.bytes_sent += blob.size;
-                self.report.new.insert(blob.digest);
+                // A blob that the registry lost meanwhile is sent twice, and counts once.
+                if self.report.new.insert(blob.digest) {
+                    self.report.sent += 1;
+                    self.report.bytes_sent += blob.size;
+                }
+            }
+        }
+    }
+}
+
+/// One blob on its way.
+struct One {
+    /// The repository.
+    target: Target,
+    /// Tells how far it is.
+    track: Track,
+    /// Stops it.
+    cancel: CancellationToken,
+}
+
+impl One {
+    /// Brings a blob up whose digest is known.
+    async fn known(
+        &self,
+        blob: Descriptor,
+        source: Source,
+        mount_from: Option<String>,
+        look: bool,
+    ) -> Result<Ended, Error> {
+        // What another image of this run has put into a neighbour need not be sent again.
+        let neighbour = || self.target.known.elsewhere(&self.target.path, &blob.digest);
+        let mount_from = if look { mount_from.or_else(neighbour) } else { mount_from };
+        let upload = Upload {
+            target: &self.target,
+            blob: &blob,
+            source: &source,
+            mount_from: mount_from.as_deref(),
+            look: look && blob.size > SMALL,
+            track: &self.track,
+        };
+        let how = upload.run(&self.cancel).await?;
+        Ok(Ended { how, blob: Some(blob), was_made: false })
+    }
+
+    /// Answers an offer, and sends what comes of it while it comes. Where it cannot be held in memory, it goes up in chunks.
+    async fn offered(&self, blob: Descriptor, answer: oneshot::Sender<Answer>) -> Result<Ended, Error> {
+        let found = tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => return Err(Error::Cancelled),
+            found = self.target.has(&blob.digest), if blob.size > SMALL => found?,
+            () = std::future::ready(()), if blob.size <= SMALL => false,
+        };
+        if found {
+            self.track.finish(BlobState::Existed, blob.size);
+            drop(answer.send(Answer::Have));
+            return Ok(Ended { how: Uploaded::Existed, blob: Some(blob), was_made: false });
+        }
+        let (sender, pieces) = layer();
+        if answer.send(Answer::Send(sender)).is_err() {
+            return Ok(self.unneeded());
+        }
+        let mut grant = self.target.client.budget().grant();
+        let held = tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => return Err(Error::Cancelled),
+            held = grant.extend(blob.size) => held,
+        };
+        if !held {
+            return self.chunked(Incoming::new(pieces, grant, self.track.clone()), false).await;
+        }
+        let _sending = grant.settle(blob.size);
+        let held = Held::growing();
+        let (withdrawn, stop) = (CancellationToken::new(), self.cancel.child_token());
+        let receiving = receive(pieces, &held, &blob, &withdrawn, &stop);
+        let one = Self { target: self.target.clone(), track: self.track.clone(), cancel: stop.clone() };
+        let sending = one.known(blob.clone(), Source::Held(Arc::clone(&held)), None, false);
+        let sending = async {
+            let sent = sending.await;
+            stop.cancel(); // whatever still comes is of no use
+            sent
+        };
+        let (received, sent) = tokio::join!(receiving, sending);
+        match received {
+            _ if withdrawn.is_cancelled() => Ok(self.unneeded()),
+            Err(error @ Error::SourceChanged { .. }) => Err(error),
+            _ => sent,
+        }
+    }
+
+    /// Takes a layer that is being made: as a blob where it can be held in memory, in chunks where it cannot.
+    async fn made(&self, pieces: LayerReceiver, seen: &Mutex<HashSet<Digest>>) -> Result<Ended, Error> {
+        let mut incoming = Incoming::new(pieces, self.target.client.budget().grant(), self.track.clone());
+        let is_too_large = tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => return Err(Error::Cancelled),
+            stopped = incoming.fill(u64::MAX, 0) => stopped,
+        };
+        let Some(blob) = incoming.end().cloned() else {
+            return if is_too_large { self.chunked(incoming, true).await } else { Ok(self.unneeded()) };
+        };
+        if !lock(seen).insert(blob.digest.clone()) {
+            return Ok(self.unneeded()); // the same layer twice in an image
+        }
+        let (pieces, _sending) = incoming.take(u64::MAX);
+        self.track.identify(&blob.digest, blob.size);
+        self.track.enter(BlobState::Waiting);
+        let source = Source::Held(Held::complete(pieces));
+        Ok(Ended { was_made: true, ..self.known(blob, source, None, true).await? })
+    }
+
+    /// Sends a layer in chunks.
+    async fn chunked(&self, incoming: Incoming, was_made: bool) -> Result<Ended, Error> {
+        let blob = Chunked::new(&self.target, &self.track).run(incoming, &self.cancel).await?;
+        let how = if blob.is_some() { Uploaded::Sent } else { Uploaded::Unneeded };
+        Ok(Ended { how, blob, was_made })
+    }
+
+    /// The blob is not needed after all.
+    fn unneeded(&self) -> Ended {
+        self.track.forget();
+        Ended { how: Uploaded::Unneeded, blob: None, was_made: false }
+    }
+}
+
+/// Takes the pieces of an offered blob in. One that is withdrawn, or is not what was offered, stops its upload.
+async fn receive(
+    mut pieces: LayerReceiver,
+    held: &Held,
+    offered: &Descriptor,
+    withdrawn: &CancellationToken,
+    stop: &CancellationToken,
+) -> Result<(), Error> {
+    loop {
+        let piece = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Err(Error::Cancelled),
+            piece = pieces.recv() => piece,
+        };
+        match piece {
+            Some(Piece::Bytes(piece)) => held.push(piece),
+            Some(Piece::End(got)) if got.digest == offered.digest => {
+                held.end(true);
+                return Ok(());
+            }
+            Some(Piece::End(got)) => {
+                stop.cancel();
+                let (what, wanted) = ("a blob".to_owned(), offered.digest.to_string());
+                return Err(Error::SourceChanged { what, wanted, got: got.digest.to_string() });
+            }
+            None => {
+                withdrawn.cancel();
+                held.end(false);
+                stop.cancel();
+                return Err(Error::Cancelled);
             }
         }
     }
@@ -234,9 +461,6 @@ impl Client {
         cancel: &CancellationToken,
     ) -> Result<PushReport, Error> {
         let mut pusher = Pusher::new(self, repository, on_progress, cancel)?;
-        let mut blobs = blobs;
-        // The largest first: whatever is left at the end is short.
-        blobs.sort_by_key(|blob| std::cmp::Reverse(blob.descriptor.size));
         for blob in blobs {
             pusher.add(blob);
         }

@@ -1,33 +1,24 @@
-//! Uploads: one blob into one repository.
+//! Uploads of blobs whose digest is known: one blob into one repository.
 //!
-//! HEAD, then POST for a session, then one PUT with the whole body: distribution's registries keep server state for each
-//! PATCH and forget the session after a cut, so chunks buy nothing and cost a round trip each. A try that fails begins a
-//! new session; the old one is told to go.
+//! HEAD, then POST for a session, then one PUT with the whole body: chunks cost a round trip each, and distribution keeps
+//! server state for each of them. A try that fails looks first whether the registry can say how much of it arrived, and
+//! goes on from there; where it cannot, the next try is a new session, and the old one is told to go.
 
-use super::auth::Scope;
-use super::blob::{Blob, check_target};
-use super::client::{Client, Question};
 use super::error::Error;
-use super::hosts::Endpoint;
-use super::limiter::Limiter;
-use super::manifest::check_digest;
-use super::progress::{BlobState, Track};
+use super::held::Source;
+use super::limiter::SMALL;
+use super::progress::{BlobState, Track, lock};
+use super::target::{Begun, Body, Session, Target, lost_session};
 use crate::http::Retry;
-use crate::image::Descriptor;
+use crate::image::{Content, Descriptor};
 use crate::model::Digest;
-use bytes::Bytes;
-use futures::stream::{Stream, StreamExt as _};
-use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
-use reqwest::{Response, StatusCode};
+use futures::StreamExt as _;
+use reqwest::StatusCode;
 use sha2::{Digest as _, Sha256};
-use std::pin::Pin;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use url::Url;
 
 /// How a blob came to lie in the repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,287 +29,229 @@ pub(crate) enum Uploaded {
     Mounted,
     /// It was sent.
     Sent,
+    /// It was not needed after all.
+    Unneeded,
 }
 
 /// One blob on its way into one repository.
 pub(crate) struct Upload<'a> {
-    /// The client.
-    pub(crate) client: &'a Client,
-    /// The place.
-    pub(crate) endpoint: &'a Endpoint,
-    /// The repository's path.
-    pub(crate) path: &'a str,
+    /// The repository.
+    pub(crate) target: &'a Target,
     /// The blob.
-    pub(crate) blob: &'a Blob,
-    /// How many uploads may run at once.
-    pub(crate) limiter: &'a Arc<Limiter>,
+    pub(crate) blob: &'a Descriptor,
+    /// Its bytes.
+    pub(crate) source: &'a Source,
+    /// Another repository of the same registry that may have it.
+    pub(crate) mount_from: Option<&'a str>,
+    /// Whether to look first if it is there. Not worth it for small blobs: to send one costs one request more.
+    pub(crate) look: bool,
     /// Tells how far it is.
     pub(crate) track: &'a Track,
 }
 
-/// What two halves of an upload tell each other: the session to end, the error behind a broken body, the last progress.
-#[derive(Debug)]
-struct Shared {
-    /// The open session.
-    session: Mutex<Option<Url>>,
-    /// What the source or the check of the digest complained of.
-    problem: Mutex<Option<Error>>,
-    /// When the last piece was taken, and whether it was the last of all.
-    progress: Mutex<(Instant, bool)>,
+/// What is open between tries.
+#[derive(Debug, Default)]
+struct Open {
+    /// The session.
+    session: Option<Session>,
+    /// How much of the blob the registry holds, where it can go on.
+    held: u64,
 }
 
-/// A session that is not needed any more gets this long to be ended; the registry ends it by itself later.
-const GOODBYE: Duration = Duration::from_millis(700);
+/// A broken upload with less in it than this is not worth the question how much arrived.
+const WORTH_RESUMING: u64 = 1024 * 1024;
 
 impl Upload<'_> {
     /// Brings the blob into the repository.
     pub(crate) async fn run(&self, cancel: &CancellationToken) -> Result<Uploaded, Error> {
-        let shared = Arc::new(Shared {
-            session: Mutex::default(),
-            problem: Mutex::default(),
-            progress: Mutex::new((Instant::now(), false)),
-        });
+        let open = Mutex::new(Open::default());
         let result = tokio::select! {
             biased;
             () = cancel.cancelled() => Err(Error::Cancelled),
-            result = self.with_tries(&shared) => result,
+            result = self.with_tries(&open) => result,
         };
-        if result.is_err() {
-            let _ = tokio::time::timeout(GOODBYE, self.end_session(&shared)).await;
+        match &result {
+            Ok(_) => self.target.known.has(&self.target.path, &self.blob.digest),
+            Err(_) => self.close(&open).await,
         }
         result
     }
 
     /// Tries until the blob is there. Each try is a permit of its own, so that a registry in trouble sees fewer at once.
-    async fn with_tries(&self, shared: &Arc<Shared>) -> Result<Uploaded, Error> {
-        let size = self.blob.descriptor.size;
-        if self.client.has_blob(self.endpoint, self.path, &self.blob.descriptor.digest).await? {
-            self.track.finish(BlobState::Existed, size);
-            return Ok(Uploaded::Existed);
+    async fn with_tries(&self, open: &Mutex<Open>) -> Result<Uploaded, Error> {
+        if self.look && self.target.has(&self.blob.digest).await? {
+            return Ok(self.finish(Uploaded::Existed));
         }
-        let renewed = AtomicBool::new(false);
-        let judge = |error: &Error| match error.status() {
-            // The token died in the middle: once with another one, at once.
-            Some(StatusCode::UNAUTHORIZED) if !renewed.swap(true, Ordering::Relaxed) => Retry::After(Duration::ZERO),
-            _ if lost_session(error) => Retry::Later,
-            _ => error.retry(),
+        let limiter = &self.target.known.limiter;
+        let arrived = AtomicBool::new(false);
+        let (judge, refused) = (judge_once(), AtomicBool::new(false));
+        // A session that cannot even be begun had its tries.
+        let judge = |error: &Error| if refused.load(Ordering::Relaxed) { Retry::Never } else { judge(error) };
+        let attempt = || async {
+            if arrived.load(Ordering::Relaxed) {
+                return Ok(self.finish(Uploaded::Sent));
+            }
+            let permit = limiter.acquire(self.blob.size).await;
+            let result = self.attempt(open, &refused).await;
+            match &result {
+                Ok(_) => permit.succeeded(),
+                Err(error) if lost_session(error) => permit.throttled(),
+                Err(_) => {}
+            }
+            drop(permit);
+            if let Err(error) = result {
+                arrived.store(self.salvage(&error, open).await, Ordering::Relaxed);
+                return Err(self.blame(error).await);
+            }
+            result
         };
-        let policy = self.client.patience().retry;
-        policy
-            .run(judge, || async {
-                let permit = self.limiter.acquire().await;
-                let result = self.attempt(shared).await;
-                match &result {
-                    Ok(_) => permit.succeeded(),
-                    Err(error) if error.is_throttling() || lost_session(error) => permit.throttled(),
-                    Err(_) => {}
-                }
-                if result.is_err() {
-                    self.track.reach(0);
-                    let _ = tokio::time::timeout(GOODBYE, self.end_session(shared)).await;
-                }
-                result
-            })
-            .await
+        self.target.client.patience().run(judge, attempt).await
     }
 
     /// One try: a session, or a mount where one is possible, then the body.
-    async fn attempt(&self, shared: &Arc<Shared>) -> Result<Uploaded, Error> {
-        let Some(location) = self.begin().await? else {
-            self.track.finish(BlobState::Mounted, self.blob.descriptor.size);
-            return Ok(Uploaded::Mounted);
+    async fn attempt(&self, open: &Mutex<Open>, refused: &AtomicBool) -> Result<Uploaded, Error> {
+        let there = {
+            let open = lock(open);
+            open.session.clone().map(|session| (session, open.held))
         };
-        *lock(&shared.session) = Some(location.clone());
-        self.send(shared, location).await?;
-        *lock(&shared.session) = None;
-        self.track.finish(BlobState::Sent, self.blob.descriptor.size);
-        Ok(Uploaded::Sent)
+        let (session, from) = match there {
+            Some(there) => there,
+            None => match self.begin().await.inspect_err(|_| refused.store(true, Ordering::Relaxed))? {
+                (Begun::Done, how) => return Ok(self.finish(how)),
+                (Begun::Session(session), _) => (session, 0),
+            },
+        };
+        *lock(open) = Open { session: Some(session.clone()), held: from };
+        let source = self.source.open(from).await.map_err(|error| Error::of_source("a blob", error))?;
+        let body = Body { from, length: Some(self.blob.size - from), source, is_chunk: from > 0 };
+        self.target.put(&self.action(), &session, &self.blob.digest, body, self.track).await?;
+        *lock(open) = Open::default();
+        Ok(self.finish(Uploaded::Sent))
     }
 
-    /// Begins a session; `None` where the registry mounted the blob instead. A refused mount that comes with a session is
-    /// a session like any other; one that comes with an error is asked again without the mount.
-    async fn begin(&self) -> Result<Option<Url>, Error> {
-        if let Some(from) = &self.blob.mount_from {
-            let mount = [("mount", self.blob.descriptor.digest.as_str()), ("from", from)];
-            let scope = Scope::push(self.path).and_pull(from);
-            match self.post(&scope, &mount).await {
-                Ok(begun) => return Ok(begun),
+    /// Begins a session. A refused mount that comes with a session is a session like any other; one that comes with an
+    /// error is asked again without the mount.
+    async fn begin(&self) -> Result<(Begun, Uploaded), Error> {
+        let (digest, target, action) = (self.blob.digest.as_str(), self.target, self.action());
+        if let Some(from) = self.mount_from.filter(|from| target.may_mount_from(from)) {
+            let scope = target.scope().clone().and_pull(from);
+            match target.begin(&action, &scope, &[("mount", digest), ("from", from)], None).await {
+                Ok(begun) => return Ok((begun, Uploaded::Mounted)),
                 Err(error) if error.retry() == Retry::Never => tracing::debug!("no mount from `{from}`: {error}"),
                 Err(error) => return Err(error),
             }
         }
-        self.post(&Scope::push(self.path), &[]).await
-    }
-
-    /// `POST /blobs/uploads/`.
-    async fn post(&self, scope: &Scope, query: &[(&str, &str)]) -> Result<Option<Url>, Error> {
-        let action = self.action();
-        let question = Question { endpoint: self.endpoint, scope, action: &action };
-        let url = self.endpoint.url(self.path, "blobs/uploads/");
-        let answer =
-            self.client.ask(question, |pool| pool.post(url.clone()).query(query).header(CONTENT_LENGTH, 0)).await?;
-        match answer.status() {
-            StatusCode::CREATED => {
-                check_digest(self.endpoint, &answer, "a mounted blob", &self.blob.descriptor.digest)?;
-                Ok(None)
+        if let Source::Content(Content::Bytes(bytes)) = self.source
+            && self.blob.size <= SMALL
+            && target.known.features.single_post.try_it()
+        {
+            // A body with the POST is free to try: a registry that does not take it answers with a session all the same.
+            let whole = target.begin(&action, target.scope(), &[("digest", digest)], Some(bytes)).await;
+            target.known.features.single_post.learn(matches!(whole, Ok(Begun::Done)));
+            match whole {
+                Ok(begun) => return Ok((begun, Uploaded::Sent)),
+                Err(error) if error.retry() == Retry::Never && error.status() != Some(StatusCode::UNAUTHORIZED) => {
+                    tracing::debug!("no blob with a POST: {error}");
+                }
+                Err(error) => return Err(error),
             }
-            StatusCode::ACCEPTED => session_of(question, &url, &answer).map(Some),
-            _ => Err(self.client.refusal(question, answer).await),
         }
+        target.begin(&action, target.scope(), &[], None).await.map(|begun| (begun, Uploaded::Sent))
     }
 
-    /// Sends the body. The token is looked at right before: the registry checks its end when the request begins.
-    async fn send(&self, shared: &Arc<Shared>, mut location: Url) -> Result<(), Error> {
-        let (action, scope) = (self.action(), Scope::push(self.path));
-        let question = Question { endpoint: self.endpoint, scope: &scope, action: &action };
-        let blob = &self.blob.descriptor;
-        location.query_pairs_mut().append_pair("digest", blob.digest.as_str());
-        let pool = self.client.pool(self.endpoint)?;
-        let body = Checked {
-            source: self.blob.content.open().await.map_err(|error| Error::of_source("a blob", error))?,
-            blob: blob.clone(),
-            hash: Sha256::new(),
-            sent: 0,
-            shared: Arc::clone(shared),
-            track: self.track.clone(),
+    /// Sees after a failed try what can be saved of it; whether the blob arrived as a whole.
+    async fn salvage(&self, error: &Error, open: &Mutex<Open>) -> bool {
+        self.track.enter(BlobState::Waiting);
+        let (session, sent) = (lock(open).session.clone(), self.track.done());
+        let Some(session) = session else { return false };
+        let features = &self.target.known.features;
+        let is_cut = error.status().is_none_or(|status| status.is_server_error()) && !lost_session(error);
+        // The answer may have been lost on its way, and not the blob.
+        if is_cut && sent == self.blob.size && self.target.has(&self.blob.digest).await.unwrap_or(false) {
+            return true;
+        }
+        if is_cut && sent >= WORTH_RESUMING && features.resume.may_work() {
+            match self.target.status(&session).await {
+                Ok(Some((session, held))) if held <= self.blob.size => {
+                    tracing::debug!("the registry holds {held} of {} bytes", self.blob.size);
+                    features.resume.learn(true);
+                    *lock(open) = Open { session: Some(session), held };
+                    self.track.reach(held);
+                    return false;
+                }
+                Ok(_) => features.resume.learn(false),
+                Err(error) => tracing::debug!("no word of how much arrived: {error}"),
+            }
+        }
+        if lock(open).held > 0 && lost_session(error) {
+            features.resume.learn(false); // it said so, but what it held was not what was sent
+        }
+        self.track.reach(0);
+        self.close(open).await;
+        false
+    }
+
+    /// Tells whose fault it is that the registry sees another digest: content that changes while it is sent fits no try.
+    async fn blame(&self, error: Error) -> Error {
+        let is_about_content = matches!(error.code(), Some("DIGEST_INVALID" | "SIZE_INVALID"));
+        if is_about_content
+            && let Ok(got) = self.content_digest().await
+            && got != self.blob.digest
+        {
+            let (what, wanted) = ("a blob".to_owned(), self.blob.digest.to_string());
+            return Error::SourceChanged { what, wanted, got: got.to_string() };
+        }
+        error
+    }
+
+    /// The digest of the content as it is now.
+    async fn content_digest(&self) -> std::io::Result<Digest> {
+        let mut content = self.source.open(0).await?;
+        let mut hash = Sha256::new();
+        while let Some(piece) = content.next().await {
+            hash.update(&piece?);
+        }
+        Ok(Digest::from_hash(&hash.finalize()))
+    }
+
+    /// The blob is there.
+    fn finish(&self, how: Uploaded) -> Uploaded {
+        let state = match how {
+            Uploaded::Mounted => BlobState::Mounted,
+            Uploaded::Sent => BlobState::Sent,
+            Uploaded::Existed | Uploaded::Unneeded => BlobState::Existed,
         };
-        let mut request = pool.put(location.clone()).header(CONTENT_TYPE, "application/octet-stream");
-        let mut token = None;
-        if self.endpoint.serves(&location) {
-            token = self.client.tokens().authorization(&pool, self.endpoint, &scope).await?;
-            if let Some(token) = &token {
-                request = request.header(AUTHORIZATION, token.clone());
-            }
-        }
-        let request = request.header(CONTENT_LENGTH, blob.size).body(reqwest::Body::wrap_stream(body));
-        *lock(&shared.progress) = (Instant::now(), blob.size == 0);
-        let answer = tokio::select! {
-            answer = self.client.send(question, &pool, request) => answer,
-            waited = self.stalled(shared) => Err(Client::stalled(question, waited)),
-        };
-        // What the source complained of is the cause; the broken connection is only its consequence.
-        let answer = lock(&shared.problem).take().map_or(answer, Err)?;
-        match answer.status() {
-            StatusCode::UNAUTHORIZED => {
-                self.client.tokens().refused(self.endpoint, &scope, token.as_ref(), answer.headers()).await;
-                Err(self.client.refusal(question, answer).await)
-            }
-            status if status.is_success() => check_digest(self.endpoint, &answer, "a blob", &blob.digest),
-            _ => Err(self.client.refusal(question, answer).await),
-        }
+        self.track.finish(state, self.blob.size);
+        how
     }
 
-    /// Comes back when nothing has moved for too long: a minute in the middle, a quarter of an hour after the last byte.
-    async fn stalled(&self, shared: &Shared) -> Duration {
-        let patience = self.client.patience();
-        loop {
-            let (last, complete) = *lock(&shared.progress);
-            let limit = if complete { patience.commit } else { patience.stall };
-            if last.elapsed() >= limit {
-                return limit;
-            }
-            tokio::time::sleep_until(last + limit).await;
-        }
-    }
-
-    /// Tells the registry that the session is not needed any more, without waiting for what it thinks of that.
-    async fn end_session(&self, shared: &Shared) {
-        let Some(session) = lock(&shared.session).take() else { return };
-        let Ok(pool) = self.client.pool(self.endpoint) else { return };
-        let mut request = pool.delete(session.clone());
-        if self.endpoint.serves(&session) {
-            let scope = Scope::push(self.path);
-            if let Ok(Some(token)) = self.client.tokens().authorization(&pool, self.endpoint, &scope).await {
-                request = request.header(AUTHORIZATION, token);
-            }
-        }
-        if let Ok(request) = request.build() {
-            let _ = crate::http::send(&pool, request).await;
-        }
+    /// Ends the open session.
+    async fn close(&self, open: &Mutex<Open>) {
+        let open = std::mem::take(&mut *lock(open));
+        self.target.end(open.session).await;
     }
 
     /// What is being attempted.
     fn action(&self) -> String {
-        format!("take blob {} for `{}`", self.blob.descriptor.digest.short(), self.path)
+        format!("take blob {} for `{}`", self.blob.digest.short(), self.target.path)
     }
 }
 
-/// A lock that outlives a panic elsewhere.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Whether the registry has lost the session, or what arrived is not what was sent: a new session may do better.
-fn lost_session(error: &Error) -> bool {
-    let lost = ["BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID", "DIGEST_INVALID", "SIZE_INVALID", "RANGE_INVALID"];
-    error.code().is_some_and(|code| lost.contains(&code))
-        || matches!(error, Error::Refused { refusal, .. } if refusal.status == StatusCode::RANGE_NOT_SATISFIABLE)
-}
-
-/// The address of a session: relative or absolute, with a query that is the registry's own business.
-fn session_of(question: Question<'_>, asked: &Url, answer: &Response) -> Result<Url, Error> {
-    let location = answer.headers().get(LOCATION).and_then(|value| value.to_str().ok());
-    let session = location.and_then(|location| asked.join(location).ok());
-    let session = session.ok_or_else(|| Client::nonsense(question, "it began an upload without saying where"))?;
-    check_target(question, &session)?;
-    Ok(session)
-}
-
-/// A body that is hashed while it is sent. The last piece leaves only when all of them together are what was promised:
-/// a registry that does not look itself never gets a complete wrong blob.
-struct Checked<S> {
-    /// The bytes.
-    source: S,
-    /// What they must be.
-    blob: Descriptor,
-    /// What they are so far.
-    hash: Sha256,
-    /// How many so far.
-    sent: u64,
-    /// Where errors and progress are told.
-    shared: Arc<Shared>,
-    /// Tells how far it is.
-    track: Track,
-}
-
-impl<S> Checked<S> {
-    /// Ends the body with an error that is told to the other half.
-    fn fail(&self, error: Error) -> Poll<Option<std::io::Result<Bytes>>> {
-        *lock(&self.shared.problem) = Some(error);
-        Poll::Ready(Some(Err(std::io::Error::other("the source of the blob failed"))))
-    }
-
-    /// The error of content that is not what was promised.
-    fn changed(&self, got: String) -> Poll<Option<std::io::Result<Bytes>>> {
-        let wanted = format!("{} of {} bytes", self.blob.digest, self.blob.size);
-        self.fail(Error::SourceChanged { what: "a blob".to_owned(), wanted, got })
+impl Target {
+    /// Whether a token for another repository may be asked for. DigitalOcean's token service refuses requests that name a
+    /// repository of somebody else's registry, with everything else that they ask for.
+    fn may_mount_from(&self, from: &str) -> bool {
+        let owner = |path: &str| path.split('/').next().map(str::to_owned);
+        from != self.path && (!self.endpoint.is_digitalocean() || owner(from) == owner(&self.path))
     }
 }
 
-impl<S: Stream<Item = std::io::Result<Bytes>> + Unpin> Stream for Checked<S> {
-    type Item = std::io::Result<Bytes>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        match self.source.poll_next_unpin(context) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Some(Ok(piece))) => {
-                self.hash.update(&piece);
-                self.sent += piece.len() as u64;
-                if self.sent > self.blob.size {
-                    return self.changed(format!("more than {} bytes", self.blob.size));
-                }
-                let complete = self.sent == self.blob.size;
-                let digest = complete.then(|| Digest::from_hash(&self.hash.clone().finalize()));
-                if let Some(digest) = digest.filter(|digest| *digest != self.blob.digest) {
-                    return self.changed(digest.to_string());
-                }
-                *lock(&self.shared.progress) = (Instant::now(), complete);
-                self.track.reach(self.sent);
-                Poll::Ready(Some(Ok(piece)))
-            }
-            Poll::Ready(Some(Err(error))) => self.fail(Error::of_source("a blob", error)),
-            Poll::Ready(None) if self.sent < self.blob.size => self.changed(format!("{} bytes", self.sent)),
-            Poll::Ready(None) => Poll::Ready(None),
-        }
+/// A judge that lets a dead token be replaced once, at once, and lost sessions be tried again.
+pub(crate) fn judge_once() -> impl Fn(&Error) -> Retry {
+    let renewed = AtomicBool::new(false);
+    move |error: &Error| match error.status() {
+        Some(StatusCode::UNAUTHORIZED) if !renewed.swap(true, Ordering::Relaxed) => Retry::After(Duration::ZERO),
+        _ if lost_session(error) => Retry::Later,
+        _ => error.retry(),
     }
 }

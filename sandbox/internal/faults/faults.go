@@ -37,6 +37,7 @@ func Run(ctx context.Context, config Config, ready func(detail string)) error {
 	defer cancel()
 	proxies := []proxy{
 		{config, Registry, settings.PortFaultRegistry, settings.PortRegistry},
+		{config, RegistryOld, settings.PortFaultRegistryOld, settings.PortRegistryOld},
 		{config, DigitalOcean, settings.PortFaultDigitalOcean, settings.PortDigitalOcean},
 		{config, GitHub, settings.PortFaultGitHub, settings.PortGitHub},
 		{config, Kubernetes, settings.PortFaultKubernetes, settings.PortKubernetes},

@@ -121,6 +121,22 @@ func TestStatus(t *testing.T) {
 	}
 }
 
+// TestWatch: a rule that watches counts what its requests carry, and changes nothing.
+func TestWatch(t *testing.T) {
+	b := newBench(t)
+	b.add(faults.Rule{Path: "/ours/", Method: "PUT|PATCH", Watch: true})
+	b.add(faults.Rule{Path: "/ours/", Status: 503, Times: 1})
+	for _, path := range []string{"/ours/1", "/ours/2", "/theirs/1"} {
+		if _, _, err := b.send(settings.PortFaultRegistry, "PUT", path, strings.Repeat("x", 1000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rules := b.rules.List()
+	if rules[0].RequestBytes != 2000 || rules[0].Hits != 0 || rules[1].Hits != 1 {
+		t.Errorf("%+v", rules)
+	}
+}
+
 // TestCutRequest: the service never sees the whole body, and the client gets an error.
 func TestCutRequest(t *testing.T) {
 	b := newBench(t)

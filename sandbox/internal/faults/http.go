@@ -67,7 +67,11 @@ func (p proxy) watch(r *http.Request, rule *Rule) {
 	if r.Body == nil || r.Body == http.NoBody {
 		return
 	}
-	counted := func(n int) { p.Rules.count(p.target, r.Method, func(c *Count) { c.RequestBytes += int64(n) }) }
+	path := r.URL.Path
+	counted := func(n int) {
+		p.Rules.count(p.target, r.Method, func(c *Count) { c.RequestBytes += int64(n) })
+		p.Rules.watched(p.target, r.Method, path, int64(n))
+	}
 	var cut *int64
 	if rule != nil {
 		cut = rule.CutRequest

@@ -15,6 +15,7 @@ import (
 // The targets that have a proxy in front of them.
 const (
 	Registry     = "registry"
+	RegistryOld  = "registry-old"
 	DigitalOcean = "digitalocean"
 	GitHub       = "github"
 	Kubernetes   = "kubernetes"
@@ -38,7 +39,10 @@ type Rule struct {
 	CutResponse *int64          `json:"cut_response_after,omitempty"` // the same for the answer's body
 	Refuse      account.Seconds `json:"refuse_seconds,omitempty"`     // at once, all connections are cut and new ones refused for so long
 
-	Hits int `json:"hits"` // how many requests it has hit
+	Watch bool `json:"watch,omitempty"` // does nothing but count what the matching requests carry
+
+	Hits         int   `json:"hits"`          // how many requests it has hit
+	RequestBytes int64 `json:"request_bytes"` // with Watch: bytes of the matching requests' bodies that came through
 
 	seen         int
 	method, path *regexp.Regexp
@@ -64,7 +68,7 @@ func NewRules() *Rules {
 }
 
 // Targets lists what has a proxy.
-func Targets() []string { return []string{Registry, DigitalOcean, GitHub, Kubernetes} }
+func Targets() []string { return []string{Registry, RegistryOld, DigitalOcean, GitHub, Kubernetes} }
 
 // check says what is wrong with a rule that somebody wants to add, and prepares it.
 func (r *Rule) check() (err error) {
@@ -86,6 +90,9 @@ func (r *Rule) check() (err error) {
 	}
 	if r.Status != 0 && (r.Status < 200 || r.Status > 599) {
 		return fmt.Errorf("status is %d: 200 to 599", r.Status)
+	}
+	if r.Watch {
+		return nil
 	}
 	if r.Delay == 0 && r.Status == 0 && !r.Hold && r.CutRequest == nil && r.CutResponse == nil && r.Refuse == 0 {
 		return errors.New("the rule does nothing: give delay_seconds, status, hold, cut_request_after, cut_response_after or refuse_seconds")
@@ -153,7 +160,7 @@ func (rs *Rules) match(target, method, path string) *Rule {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
 	for _, rule := range rs.all {
-		if rule.Target != target || !rule.method.MatchString(method) || !rule.path.MatchString(path) {
+		if rule.Watch || rule.Target != target || !rule.method.MatchString(method) || !rule.path.MatchString(path) {
 			continue
 		}
 		rule.seen++
@@ -165,6 +172,17 @@ func (rs *Rules) match(target, method, path string) *Rule {
 		return &hit
 	}
 	return nil
+}
+
+// watched counts bytes of a request's body for the rules that watch it.
+func (rs *Rules) watched(target, method, path string, bytes int64) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	for _, rule := range rs.all {
+		if rule.Watch && rule.Target == target && rule.method.MatchString(method) && rule.path.MatchString(path) {
+			rule.RequestBytes += bytes
+		}
+	}
 }
 
 // Count is what a proxy has carried of one method; for Kubernetes the method is CONNECT.

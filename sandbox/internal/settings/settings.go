@@ -24,6 +24,7 @@ const (
 	PortRegistryOld       = 5001 // Debian's docker-registry 2.8 behind the same token service
 	PortHub               = 5002 // what docker.io leads to: anonymous pulls, pushes only by the sandbox
 	PortFaultRegistry     = 5010 // the fault proxy in front of PortRegistry
+	PortFaultRegistryOld  = 5011 // the fault proxy in front of PortRegistryOld
 	PortFaultDigitalOcean = 8010 // the fault proxy in front of PortDigitalOcean
 	PortFaultGitHub       = 8011 // the fault proxy in front of PortGitHub
 	PortFaultKubernetes   = 6453 // the fault proxy (connections only) in front of PortKubernetes

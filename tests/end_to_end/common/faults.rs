@@ -38,9 +38,19 @@ impl Fault {
 
     /// How many requests it has hit.
     pub(crate) fn hits(&self) -> u64 {
+        self.number("hits")
+    }
+
+    /// How many bytes of the requests that it watches have come through.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.number("request_bytes")
+    }
+
+    /// A number that the proxy keeps for it.
+    fn number(&self, name: &str) -> u64 {
         let rules = get_json(&self.sandbox.control("/faults"), &[]);
         let rules = rules.as_array().or_else(|| rules["faults"].as_array()).expect("rules");
-        rules.iter().find(|rule| rule["id"] == self.id.as_str()).expect("our rule")["hits"].as_u64().expect("hits")
+        rules.iter().find(|rule| rule["id"] == self.id.as_str()).expect("our rule")[name].as_u64().expect("a number")
     }
 }
 

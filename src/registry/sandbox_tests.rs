@@ -1,0 +1,224 @@
+//! Pushes through faults, to real registries: distribution 3 and Debian's docker-registry 2.8 behind the fault proxies.
+//!
+//! Run inside of the sandbox's environment: `eval "$(sandbox env)"; cargo test --lib sandbox_tests -- --ignored`.
+
+use super::tests::{blob, image_of, noise};
+use super::{Client, Error, Hosts, Logins, Pusher, RawManifest};
+use crate::image::descriptor::media_type;
+use crate::image::part::layer;
+use crate::image::{Descriptor, Manifest, Part};
+use crate::model::{Digest, Repository, Secret};
+use bytes::Bytes;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// A mebibyte.
+const MIB: usize = 1024 * 1024;
+
+/// The fault proxy in front of distribution 3, and the name that its rules have for it.
+const NEW: (u16, &str) = (5010, "registry");
+
+/// The fault proxy in front of docker-registry 2.8.
+const OLD: (u16, &str) = (5011, "registry-old");
+
+/// A variable of the sandbox's environment.
+fn variable(name: &str) -> String {
+    std::env::vars().find(|(there, _)| there == name).map(|(_, value)| value).expect("the sandbox's environment")
+}
+
+/// A client whose registry lies at a port of the sandbox.
+fn client(port: u16) -> Client {
+    let folder = tempfile::tempdir().unwrap().keep();
+    let number = std::env::vars().find(|(name, _)| name == "SANDBOX_NUMBER").map_or("1".to_owned(), |(_, n)| n);
+    let file = folder.join("registry.digitalocean.com/hosts.toml");
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(file, format!("[host.\"http://127.77.{number}.1:{port}\"]\n")).unwrap();
+    let (logins, token) = (Logins::default(), variable("DIGITALOCEAN_ACCESS_TOKEN"));
+    logins.set("registry.digitalocean.com", &token, Secret::new(token.as_str()));
+    Client::new(Hosts::new(Some(folder), Vec::new()), logins)
+}
+
+/// A repository that nobody else uses.
+fn repository(name: &str) -> Repository {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
+    let path = format!("todo-app-registry/p-{name}-{now}");
+    Repository { registry: "registry.digitalocean.com".to_owned(), path }
+}
+
+/// A rule of a fault proxy for one repository; it is there until it is taken away.
+struct Rule {
+    /// Speaks with the control API.
+    http: reqwest::Client,
+    /// Its number.
+    id: String,
+}
+
+impl Rule {
+    /// Adds a rule for the uploads of a repository.
+    async fn new(target: &str, repository: &Repository, methods: &str, what: Value) -> Self {
+        let http = crate::http::client(&crate::http::Recipe::default()).unwrap();
+        let path = format!("/{}/blobs/", repository.path);
+        let mut rule = json!({ "target": target, "method": methods, "path": path });
+        rule.as_object_mut().unwrap().extend(what.as_object().unwrap().clone());
+        let url = format!("{}/faults", variable("SANDBOX_CONTROL_URL"));
+        let answer: Value = http.post(url).json(&rule).send().await.unwrap().json().await.unwrap();
+        let id = answer["id"].as_str().unwrap_or_else(|| panic!("{rule}: {answer}")).to_owned();
+        Self { http, id }
+    }
+
+    /// What the proxy has counted for it.
+    async fn number(&self, name: &str) -> u64 {
+        let url = format!("{}/faults", variable("SANDBOX_CONTROL_URL"));
+        let rules: Value = self.http.get(url).send().await.unwrap().json().await.unwrap();
+        let rules = rules.as_array().or_else(|| rules["faults"].as_array()).expect("rules");
+        rules.iter().find(|rule| rule["id"] == self.id.as_str()).expect("our rule")[name].as_u64().unwrap()
+    }
+
+    /// Takes it away.
+    async fn end(self) {
+        let url = format!("{}/faults/{}", variable("SANDBOX_CONTROL_URL"), self.id);
+        self.http.delete(url).send().await.unwrap();
+    }
+}
+
+/// Pushes an image whose one layer is made while it is sent.
+async fn push_made(client: &Client, to: &Repository, bytes: &Bytes) -> Result<Digest, Error> {
+    let config = blob(media_type::OCI_CONFIG, "{}");
+    let descriptor = Descriptor::new(media_type::OCI_LAYER_GZIP, Digest::of(bytes), bytes.len() as u64);
+    let manifest = Manifest::new(config.descriptor.clone(), vec![descriptor.clone()]).to_bytes().unwrap();
+    let manifest = RawManifest::new(None, manifest.into());
+    let mut pusher = Pusher::new(client, to, Box::new(|_| ()), &CancellationToken::new())?;
+    let (sender, pieces) = layer();
+    pusher.take(Part::Layer { pieces });
+    pusher.add(config);
+    let making = async {
+        let mut rest = bytes.clone();
+        while !rest.is_empty() {
+            if sender.send(rest.split_to(rest.len().min(MIB))).await.is_err() {
+                return;
+            }
+        }
+        let _ = sender.end(descriptor).await;
+    };
+    tokio::select! {
+        error = pusher.failed() => return Err(error),
+        () = making => {}
+    }
+    Ok(pusher.finish(&manifest, &["v1"]).await?.digest)
+}
+
+/// Cuts a layer of 48 MiB in its middle, while it goes up in chunks; how many percent of it were sent in all, and how often
+/// its source had to give it.
+async fn cut_in_the_middle((port, target): (u16, &str)) -> (u64, usize) {
+    let (client, to, bytes) = (client(port).with_budget(8 << 20), repository("cut"), noise(48 * MIB));
+    let watch = Rule::new(target, &to, "PATCH", json!({ "watch": true })).await;
+    // The first chunk has 16 MiB: half of the layer is 8 MiB into the second one.
+    let cut = Rule::new(target, &to, "PATCH", json!({ "cut_request_after": 8 * MIB, "skip": 1, "times": 1 })).await;
+    let mut given = 1;
+    let digest = loop {
+        match push_made(&client, &to, &bytes).await {
+            Ok(digest) => break digest,
+            Err(error) if error.wants_replay() && given < 3 => given += 1,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    assert_eq!(client.head_manifest(&to, "v1").await.unwrap(), Some(digest));
+    assert_eq!(cut.number("hits").await, 1);
+    let sent = watch.number("request_bytes").await;
+    cut.end().await;
+    watch.end().await;
+    (sent * 1000 / bytes.len() as u64, given)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the sandbox"]
+async fn a_chunked_upload_that_is_cut_goes_on_at_distribution_3() {
+    let (permille, given) = cut_in_the_middle(NEW).await;
+    assert!(permille <= 1050 && given == 1, "{permille} ‰ of the layer in {given} goes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the sandbox"]
+async fn a_chunked_upload_that_is_cut_begins_anew_at_distribution_2() {
+    let (permille, given) = cut_in_the_middle(OLD).await;
+    assert!(permille <= 1500 && given == 2, "{permille} ‰ of the layer in {given} goes");
+}
+
+/// Resolves a tag every ten milliseconds; what it has seen when it is stopped.
+fn watch_tag(to: &Repository, port: u16) -> (CancellationToken, tokio::task::JoinHandle<BTreeSet<Option<Digest>>>) {
+    let (stop, seen) = (CancellationToken::new(), Arc::new(Mutex::new(BTreeSet::new())));
+    let (client, to, stopped) = (client(port), to.clone(), stop.clone());
+    let watching = tokio::spawn(async move {
+        while !stopped.is_cancelled() {
+            let now = client.head_manifest(&to, "v1").await.unwrap();
+            seen.lock().unwrap().insert(now);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let seen = seen.lock().unwrap();
+        seen.clone()
+    });
+    (stop, watching)
+}
+
+/// Pushes an image, then another one under the same tag through a fault, and watches the tag meanwhile.
+async fn through(name: &str, (port, target): (u16, &str), direct: u16, size: usize, methods: &str, what: Value) {
+    let (client, to) = (client(port), repository(name));
+    let push = async |image: usize| {
+        let (blobs, manifest) = image_of(vec![noise(size + image), noise(size / 3 + image)]);
+        let cancel = CancellationToken::new();
+        client.push(&to, blobs, &manifest, &["v1"], Box::new(|_| ()), &cancel).await.map(|report| report.digest)
+    };
+    let old = push(0).await.unwrap();
+    let (stop, watching) = watch_tag(&to, direct);
+    let fault = Rule::new(target, &to, methods, what.clone()).await;
+    let new = push(1).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+    stop.cancel();
+    let seen = watching.await.unwrap();
+    if what.get("refuse_seconds").is_none() {
+        assert!(fault.number("hits").await > 0, "{name} has not happened");
+        fault.end().await;
+    }
+    assert!(seen.is_subset(&BTreeSet::from([Some(old.clone()), Some(new.clone())])), "{name}: {seen:?}");
+    assert!(seen.contains(&Some(old)), "{name}: the watcher has seen the old image first");
+    assert_eq!(client.head_manifest(&to, "v1").await.unwrap(), Some(new), "{name}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the sandbox"]
+async fn every_fault_ends_in_the_new_image_and_nobody_sees_anything_between() {
+    let half = json!({ "cut_request_after": 2 * MIB, "times": 2 });
+    let commit = json!({ "delay_seconds": 60, "times": 1 });
+    tokio::join!(
+        through("cut", NEW, 5000, 4 * MIB, "PUT", half.clone()),
+        through("cut-old", OLD, 5001, 4 * MIB, "PUT", half),
+        through("busy", NEW, 5000, MIB, "HEAD|POST|PUT", json!({ "status": 503, "times": 6 })),
+        through("much", NEW, 5000, MIB, "PUT", json!({ "status": 429, "times": 3 })),
+        through("later", NEW, 5000, MIB, "POST", json!({ "status": 429, "retry_after": 2, "times": 2 })),
+        through("token", NEW, 5000, MIB, "PUT", json!({ "status": 401, "times": 1 })),
+        // So small that the whole body is on its way before anybody reads it: what is left is the wait for the answer.
+        through("slow", NEW, 5000, 300_000, "PUT", commit),
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the sandbox"]
+async fn a_registry_that_goes_away_for_half_a_minute_is_waited_for() {
+    let (client, to) = (client(OLD.0), repository("away"));
+    let (blobs, manifest) = image_of(vec![noise(30 * MIB), noise(10 * MIB)]);
+    let slow = Rule::new(OLD.1, &to, "PUT", json!({ "delay_seconds": 1 })).await;
+    let gone = async {
+        while slow.number("hits").await == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Rule::new(OLD.1, &to, "", json!({ "refuse_seconds": 30 })).await
+    };
+    let cancel = CancellationToken::new();
+    let pushing = client.push(&to, blobs, &manifest, &["v1"], Box::new(|_| ()), &cancel);
+    let (report, _) = tokio::join!(pushing, gone);
+    slow.end().await;
+    assert_eq!(report.unwrap().digest, manifest.digest);
+    assert_eq!(client.head_manifest(&to, "v1").await.unwrap(), Some(manifest.digest));
+}

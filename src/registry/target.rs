@@ -1,0 +1,422 @@
+//! The repository that a push goes into, and the requests that uploads are made of.
+
+use super::auth::Scope;
+use super::blob::check_target;
+use super::client::{Client, Known, Question};
+use super::error::Error;
+use super::hosts::Endpoint;
+use super::manifest::check_digest;
+use super::progress::{BlobState, Track, lock};
+use crate::http::Retry;
+use crate::image::part::ContentStream;
+use crate::model::{Digest, Repository};
+use bytes::Bytes;
+use futures::stream::{Stream, StreamExt as _};
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, LOCATION, RANGE};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::Instant;
+use url::Url;
+
+/// The repository that a push goes into. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    /// The client.
+    pub(crate) client: Client,
+    /// The place.
+    pub(crate) endpoint: Endpoint,
+    /// The repository's path.
+    pub(crate) path: String,
+    /// What is known of the registry.
+    pub(crate) known: Arc<Known>,
+    /// What a token must allow.
+    scope: Scope,
+}
+
+/// An open upload.
+#[derive(Clone, Debug)]
+pub(crate) struct Session {
+    /// Where the next request goes. Its query is the registry's own business.
+    pub(crate) url: Url,
+    /// No chunk but the last may be shorter.
+    pub(crate) shortest_chunk: u64,
+}
+
+/// How an upload begins.
+#[derive(Debug)]
+pub(crate) enum Begun {
+    /// With a session.
+    Session(Session),
+    /// It is over: the blob was mounted, or came with the request.
+    Done,
+}
+
+/// A body that is sent: from where in the blob, how long, and its bytes from there on.
+pub(crate) struct Body {
+    /// Where in the blob it begins.
+    pub(crate) from: u64,
+    /// How long it is; `None` where nobody knows yet.
+    pub(crate) length: Option<u64>,
+    /// Its bytes.
+    pub(crate) source: ContentStream,
+    /// Whether it is a chunk, and so says where it belongs.
+    pub(crate) is_chunk: bool,
+}
+
+/// What the two halves of a transfer tell each other.
+#[derive(Debug)]
+struct Pulse {
+    /// When the last piece was taken, and whether it was the last of all.
+    last: Mutex<(Instant, bool)>,
+    /// What the source complained of: the cause behind a broken body.
+    problem: Mutex<Option<Error>>,
+}
+
+/// A session that is not needed any more gets this long to be ended; the registry ends it by itself later.
+const GOODBYE: Duration = Duration::from_millis(700);
+
+/// The header in which a registry says how short a chunk may be.
+const SHORTEST_CHUNK: &str = "oci-chunk-min-length";
+
+/// The type of every body of an upload.
+const OCTETS: &str = "application/octet-stream";
+
+impl Target {
+    /// A repository at the place that takes pushes.
+    pub(crate) fn new(client: &Client, repository: &Repository) -> Result<Self, Error> {
+        Ok(Self {
+            client: client.clone(),
+            endpoint: client.push_endpoint(&repository.registry)?,
+            path: repository.path.clone(),
+            known: client.known(&repository.registry),
+            scope: Scope::push(&repository.path),
+        })
+    }
+
+    /// Whether the repository has a blob.
+    pub(crate) async fn has(&self, digest: &Digest) -> Result<bool, Error> {
+        let found =
+            self.known.is_in(&self.path, digest) || self.client.has_blob(&self.endpoint, &self.path, digest).await?;
+        if found {
+            self.known.has(&self.path, digest);
+        }
+        Ok(found)
+    }
+
+    /// Begins an upload: `POST /blobs/uploads/`, perhaps with what may end it at once. It has tries of its own.
+    pub(crate) async fn begin(
+        &self,
+        action: &str,
+        scope: &Scope,
+        query: &[(&str, &str)],
+        body: Option<&Bytes>,
+    ) -> Result<Begun, Error> {
+        let question = Question { endpoint: &self.endpoint, scope, action };
+        let url = self.endpoint.url(&self.path, "blobs/uploads/");
+        let make = |pool: &reqwest::Client| {
+            let request = pool.post(url.clone()).query(query);
+            match body {
+                Some(bytes) => request.header(CONTENT_TYPE, OCTETS).body(bytes.clone()),
+                // The protocol wants it for uploads in chunks, and some servers answer 411 without it.
+                None => request.header(CONTENT_LENGTH, 0),
+            }
+        };
+        let answer = self.client.ask(question, make).await?;
+        match answer.status() {
+            StatusCode::CREATED => Ok(Begun::Done),
+            StatusCode::ACCEPTED => self.session(question, &url, answer.headers(), 0).map(Begun::Session),
+            _ => Err(self.client.refusal(question, answer).await),
+        }
+    }
+
+    /// The ordinary scope.
+    pub(crate) fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// Where a session goes on: relative or absolute.
+    fn session(
+        &self,
+        question: Question<'_>,
+        asked: &Url,
+        headers: &HeaderMap,
+        shortest: u64,
+    ) -> Result<Session, Error> {
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let url = text(LOCATION.as_str()).and_then(|location| asked.join(location).ok());
+        let url = url.ok_or_else(|| Client::nonsense(question, "it began an upload without saying where"))?;
+        check_target(question, &url)?;
+        let said = text(SHORTEST_CHUNK).and_then(|length| length.trim().parse().ok());
+        Ok(Session { url, shortest_chunk: said.unwrap_or(shortest) })
+    }
+
+    /// Sends one chunk; where the session goes on, and how much of the blob the registry holds now.
+    pub(crate) async fn patch(
+        &self,
+        action: &str,
+        session: &Session,
+        body: Body,
+        track: &Track,
+    ) -> Result<(Session, Option<u64>), Error> {
+        let question = self.question(action);
+        let answer = self.send(question, Method::PATCH, session.url.clone(), body, track).await?;
+        match answer.status() {
+            StatusCode::ACCEPTED | StatusCode::NO_CONTENT | StatusCode::OK => {
+                let next = self.session(question, &session.url, answer.headers(), session.shortest_chunk)?;
+                let held = answer.headers().get(RANGE).and_then(|value| value.to_str().ok()).and_then(parse_range);
+                Ok((next, held.map(|last| last + 1)))
+            }
+            // ECR says so, and drops the chunks that follow (https://github.com/aws/containers-roadmap/issues/2831).
+            StatusCode::CREATED => {
+                self.known.features.chunks.learn(false);
+                Err(self.lost("a layer", "it takes no chunks"))
+            }
+            _ => Err(self.client.refusal(question, answer).await),
+        }
+    }
+
+    /// Ends an upload with what is still to be sent of the blob.
+    pub(crate) async fn put(
+        &self,
+        action: &str,
+        session: &Session,
+        digest: &Digest,
+        body: Body,
+        track: &Track,
+    ) -> Result<(), Error> {
+        let question = self.question(action);
+        let mut url = session.url.clone();
+        url.query_pairs_mut().append_pair("digest", digest.as_str());
+        let answer = self.send(question, Method::PUT, url, body, track).await?;
+        if answer.status().is_success() {
+            return check_digest(&self.endpoint, &answer, "a blob", digest);
+        }
+        Err(self.client.refusal(question, answer).await)
+    }
+
+    /// Asks how much of an upload the registry holds: where it goes on and how many bytes there are, or `None` where the
+    /// upload is not known any more, or where nothing of it is.
+    pub(crate) async fn status(&self, session: &Session) -> Result<Option<(Session, u64)>, Error> {
+        let question = self.question("say how much of an upload it holds");
+        let patience = self.client.patience();
+        let answer = patience.run(Error::retry, || async {
+            let pool = self.client.pool(&self.endpoint)?;
+            let request = pool.get(session.url.clone()).timeout(patience.request);
+            let answer = self.with_token(question, &session.url, request).await?;
+            match Retry::of_answer(answer.status(), answer.headers()) {
+                Retry::Never => Ok(answer),
+                _ => Err(self.client.refusal(question, answer).await),
+            }
+        });
+        let answer = answer.await?;
+        let held = answer.headers().get(RANGE).and_then(|value| value.to_str().ok()).and_then(parse_range);
+        // `0-0` may be one byte or none: too little to be worth finding out.
+        let Some(last) = held.filter(|last| answer.status().is_success() && *last > 0) else { return Ok(None) };
+        let next = self.session(question, &session.url, answer.headers(), session.shortest_chunk)?;
+        Ok(Some((next, last + 1)))
+    }
+
+    /// Tells the registry that a session is not needed any more, without waiting for what it thinks of that.
+    pub(crate) async fn end(&self, session: Option<Session>) {
+        let Some(session) = session else { return };
+        let goodbye = async {
+            let request = self.client.pool(&self.endpoint)?.delete(session.url.clone());
+            self.with_token(self.question("end an upload"), &session.url, request).await
+        };
+        let _ = tokio::time::timeout(GOODBYE, goodbye).await;
+    }
+
+    /// The error of an upload that is lost.
+    pub(crate) fn lost(&self, what: &str, problem: &str) -> Error {
+        let registry = self.endpoint.registry.clone();
+        Error::LostUpload { registry, what: what.to_owned(), problem: problem.to_owned() }
+    }
+
+    /// A question about this repository.
+    fn question<'a>(&'a self, action: &'a str) -> Question<'a> {
+        Question { endpoint: &self.endpoint, scope: &self.scope, action }
+    }
+
+    /// Sends a request with the token, if it goes to the registry itself: another host never sees it. The token is looked
+    /// at right before: the registry checks its end when the request begins.
+    async fn with_token(
+        &self,
+        question: Question<'_>,
+        url: &Url,
+        mut request: RequestBuilder,
+    ) -> Result<Response, Error> {
+        let (pool, mut token) = (self.client.pool(&self.endpoint)?, None);
+        if self.endpoint.serves(url) {
+            token = self.client.tokens().authorization(&self.client, &self.endpoint, &self.scope).await?;
+            if let Some(token) = &token {
+                request = request.header(AUTHORIZATION, token.clone());
+            }
+        }
+        let answer = self.client.send(question, &pool, request).await?;
+        if answer.status() == StatusCode::UNAUTHORIZED {
+            let tokens = self.client.tokens();
+            tokens.refused(&self.endpoint, &self.scope, token.as_ref(), answer.headers()).await;
+        }
+        Ok(answer)
+    }
+
+    /// Sends a body and waits for the answer, as long as something moves.
+    async fn send(
+        &self,
+        question: Question<'_>,
+        method: Method,
+        url: Url,
+        body: Body,
+        track: &Track,
+    ) -> Result<Response, Error> {
+        let pool = self.client.pool(&self.endpoint)?;
+        let mut request = pool.request(method, url.clone()).header(CONTENT_TYPE, OCTETS);
+        if let Some(length) = body.length {
+            request = request.header(CONTENT_LENGTH, length);
+            if body.is_chunk && length > 0 {
+                request = request.header(CONTENT_RANGE, format!("{}-{}", body.from, body.from + length - 1));
+            }
+        }
+        let pulse = Arc::new(Pulse { last: Mutex::new((Instant::now(), false)), problem: Mutex::default() });
+        let watched = Watched { body, sent: 0, pulse: Arc::clone(&pulse), track: track.clone() };
+        track.enter(BlobState::Sending);
+        watched.note();
+        let request = request.body(reqwest::Body::wrap_stream(watched));
+        let answer = tokio::select! {
+            answer = self.with_token(question, &url, request) => answer,
+            waited = self.stalled(&pulse, track) => Err(Client::stalled(question, waited)),
+        };
+        // What the source complained of is the cause; the broken connection is only its consequence.
+        lock(&pulse.problem).take().map_or(answer, Err)
+    }
+
+    /// Comes back when nothing has moved for too long: a minute in the middle, a quarter of an hour after the last byte,
+    /// with signs of life meanwhile.
+    async fn stalled(&self, pulse: &Pulse, track: &Track) -> Duration {
+        let patience = self.client.patience();
+        loop {
+            let (last, complete) = *lock(&pulse.last);
+            let limit = if complete { patience.commit } else { patience.stall };
+            if last.elapsed() >= limit {
+                return limit;
+            }
+            tokio::time::sleep_until((last + limit).min(Instant::now() + patience.heartbeat)).await;
+            if complete {
+                track.repeat();
+            }
+        }
+    }
+}
+
+/// The last byte that a registry holds of an upload, of a `Range` header: `0-1023`, sometimes with `bytes=` before it.
+pub(crate) fn parse_range(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let text = text.strip_prefix("bytes").map_or(text, |rest| rest.trim_start_matches(['=', ' ']));
+    let (first, last) = text.split_once('-')?;
+    (first.trim().parse::<u64>().ok()? == 0).then(|| last.trim().parse().ok())?.filter(|last| *last < u64::MAX)
+}
+
+/// Whether the registry has lost the session, or what arrived is not what was sent: a new session may do better.
+pub(crate) fn lost_session(error: &Error) -> bool {
+    let lost = ["BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID", "DIGEST_INVALID", "SIZE_INVALID", "RANGE_INVALID"];
+    error.code().is_some_and(|code| lost.contains(&code))
+        || matches!(error, Error::Refused { refusal, .. } if refusal.status == StatusCode::RANGE_NOT_SATISFIABLE)
+}
+
+/// A body that is watched while it is sent, and that must be as long as was promised.
+struct Watched {
+    /// The body.
+    body: Body,
+    /// How many of its bytes were taken.
+    sent: u64,
+    /// Where errors and progress are told.
+    pulse: Arc<Pulse>,
+    /// Tells how far it is.
+    track: Track,
+}
+
+impl Watched {
+    /// Notes how far it is.
+    fn note(&self) {
+        let complete = self.body.length == Some(self.sent);
+        *lock(&self.pulse.last) = (Instant::now(), complete);
+        self.track.reach(self.body.from + self.sent);
+        if complete && !self.body.is_chunk {
+            self.track.enter(BlobState::Storing);
+        }
+    }
+
+    /// Ends the body with an error that is told to the other half.
+    fn fail(&self, error: Error) -> Poll<Option<std::io::Result<Bytes>>> {
+        *lock(&self.pulse.problem) = Some(error);
+        Poll::Ready(Some(Err(std::io::Error::other("the source of the blob failed"))))
+    }
+
+    /// The error of content that is longer or shorter than was promised.
+    fn changed(&self, got: String) -> Poll<Option<std::io::Result<Bytes>>> {
+        let wanted = format!("{} bytes", self.body.from + self.body.length.unwrap_or_default());
+        self.fail(Error::SourceChanged { what: "a blob".to_owned(), wanted, got })
+    }
+}
+
+impl Stream for Watched {
+    type Item = std::io::Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.body.length == Some(self.sent) {
+            return Poll::Ready(None); // a chunk may end in the middle of its source
+        }
+        let limit = self.body.length.map_or(u64::MAX, |length| length - self.sent);
+        match self.body.source.poll_next_unpin(context) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Some(Ok(piece))) if piece.len() as u64 > limit && !self.body.is_chunk => {
+                self.changed("more".to_owned())
+            }
+            Poll::Ready(Some(Ok(mut piece))) => {
+                piece.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+                self.sent += piece.len() as u64;
+                self.note();
+                Poll::Ready(Some(Ok(piece)))
+            }
+            Poll::Ready(Some(Err(error))) => self.fail(Error::of_source("a blob", error)),
+            Poll::Ready(None) if self.body.length.is_some() => self.changed(format!("{} bytes", self.sent)),
+            Poll::Ready(None) => Poll::Ready(None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn ranges_of_all_kinds_are_read() {
+        for (text, wanted) in [
+            ("0-1023", Some(1023)),
+            ("bytes=0-5", Some(5)),
+            (" bytes 0-5 ", Some(5)),
+            ("0-0", Some(0)),
+            ("5-9", None),
+            ("0-", None),
+            ("-5", None),
+            ("0--1", None),
+            ("0-18446744073709551615", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_range(text), wanted, "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_range_is_too_strange(text in any::<String>()) {
+            if let Some(last) = parse_range(&text) {
+                prop_assert!(last < u64::MAX);
+            }
+        }
+    }
+}

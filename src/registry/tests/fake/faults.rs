@@ -1,0 +1,73 @@
+//! The switches: what real registries do wrong, or differently.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// What the registry does wrong, or differently.
+#[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
+pub(crate) struct Faults {
+    /// So many blob PUTs are cut after half of their body.
+    pub(crate) cut_puts: u32,
+    /// So many chunks are cut after half of their body.
+    pub(crate) cut_patches: u32,
+    /// So many blob PUTs are taken in full, and not answered.
+    pub(crate) swallow_put_answers: u32,
+    /// These statuses answer the next blob PUTs.
+    pub(crate) put_statuses: VecDeque<u16>,
+    /// These statuses answer the next chunks.
+    pub(crate) patch_statuses: VecDeque<u16>,
+    /// These statuses answer the next requests of any kind.
+    pub(crate) statuses: VecDeque<u16>,
+    /// What `Retry-After` says beside those statuses.
+    pub(crate) retry_after: Option<String>,
+    /// Distribution 2: a request to a session with a state that is not its last ends the session, a question how much it
+    /// holds included.
+    pub(crate) stale_state_cancels: bool,
+    /// GHCR: longer chunks are answered with 416.
+    pub(crate) longest_chunk: Option<usize>,
+    /// A chunk that is shorter, and not the last, is refused; said with every session.
+    pub(crate) shortest_chunk: Option<usize>,
+    /// ECR: a chunk with a range is answered with 201, and the chunks after it are dropped.
+    pub(crate) first_chunk_only: bool,
+    /// What a finished upload says of the bytes that it holds is too little: as after a disk that was full.
+    pub(crate) forget_half: bool,
+    /// A blob that comes with the POST is taken.
+    pub(crate) single_post: bool,
+    /// A POST with a body is an error.
+    pub(crate) no_single_post: bool,
+    /// So many of the tags in a query are put, and echoed.
+    pub(crate) tag_parameter: usize,
+    /// A refused mount comes with a session (202) instead of an error.
+    pub(crate) mount_gives_session: bool,
+    /// A possible mount is done.
+    pub(crate) mounts: bool,
+    /// `Location` is relative.
+    pub(crate) relative_location: bool,
+    /// `Location` is on this host.
+    pub(crate) foreign_location: Option<String>,
+    /// Manifest PUTs are answered with another digest.
+    pub(crate) wrong_digest: bool,
+    /// No digest header in answers.
+    pub(crate) no_digest_header: bool,
+    /// Blobs are redirected to this server.
+    pub(crate) redirect_blobs: Option<String>,
+    /// Blob PUTs are never answered.
+    pub(crate) hang_puts: bool,
+    /// Blob PUTs are answered so late: the blob is copied first.
+    pub(crate) commit_delay: Duration,
+    /// HEAD is refused; GET is too, and says why.
+    pub(crate) forbidden: Option<String>,
+    /// The details of a manifest's missing blobs are left out.
+    pub(crate) unnamed_blobs: bool,
+    /// `Warning` in every answer.
+    pub(crate) warning: Option<String>,
+    /// User and password that the token service wants; tokens are wanted for everything then.
+    pub(crate) login: Option<(String, String)>,
+    /// The life of a token in seconds, as the service says.
+    pub(crate) token_life: u64,
+    /// The token service knows only POST, and calls the token `access_token`.
+    pub(crate) token_by_post: bool,
+    /// DigitalOcean: a token for a repository outside of this registry is refused with everything else that is asked for.
+    pub(crate) own_scopes_only: Option<String>,
+}

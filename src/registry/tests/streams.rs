@@ -1,0 +1,290 @@
+//! Layers that come while they are made: held in memory, offered, or sent in chunks.
+
+use super::*;
+use crate::image::Part;
+use crate::image::part::{Answer, layer};
+use tokio::sync::oneshot;
+
+/// A mebibyte.
+const MIB: usize = 1024 * 1024;
+
+/// A client that holds so many bytes of layers at most.
+fn client_with(budget: usize) -> Client {
+    client().with_budget(budget as u64)
+}
+
+/// Pushes a layer that is made piece by piece, as `shop/api:v1`.
+async fn push_made(client: &Client, fake: &Fake, bytes: &Bytes) -> Result<PushReport, Error> {
+    let config = blob(media_type::OCI_CONFIG, "{}");
+    let descriptor = Descriptor::new(media_type::OCI_LAYER_GZIP, Digest::of(bytes), bytes.len() as u64);
+    let manifest = Manifest::new(config.descriptor.clone(), vec![descriptor.clone()]).to_bytes().unwrap();
+    let (repository, cancel) = (fake.repository("shop/api"), CancellationToken::new());
+    let mut pusher = Pusher::new(client, &repository, Box::new(|_| ()), &cancel)?;
+    let (sender, pieces) = layer();
+    pusher.take(Part::Layer { pieces });
+    pusher.add(config);
+    let making = async {
+        let mut rest = bytes.clone();
+        while !rest.is_empty() {
+            if sender.send(rest.split_to(rest.len().min(MIB / 2))).await.is_err() {
+                return;
+            }
+        }
+        let _ = sender.end(descriptor).await;
+    };
+    tokio::select! {
+        error = pusher.failed() => return Err(error),
+        () = making => {}
+    }
+    pusher.finish(&RawManifest::new(None, manifest.into()), &["v1"]).await
+}
+
+/// The layer lies in the repository, and no session is left.
+fn assert_there(fake: &Fake, bytes: &Bytes) {
+    let contents = fake.contents();
+    let there = contents.blobs.get(&("shop/api".to_owned(), Digest::of(bytes).to_string()));
+    assert!(there == Some(bytes), "the layer is not there");
+    assert!(contents.sessions.is_empty(), "a session was left open");
+}
+
+#[tokio::test]
+async fn a_layer_that_can_be_held_is_one_put() {
+    let fake = Fake::start().await;
+    let bytes = noise(3 * MIB);
+    let report = push_made(&client_with(4 * MIB), &fake, &bytes).await.unwrap();
+    assert_eq!((fake.count("PATCH "), report.bytes_compressed), (0, bytes.len() as u64));
+    assert_there(&fake, &bytes);
+    fake.forget();
+    let report = push_made(&client_with(4 * MIB), &fake, &bytes).await.unwrap();
+    assert_eq!((report.existed, fake.count("HEAD "), fake.count("PUT /v2/shop/api/blobs/")), (1, 1, 1));
+}
+
+#[tokio::test]
+async fn a_layer_that_cannot_be_held_goes_up_in_chunks() {
+    let fake = Fake::start().await;
+    let bytes = noise(70 * MIB);
+    push_made(&client_with(20 * MIB), &fake, &bytes).await.unwrap();
+    assert_there(&fake, &bytes);
+    let chunks = fake.count("PATCH ");
+    assert!((2..=5).contains(&chunks), "{chunks} chunks");
+    assert_eq!(fake.contents().received, bytes.len() as u64 + 4, "each byte once, and the configuration twice");
+}
+
+#[tokio::test]
+async fn a_cut_chunk_goes_on_where_the_registry_stands() {
+    let fake = Fake::start().await;
+    fake.faults(|faults| faults.cut_patches = 3);
+    let bytes = noise(40 * MIB);
+    push_made(&client_with(8 * MIB), &fake, &bytes).await.unwrap();
+    assert_there(&fake, &bytes);
+    let received = fake.contents().received;
+    assert!(received <= bytes.len() as u64 * 105 / 100, "{received} of {}", bytes.len());
+    assert_eq!(fake.count("POST "), 2);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_lost_in_its_first_chunk_begins_anew() {
+    let fake = Fake::start().await;
+    fake.faults(|faults| (faults.cut_patches, faults.stale_state_cancels) = (1, true));
+    let bytes = noise(40 * MIB);
+    push_made(&client_with(8 * MIB), &fake, &bytes).await.unwrap();
+    assert_there(&fake, &bytes);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_lost_later_wants_its_source_again() {
+    let fake = Fake::start().await;
+    fake.faults(|faults| faults.stale_state_cancels = true);
+    let (bytes, client) = (noise(60 * MIB), client_with(8 * MIB));
+    let watched = fake.clone();
+    let cutting = tokio::spawn(async move {
+        while watched.count("PATCH ") < 1 {
+            tokio::task::yield_now().await;
+        }
+        watched.faults(|faults| faults.cut_patches = 1);
+    });
+    let error = push_made(&client, &fake, &bytes).await.unwrap_err();
+    assert!(error.wants_replay(), "{error}");
+    assert!(fake.contents().sessions.is_empty(), "the session is told to go");
+    cutting.await.unwrap();
+    push_made(&client, &fake, &bytes).await.unwrap();
+    assert_there(&fake, &bytes);
+}
+
+#[tokio::test]
+async fn a_refused_chunk_is_tried_again() {
+    for stale_state_cancels in [false, true] {
+        let fake = Fake::start().await;
+        fake.faults(|faults| {
+            faults.stale_state_cancels = stale_state_cancels;
+            faults.patch_statuses = [503, 429, 500].into();
+        });
+        let bytes = noise(40 * MIB);
+        push_made(&client_with(8 * MIB), &fake, &bytes).await.unwrap();
+        assert_there(&fake, &bytes);
+    }
+}
+
+#[tokio::test]
+async fn ghcr_takes_chunks_of_four_mebibytes() {
+    let fake = Fake::start().await;
+    fake.faults(|faults| faults.longest_chunk = Some(4 * MIB));
+    let bytes = noise(30 * MIB);
+    push_made(&client_with(8 * MIB), &fake, &bytes).await.unwrap();
+    assert_there(&fake, &bytes);
+}
+
+#[tokio::test]
+async fn ecr_gets_one_body_when_its_source_gives_the_layer_again() {
+    let fake = Fake::start().await;
+    fake.faults(|faults| faults.first_chunk_only = true);
+    let (bytes, client) = (noise(30 * MIB), client_with(8 * MIB));
+    let error = push_made(&client, &fake, &bytes).await.unwrap_err();
+    assert!(error.wants_replay(), "{error}");
+    fake.forget();
+    push_made(&client, &fake, &bytes).await.unwrap();
+    assert_there(&fake, &bytes);
+    assert_eq!(fake.count("PATCH "), 1);
+}
+
+#[tokio::test]
+async fn no_chunk_but_the_last_is_shorter_than_the_registry_allows() {
+    let fake = Fake::start().await;
+    fake.faults(|faults| faults.shortest_chunk = Some(24 * MIB));
+    let bytes = noise(60 * MIB);
+    push_made(&client_with(8 * MIB), &fake, &bytes).await.unwrap();
+    assert_there(&fake, &bytes);
+    assert!(fake.count("PATCH ") <= 3);
+}
+
+#[tokio::test]
+async fn the_answer_to_the_end_of_a_stream_may_be_lost() {
+    let fake = Fake::start().await;
+    let (bytes, client) = (noise(20 * MIB), client_with(8 * MIB));
+    fake.faults(|faults| faults.swallow_put_answers = 2);
+    push_made(&client, &fake, &bytes).await.unwrap();
+    assert_there(&fake, &bytes);
+    fake.contents().blobs.clear();
+    fake.faults(|faults| faults.put_statuses = [500, 503].into());
+    push_made(&self::client_with(8 * MIB), &fake, &bytes).await.unwrap();
+    assert_there(&fake, &bytes);
+}
+
+#[tokio::test]
+async fn a_layer_that_turns_out_to_be_known_leaves_nothing_behind() {
+    for made in [MIB, 30 * MIB] {
+        let fake = Fake::start().await;
+        let client = client_with(8 * MIB);
+        let (repository, cancel) = (fake.repository("shop/api"), CancellationToken::new());
+        let mut pusher = Pusher::new(&client, &repository, Box::new(|_| ()), &cancel).unwrap();
+        let (sender, pieces) = layer();
+        pusher.take(Part::Layer { pieces });
+        let mut rest = noise(made);
+        while !rest.is_empty() {
+            sender.send(rest.split_to(MIB)).await.unwrap();
+        }
+        drop(sender);
+        let config = blob(media_type::OCI_CONFIG, "{}");
+        let manifest = Manifest::new(config.descriptor.clone(), Vec::new()).to_bytes().unwrap();
+        pusher.add(config);
+        let manifest = RawManifest::new(None, manifest.into());
+        let report = pusher.finish(&manifest, &["v1"]).await.unwrap();
+        assert_eq!((report.sent, report.bytes_compressed), (1, 0));
+        assert!(fake.contents().sessions.is_empty(), "a session was left open");
+    }
+}
+
+#[tokio::test]
+async fn an_offer_is_taken_only_where_the_registry_lacks_it() {
+    let fake = Fake::start().await;
+    // One that fits, and one that does not.
+    for (budget, size) in [(8 * MIB, 4 * MIB), (8 * MIB, 20 * MIB)] {
+        let (client, bytes) = (client_with(budget), noise(size));
+        let descriptor = Descriptor::new(media_type::OCI_LAYER_GZIP, Digest::of(&bytes), bytes.len() as u64);
+        for is_there in [false, true] {
+            let (repository, cancel) = (fake.repository("shop/api"), CancellationToken::new());
+            let mut pusher = Pusher::new(&client, &repository, Box::new(|_| ()), &cancel).unwrap();
+            let (answer, answered) = oneshot::channel();
+            pusher.take(Part::Offer { descriptor: descriptor.clone(), answer });
+            match answered.await.unwrap() {
+                Answer::Have => assert!(is_there),
+                Answer::Send(sender) => {
+                    assert!(!is_there);
+                    let mut rest = bytes.clone();
+                    while !rest.is_empty() {
+                        sender.send(rest.split_to(rest.len().min(MIB))).await.unwrap();
+                    }
+                    sender.end(descriptor.clone()).await.unwrap();
+                }
+            }
+            let config = blob(media_type::OCI_CONFIG, "{}");
+            let manifest = Manifest::new(config.descriptor.clone(), vec![descriptor.clone()]).to_bytes().unwrap();
+            pusher.add(config);
+            let manifest = RawManifest::new(None, manifest.into());
+            pusher.finish(&manifest, &["v1"]).await.unwrap();
+            assert_there(&fake, &bytes);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_offer_that_is_withdrawn_or_is_something_else_leaves_nothing_behind() {
+    let fake = Fake::start().await;
+    let client = client_with(8 * MIB);
+    let descriptor = Descriptor::new(media_type::OCI_LAYER_GZIP, Digest::of(b"x"), 3 * MIB as u64);
+    for withdrawn in [true, false] {
+        fake.forget();
+        let (repository, cancel) = (fake.repository("shop/api"), CancellationToken::new());
+        let mut pusher = Pusher::new(&client, &repository, Box::new(|_| ()), &cancel).unwrap();
+        let (answer, answered) = oneshot::channel();
+        pusher.take(Part::Offer { descriptor: descriptor.clone(), answer });
+        let Answer::Send(sender) = answered.await.unwrap() else { panic!("the registry has nothing") };
+        sender.send(noise(MIB)).await.unwrap();
+        while fake.count("PUT ") == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await; // a session that nobody knows of cannot be ended
+        }
+        if withdrawn {
+            drop(sender);
+        } else {
+            sender.end(Descriptor::new("", Digest::of(b"y"), 1)).await.unwrap();
+        }
+        let config = blob(media_type::OCI_CONFIG, "{}");
+        let manifest = Manifest::new(config.descriptor.clone(), Vec::new()).to_bytes().unwrap();
+        pusher.add(config);
+        let manifest = RawManifest::new(None, manifest.into());
+        let result = pusher.finish(&manifest, &["v1"]).await;
+        assert_eq!(result.is_ok(), withdrawn, "{result:?}");
+        assert!(fake.contents().sessions.is_empty(), "a session was left open");
+    }
+}
+
+#[tokio::test]
+async fn many_layers_at_once_never_wait_for_each_other_forever() {
+    let fake = Fake::start().await;
+    let client = client_with(8 * MIB);
+    let layers: Vec<Bytes> = (0..6).map(|n| noise(5 * MIB + n)).collect();
+    let (repository, cancel) = (fake.repository("shop/api"), CancellationToken::new());
+    let mut pusher = Pusher::new(&client, &repository, Box::new(|_| ()), &cancel).unwrap();
+    let mut senders = Vec::new();
+    for bytes in &layers {
+        let (sender, pieces) = layer();
+        pusher.take(Part::Layer { pieces });
+        let bytes = bytes.clone();
+        senders.push(tokio::spawn(async move {
+            let (mut rest, digest) = (bytes.clone(), Digest::of(&bytes));
+            while !rest.is_empty() {
+                sender.send(rest.split_to(rest.len().min(MIB))).await.unwrap();
+            }
+            let descriptor = Descriptor::new(media_type::OCI_LAYER_GZIP, digest, bytes.len() as u64);
+            sender.end(descriptor.clone()).await.unwrap();
+            descriptor
+        }));
+    }
+    let made = futures::future::join_all(senders).await.into_iter().map(Result::unwrap).collect();
+    let config = blob(media_type::OCI_CONFIG, "{}");
+    let manifest = Manifest::new(config.descriptor.clone(), made).to_bytes().unwrap();
+    pusher.add(config);
+    let manifest = RawManifest::new(None, manifest.into());
+    pusher.finish(&manifest, &["v1"]).await.unwrap();
+    layers.iter().for_each(|bytes| assert_there(&fake, bytes));
+}
