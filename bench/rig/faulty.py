@@ -21,8 +21,8 @@ FAULTS = {
     "commit": dict(commit=60.0),
     "expiry": dict(lifetime=60.0, rate=56 * MIB / 80),
 }
-# Faults that consist of waiting go together.
-BATCHES = (("cut",), ("503",), ("429",), ("429-bare",), ("token",), ("commit", "expiry"))
+# Faults that go together: most of their time is waiting.
+BATCHES = (("cut", "503"), ("429", "429-bare", "token"), ("commit", "expiry"))
 TOOLS = ("seaway", "docker", "skopeo", "crane", "ctr", "buildkit")
 PATIENCE = 200
 

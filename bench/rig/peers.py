@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import threading
 from pathlib import Path
 
 from . import install, oci, paths
@@ -36,6 +37,7 @@ class Docker:
 
 
 CONTAINERS = Path("/var/lib/containers")
+TURN = threading.Lock()
 
 
 def own_memory(tool: str) -> Path:
@@ -43,8 +45,10 @@ def own_memory(tool: str) -> Path:
     it is under the name that both know."""
     folder, known = CONTAINERS / f"cache-{tool}", CONTAINERS / "cache"
     folder.mkdir(exist_ok=True)
-    known.unlink(missing_ok=True)
-    known.symlink_to(folder)
+    with TURN:
+        if not known.is_symlink() or known.readlink() != folder:
+            known.unlink(missing_ok=True)
+            known.symlink_to(folder)
     return folder
 
 

@@ -159,9 +159,11 @@ def carry_out(rig, state: dict):
         finally:
             row.after(rig)
         result["took"] = round(time.monotonic() - began, 1)
+        say(f"{row.id} took {result['took']:.0f} s in all")
         state["rows"][row.id] = result
         save(state)
-    if not chosen or "S9" in chosen:
+    known = state["rows"].get("S9")
+    if "S9" in chosen or not chosen and not (resumed and known and not known.get("failed")):
         state["rows"]["S9"] = run_faults(rig)
     if not chosen or "S10" in chosen or "S1" in chosen:
         state["rows"]["S10"] = dict(S10)

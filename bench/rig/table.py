@@ -1,6 +1,7 @@
 """From a run's JSON to the tables of the README. Nothing here measures, and nothing is shown that was not measured."""
 
 import json
+import re
 from statistics import median
 
 from . import paths
@@ -78,6 +79,7 @@ def pair(row: dict, show, *keys: str) -> str:
 
 def clean(text: str, most: int = 160) -> str:
     """Something a tool said, fit for a cell."""
+    text = re.sub(r'time="[^"]*" level=\w+ msg=|\x1b\[[0-9;]*m|^\w+: (?=exit code)', "", text)
     text = " ".join(text.replace("|", "/").replace("`", "'").split())
     return text if len(text) <= most else text[: most - 1] + "…"
 
