@@ -574,3 +574,33 @@ func TestGarbageCollectionStuck(t *testing.T) {
 		t.Errorf("left: %+v, %v", left, err)
 	}
 }
+
+// TestGarbageOfAnEmptyRegistry: what was deleted last is collected too, and where nothing was ever pushed nothing fails.
+func TestGarbageOfAnEmptyRegistry(t *testing.T) {
+	b, ctx := newBench(t), t.Context()
+	b.startRegistry()
+	official := b.godo(settings.Token)
+	collect := func() *godo.GarbageCollection {
+		t.Helper()
+		if _, _, err := official.Registry.StartGarbageCollection(ctx, settings.RegistryName); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Account.Advance(time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		all, _, err := official.Registry.ListGarbageCollections(ctx, settings.RegistryName, nil)
+		if err != nil || all[0].Status != "succeeded" {
+			t.Fatalf("%+v, %v", all, err)
+		}
+		return all[0]
+	}
+	if first := collect(); first.BlobsDeleted != 0 {
+		t.Errorf("of nothing: %+v", first)
+	}
+	if _, err := official.Registry.DeleteManifest(ctx, settings.RegistryName, "web", b.push("web:v1")); err != nil {
+		t.Fatal(err)
+	}
+	if second := collect(); second.BlobsDeleted != 3 || second.FreedBytes == 0 {
+		t.Errorf("of all: %+v", second)
+	}
+}

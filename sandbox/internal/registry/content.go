@@ -257,7 +257,7 @@ func (c *Content) Usage(ctx context.Context, registry string) (int64, error) {
 // names. It gives how many blobs went and how many bytes that freed.
 func (c *Content) Collect(ctx context.Context, registry string, manifests, blobs bool) (count int, bytes int64, err error) {
 	names, err := c.Repositories(ctx)
-	if err != nil || len(names) == 0 {
+	if err != nil {
 		return 0, 0, err
 	}
 	for _, name := range names {
@@ -271,6 +271,10 @@ func (c *Content) Collect(ctx context.Context, registry string, manifests, blobs
 		return 0, 0, nil
 	}
 	countBefore, bytesBefore, err := c.blobs(ctx)
+	var missing driver.PathNotFoundError
+	if errors.As(err, &missing) { // nothing was ever pushed
+		return 0, 0, nil
+	}
 	if err != nil {
 		return 0, 0, err
 	}
