@@ -73,6 +73,11 @@ reaches the network are after 7 days. No cluster is needed.
 Example:
   seaway push --output json";
 
+/// What is said below the verbs of `registry`.
+const REGISTRY_HELP: &str = "\
+Example:
+  seaway registry clean             what nothing needs any more";
+
 /// What is said below the flags of `registry clean`.
 const CLEAN_HELP: &str = "\
 What the cluster of deploy.yml runs stays, in all namespaces, and what its
@@ -132,7 +137,7 @@ pub(crate) enum Verb {
     #[command(after_help = PUSH_HELP)]
     Push(PushFlags),
     /// Look after the container registry
-    #[command(subcommand, disable_help_subcommand = true)]
+    #[command(subcommand, disable_help_subcommand = true, after_help = REGISTRY_HELP)]
     Registry(RegistryVerb),
     /// What the GitHub Action runs
     #[command(after_help = ACTION_HELP)]

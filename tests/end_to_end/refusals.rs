@@ -11,6 +11,7 @@ fn reads_as(name: &str, run: &Run) {
     let (from, to) = errors.unwrap_or_else(|| panic!("no errors in:\n{}", run.stderr));
     let mut settings = insta::Settings::clone_current();
     settings.set_prepend_module_to_snapshot(false);
+    settings.add_filter(r"it holds \d+ KiB", "it holds [size]");
     settings
         .bind(|| insta::assert_snapshot!(name, format!("{}exit {}\n", &run.stderr[from..to], run.code.unwrap_or(-1))));
 }

@@ -3,14 +3,14 @@
 use crate::common::World;
 
 /// Every verb.
-const VERBS: [&str; 7] = ["check", "plan", "up", "down", "push", "action", "schema"];
+const VERBS: [&str; 9] = ["check", "plan", "up", "down", "push", "registry", "registry clean", "action", "schema"];
 
 #[test]
 fn help_fits_into_80_columns() {
     let world = World::new();
     for verb in std::iter::once(None).chain(VERBS.map(Some)) {
         for flag in ["--help", "-h"] {
-            let run = world.seaway(&verb.into_iter().chain([flag]).collect::<Vec<_>>());
+            let run = world.seaway(&verb.unwrap_or_default().split_whitespace().chain([flag]).collect::<Vec<_>>());
             assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""));
             for line in run.stdout.lines() {
                 assert!(line.chars().count() <= 80, "{verb:?}: {line}");
