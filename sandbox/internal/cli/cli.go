@@ -113,7 +113,7 @@ func root() *cobra.Command {
 	}
 	command.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return misuse{err} })
 	_ = pflag.CommandLine.MarkHidden("version") // Kubernetes' own, not this program's; missing would be fine
-	command.AddCommand(upCommand(), downCommand(), statusCommand(), envCommand(), logsCommand(), resetCommand(),
+	command.AddCommand(upCommand(), downCommand(), statusCommand(), envCommand(), logsCommand(), resetCommand(), imageCommand(),
 		shown("kubectl", "kubectl with the sandbox's kubeconfig"), shown("crane", "crane with the sandbox's registry"),
 		shown("component", "Run one of the stock programs that are linked in: sandbox component NAME FLAGS…"))
 	return command

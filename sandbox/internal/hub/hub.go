@@ -32,7 +32,7 @@ type Config struct {
 
 // Run has all images in the registry when it calls ready, and returns when ctx ends. The registry must serve by then.
 func Run(ctx context.Context, config Config, ready func(detail string)) error {
-	count, err := fill(ctx, config)
+	count, err := fill(ctx, config, recipes)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil // told to stop in the middle: the next run goes on
@@ -44,6 +44,25 @@ func Run(ctx context.Context, config Config, ready func(detail string)) error {
 	return nil
 }
 
+// Add has one of the extra images in the registry when it returns; it makes it where no earlier run did.
+func Add(ctx context.Context, config Config, image string) error {
+	for _, r := range extras {
+		if r.String() == image {
+			_, err := fill(ctx, config, []recipe{base, r})
+			return err
+		}
+	}
+	return fmt.Errorf("there is no recipe for %q; there are %s", image, strings.Join(Extras(), ", "))
+}
+
+// Extras are the names that Add knows.
+func Extras() (all []string) {
+	for _, r := range extras {
+		all = append(all, r.String())
+	}
+	return all
+}
+
 // Images are the names that can be pulled, as in a Dockerfile.
 func Images() (all []string) {
 	for _, r := range recipes {
@@ -53,7 +72,7 @@ func Images() (all []string) {
 }
 
 // fill makes what is missing and pushes what the registry does not have; it returns how many it pushed.
-func fill(ctx context.Context, config Config) (pushed int, err error) {
+func fill(ctx context.Context, config Config, wanted []recipe) (pushed int, err error) {
 	authorities, err := ownAuthorities(machineBundle, packagedFolders)
 	if err != nil {
 		return 0, fmt.Errorf("read the machine's certificate authorities: %w", err)
@@ -63,11 +82,11 @@ func fill(ctx context.Context, config Config) (pushed int, err error) {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, kept.close()) }()
-	images, err := kept.stock(ctx, authorities, config.Log)
+	images, err := kept.stock(ctx, wanted, authorities, config.Log)
 	if err != nil {
 		return 0, err
 	}
-	for i, r := range recipes {
+	for i, r := range wanted {
 		sent, err := push(ctx, config, r, images[i])
 		if err != nil {
 			return pushed, fmt.Errorf("push %s: %w", r, err)

@@ -265,6 +265,13 @@ func TestAnOlderImageOfTheSameNameIsForgotten(t *testing.T) {
 	}
 }
 
+func TestAnUnknownExtraNamesThoseThereAre(t *testing.T) {
+	err := Add(t.Context(), Config{}, "tomcat:9")
+	if err == nil || !strings.Contains(err.Error(), "tomcat:10.1-jre17") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestAStoreIsOpenToOneAtATime(t *testing.T) {
 	folder, log := t.TempDir(), slog.New(slog.DiscardHandler)
 	first, err := openStore(t.Context(), folder, log)
@@ -287,7 +294,7 @@ func TestAStoreIsOpenToOneAtATime(t *testing.T) {
 }
 
 func TestScriptsAreShell(t *testing.T) {
-	for _, r := range recipes {
+	for _, r := range append(extras, recipes...) {
 		folder := t.TempDir()
 		if err := r.unpack(folder); err != nil {
 			t.Fatal(err)

@@ -101,6 +101,23 @@ var recipes = []recipe{
 	},
 }
 
+// extras are images that only some tests want: `sandbox image NAME` makes them, `sandbox up` does not.
+var extras = []recipe{
+	{
+		Name: "tomcat", Tag: "10.1-jre17",
+		Packages: []string{"openjdk-17-jre-headless", "tomcat10-common", "tomcat10-user"},
+		Config: v1.Config{
+			Env: []string{
+				strings.Replace(systemPath, "PATH=", "PATH=/usr/local/tomcat/bin:/opt/java/openjdk/bin:", 1),
+				"JAVA_HOME=/opt/java/openjdk", "CATALINA_HOME=/usr/local/tomcat", "LANG=C.UTF-8",
+			},
+			Cmd:          []string{"catalina.sh", "run"},
+			ExposedPorts: map[string]struct{}{"8080/tcp": {}},
+			WorkingDir:   "/usr/local/tomcat",
+		},
+	},
+}
+
 // key changes whenever the image would: with the recipe, with the base's, and with the machine's own authorities.
 func (r recipe) key(authorities []string) (string, error) {
 	sum := sha256.New()

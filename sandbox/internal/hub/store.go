@@ -145,9 +145,10 @@ func layerFile(path string) (v1.Layer, error) {
 	return tarball.LayerFromFile(path, tarball.WithMediaType(types.OCILayer))
 }
 
-// stock brings all images into the store, making those that are not there, and returns them in the recipes' order.
-func (s *store) stock(ctx context.Context, authorities []string, log *slog.Logger) ([]v1.ImageIndex, error) {
-	images, missing, err := s.take(authorities)
+// stock brings images into the store, making those that are not there, and returns them in the recipes' order. The first
+// recipe is the base.
+func (s *store) stock(ctx context.Context, wanted []recipe, authorities []string, log *slog.Logger) ([]v1.ImageIndex, error) {
+	images, missing, err := s.take(wanted, authorities)
 	if err != nil || missing == 0 {
 		return images, err
 	}
@@ -156,7 +157,7 @@ func (s *store) stock(ctx context.Context, authorities []string, log *slog.Logge
 	if err != nil {
 		return nil, err
 	}
-	err = s.make(ctx, shop, images)
+	err = s.make(ctx, shop, wanted, images)
 	return images, errors.Join(err, shop.close(), s.sweep())
 }
 
@@ -170,8 +171,8 @@ func (s *store) sweep() error {
 }
 
 // take is what the store has, nil for what it lacks.
-func (s *store) take(authorities []string) (images []v1.ImageIndex, missing int, err error) {
-	for _, r := range recipes {
+func (s *store) take(wanted []recipe, authorities []string) (images []v1.ImageIndex, missing int, err error) {
+	for _, r := range wanted {
 		key, err := r.key(authorities)
 		if err != nil {
 			return nil, 0, err
@@ -189,12 +190,12 @@ func (s *store) take(authorities []string) (images []v1.ImageIndex, missing int,
 }
 
 // make fills the gaps in images.
-func (s *store) make(ctx context.Context, shop *workshop, images []v1.ImageIndex) error {
+func (s *store) make(ctx context.Context, shop *workshop, wanted []recipe, images []v1.ImageIndex) error {
 	baseLayer, err := s.prepareBase(ctx, shop, images)
 	if err != nil {
 		return err
 	}
-	for i, r := range recipes {
+	for i, r := range wanted {
 		if images[i] != nil {
 			continue
 		}
