@@ -60,6 +60,15 @@ impl Descriptor {
         Self { media_type: media_type.to_owned(), digest, size, platform: None, others: Map::new() }
     }
 
+    /// The same with the media type that OCI has for a gzipped layer of Docker's: the blob is the same.
+    #[must_use]
+    pub(crate) fn in_oci(mut self) -> Self {
+        if self.media_type == "application/vnd.docker.image.rootfs.diff.tar.gzip" {
+            media_type::OCI_LAYER_GZIP.clone_into(&mut self.media_type);
+        }
+        self
+    }
+
     /// Whether the content lies elsewhere by licence (Windows base layers): such a layer is never pushed
     /// (<https://github.com/opencontainers/image-spec/blob/main/layer.md#non-distributable-layers>).
     pub(crate) fn is_foreign(&self) -> bool {

@@ -67,6 +67,16 @@ impl KnownLayers {
         self
     }
 
+    /// Whether nothing is known.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.blobs.is_empty()
+    }
+
+    /// The manifests of the images that are known as a whole.
+    pub(crate) fn manifests(&self) -> impl Iterator<Item = &Bytes> {
+        self.images.values().map(|(_, bytes)| bytes)
+    }
+
     /// The blob of a layer, by the layer's digest before compression.
     pub(crate) fn blob(&self, diff_id: &Digest) -> Option<&Descriptor> {
         self.by_diff_id.get(diff_id)

@@ -9,3 +9,5 @@ pub(crate) mod copy;
 pub(crate) mod glob;
 pub(crate) mod source;
 pub(crate) mod tree;
+pub(crate) mod war;
+pub(crate) mod zip;

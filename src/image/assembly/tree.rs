@@ -301,6 +301,8 @@ mod tests {
             let mut header = tar::Header::new_ustar();
             header.set_entry_type(kind);
             header.set_mode(0o1777);
+            header.set_uid(0);
+            header.set_gid(0);
             header.set_size(content.len() as u64);
             if link.is_empty() {
                 archive.append_data(&mut header, path, content.as_bytes()).unwrap();

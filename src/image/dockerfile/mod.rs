@@ -14,7 +14,7 @@ mod expand;
 mod parse;
 mod recipe;
 
-pub(crate) use recipe::{Recipe, Refusal, read};
+pub(crate) use recipe::{Recipe, read};
 
 use crate::model::Platform;
 use std::collections::{BTreeMap, BTreeSet};
