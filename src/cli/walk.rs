@@ -9,6 +9,7 @@ use super::signals::Signals;
 use crate::config::Config;
 use crate::desired::{self, Desired};
 use crate::error::Failure;
+use crate::execute::build::needs_builder;
 use crate::execute::event::Header;
 use crate::execute::{Doors, Event, EventKind, Events, ImageDoors, Outcome};
 use crate::model::{Redactor, RunContext};
@@ -173,6 +174,14 @@ pub(crate) fn redacted(redactor: &Redactor, failure: Failure) -> Failure {
 
 /// Finds out before anything is written that what has to be built can be built.
 pub(crate) async fn check_builder(plan: &Plan, doors: &ImageDoors) -> Result<(), Failure> {
-    let builds = plan.operations.iter().any(|operation| matches!(operation.kind, OperationKind::Build { .. }));
-    if builds { doors.builder.check().await.map_err(Failure::from) } else { Ok(()) }
+    for operation in &plan.operations {
+        let OperationKind::Build { image, .. } = &operation.kind else { continue };
+        let Some(reason) = needs_builder(image).await else { continue };
+        return doors.builder.check().await.map_err(|error| {
+            let mut failure = Failure::from(error);
+            failure.messages.push(format!("image `{}` has to be built: {reason}", image.key));
+            failure
+        });
+    }
+    Ok(())
 }

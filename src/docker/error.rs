@@ -76,6 +76,9 @@ pub(crate) enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// The files of an image cannot be read, or changed while they were.
+    #[error("cannot take in the files of the image")]
+    Files(#[source] std::io::Error),
     /// Somebody asked to stop.
     #[error("stopped")]
     Cancelled,
@@ -119,9 +122,11 @@ fn listed(platforms: &[Platform]) -> String {
 impl Hint for Error {
     fn kind(&self) -> FailureKind {
         match self {
-            Self::Away { .. } | Self::Address { .. } | Self::Platform { .. } | Self::NoImage { .. } => {
-                FailureKind::Configuration
-            }
+            Self::Away { .. }
+            | Self::Address { .. }
+            | Self::Platform { .. }
+            | Self::NoImage { .. }
+            | Self::Files(_) => FailureKind::Configuration,
             Self::Layout { .. } => FailureKind::Application,
             Self::Build(failure) => failure.kind,
             Self::Context(error) => error.kind(),
@@ -164,6 +169,7 @@ impl Hint for Error {
                 there.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
             )),
             Self::Layout { .. } => Some("make it anew with the tool that wrote it".to_owned()),
+            Self::Files(_) => Some("let no other tool write to them, and make them readable".to_owned()),
             Self::Image { .. } | Self::Cancelled => None,
         }
     }

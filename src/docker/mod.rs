@@ -28,5 +28,6 @@ mod squeeze;
 
 pub(crate) use builder::{Builder, Built};
 pub(crate) use buildkit::{BuildRequest, LoginSource};
-pub(crate) use error::Error;
+pub(crate) use error::{BuildFailure, Error};
 pub(crate) use progress::Progress;
+pub(crate) use source::Source;

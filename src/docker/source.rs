@@ -20,6 +20,11 @@ pub(crate) enum Source {
         /// How the Engine stores images.
         store: Store,
     },
+    /// From files of this machine, laid on a base in the registry.
+    Files {
+        /// Why no builder is needed: `nothing in the Dockerfile has to be run`.
+        reason: &'static str,
+    },
     /// From files that another tool wrote.
     Layout {
         /// Where they are.
@@ -35,6 +40,7 @@ impl Source {
         match self {
             Self::Session { .. } => "buildkit-session",
             Self::Save { .. } => "docker-save",
+            Self::Files { .. } => "registry",
             Self::Layout { .. } => "layout",
         }
     }
@@ -48,6 +54,7 @@ impl std::fmt::Display for Source {
                 let why = if *built && *store == Store::Layers { ": it has no oci exporter" } else { "" };
                 write!(f, "taken out of the {engine}{why}")
             }
+            Self::Files { reason } => write!(f, "assembled in the registry: {reason}"),
             Self::Layout { path, form } => write!(f, "read from the {form} `{}`", path.display()),
         }
     }

@@ -1,5 +1,6 @@
 //! Builds an image and pushes it while it comes out of the builder.
 
+use super::assemble::{self, dockerfile, dockerfile::Attempt};
 use super::content_key::{Files, content_key};
 use super::delivery::{Delivery, Source, Trouble};
 use super::event::{Diagnosis, Events, ImageResult};
@@ -7,12 +8,17 @@ use super::images::ImageDoors;
 use super::push::about;
 use crate::config::Build;
 use crate::desired::{DesiredImage, DesiredSource};
-use crate::docker::{self, BuildRequest, LoginSource};
+use crate::docker::{self, BuildRequest, Built, LoginSource, Progress};
 use crate::error::{Failure, FailureKind};
+use crate::image::KnownLayers;
 use crate::plan::OperationId;
 use futures::FutureExt as _;
 use std::sync::Arc;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+
+/// What gives an image, as often as it is asked.
+type Give<'a> = dyn Fn(KnownLayers, mpsc::UnboundedSender<Progress>) -> Built + Send + Sync + 'a;
 
 /// Builds an image and pushes it under its content key and its tag for people.
 pub(crate) async fn build(
@@ -36,6 +42,12 @@ pub(crate) async fn build(
     }
 }
 
+/// Why an image cannot be assembled in the registry, as far as its Dockerfile alone tells; `None` for one that can.
+pub(crate) async fn needs_builder(image: &DesiredImage) -> Option<String> {
+    let DesiredSource::Build(build) = &image.source else { return None };
+    dockerfile::read(build).await.err()
+}
+
 /// One build and push.
 struct Work<'a> {
     /// Where the image goes.
@@ -47,22 +59,32 @@ struct Work<'a> {
 impl Work<'_> {
     /// Reads, builds and pushes. A build that has to be pushed once more comes from the builder's cache.
     async fn run(&self) -> Result<ImageResult, Trouble> {
-        let Delivery { doors, image, cancel, .. } = self.delivery;
+        let Delivery { doors, cancel, .. } = self.delivery;
         let prepared = futures::future::try_join(self.request(), self.delivery.known_layers().map(Ok));
         let (request, known) = tokio::select! {
             biased;
             () = cancel.cancelled() => return Err(docker::Error::Cancelled.into()),
             prepared = prepared => prepared?,
         };
+        match dockerfile::attempt(&self.delivery, self.build, &request.context, &known).await? {
+            Attempt::Ready(ready) => {
+                let give = |known, progress| assemble::make(&ready, known, &progress);
+                return self.deliver(known, &give).await;
+            }
+            Attempt::NeedsBuilder(reason) => self.delivery.say(&reason),
+        }
+        let give = |known, progress| doors.builder.build(request.clone(), known, progress);
+        self.deliver(known, &give).await
+    }
+
+    /// Pushes what a source gives; what was edited meanwhile is not taken for what was planned.
+    async fn deliver(&self, known: KnownLayers, give: &Give<'_>) -> Result<ImageResult, Trouble> {
+        let Delivery { doors, image, .. } = self.delivery;
         let same = || async {
             let now = content_key(&image.key, self.build, &doors.registry).await;
             now.is_ok_and(|now| now.tag == self.delivery.content_key)
         };
-        let source = Source {
-            give: &|known, progress| doors.builder.build(request.clone(), known, progress),
-            unchanged: &|| same().boxed(),
-            keeps_manifest: false,
-        };
+        let source = Source { give, unchanged: &|| same().boxed(), keeps_manifest: false };
         self.delivery.run(known, source).await
     }
 

@@ -5,6 +5,7 @@
 
 pub(crate) mod account;
 mod apply;
+mod assemble;
 mod attest;
 pub(crate) mod build;
 pub(crate) mod clean;

@@ -7,7 +7,7 @@ use super::manifest::RawManifest;
 use super::progress::OnProgress;
 use super::schedule::PushReport;
 use crate::image::Content;
-use crate::model::{Platform, Reference, Repository};
+use crate::model::{Digest, Platform, Reference, Repository};
 use futures::{FutureExt as _, StreamExt as _};
 use std::io;
 use std::sync::Arc;
@@ -43,6 +43,19 @@ impl Client {
         self.push(mirror.to, blobs, &manifest, mirror.tags, on_progress, cancel).await
     }
 
+    /// A blob of a repository, read when it is needed.
+    pub(crate) fn content(&self, source: &Repository, digest: &Digest) -> Content {
+        let (client, source, digest) = (self.clone(), source.clone(), digest.clone());
+        Content::Open(Arc::new(move || {
+            let (client, source, digest) = (client.clone(), source.clone(), digest.clone());
+            async move {
+                let blob = client.open_blob(&source, &digest).await.map_err(io::Error::other)?;
+                Ok(blob.map(|piece| piece.map_err(io::Error::other)).boxed())
+            }
+            .boxed()
+        }))
+    }
+
     /// The blobs of a manifest, each read from its registry when it is needed; mounted where both are in one registry.
     fn blobs_of(&self, from: &Reference, to: &Repository, manifest: &RawManifest) -> Result<Vec<Blob>, Error> {
         let source = &from.repository;
@@ -53,20 +66,8 @@ impl Client {
         })?;
         let mount_from = (source.registry == to.registry && source.path != to.path).then(|| source.path.clone());
         let blob = |descriptor: &crate::image::Descriptor| {
-            let (client, source, digest) = (self.clone(), source.clone(), descriptor.digest.clone());
-            let open = move || {
-                let (client, source, digest) = (client.clone(), source.clone(), digest.clone());
-                async move {
-                    let blob = client.open_blob(&source, &digest).await.map_err(io::Error::other)?;
-                    Ok(blob.map(|piece| piece.map_err(io::Error::other)).boxed())
-                }
-                .boxed()
-            };
-            Blob {
-                descriptor: descriptor.clone(),
-                content: Content::Open(Arc::new(open)),
-                mount_from: mount_from.clone(),
-            }
+            let content = self.content(source, &descriptor.digest);
+            Blob { descriptor: descriptor.clone(), content, mount_from: mount_from.clone() }
         };
         Ok(parts.blobs().into_iter().map(blob).collect())
     }

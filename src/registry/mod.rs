@@ -34,7 +34,7 @@ pub(crate) mod tests;
 mod upload;
 
 pub(crate) use age::Dated;
-pub(crate) use blob::Blob;
+pub(crate) use blob::{Blob, BlobStream};
 pub(crate) use client::Client;
 pub(crate) use error::{DIGITALOCEAN, Error, Refusal};
 pub(crate) use hosts::Hosts;

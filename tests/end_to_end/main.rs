@@ -10,6 +10,7 @@ mod cancel;
 mod cleaning;
 mod comment;
 mod corridor;
+mod equality;
 mod failures;
 mod pulling;
 mod pushing;

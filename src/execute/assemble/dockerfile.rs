@@ -1,0 +1,112 @@
+//! Builds a Dockerfile without a builder, where nothing in it has to be run.
+
+use super::super::delivery::{Delivery, Trouble};
+use super::sources::{here, is_archive, of_context};
+use super::{Obstacle, Order, Ready};
+use crate::config::Build;
+use crate::docker::context::Context;
+use crate::docker::{self, BuildFailure};
+use crate::error::FailureKind;
+use crate::image::KnownLayers;
+use crate::image::assembly::blueprint::Step;
+use crate::image::assembly::copy::{Action, clean};
+use crate::image::assembly::source::{Content, Files, Kind};
+use crate::image::config::Draft;
+use crate::image::dockerfile::{self, Recipe};
+use crate::model::Reference;
+use std::sync::Arc;
+
+/// What became of the attempt.
+pub(in crate::execute) enum Attempt {
+    /// It is ready to be made.
+    Ready(Arc<Ready>),
+    /// A builder is needed, for this reason.
+    NeedsBuilder(String),
+}
+
+/// Prepares a Dockerfile for being made in the registry, or says what in it needs a builder.
+pub(in crate::execute) async fn attempt(
+    delivery: &Delivery<'_>,
+    build: &Build,
+    context: &Context,
+    known: &KnownLayers,
+) -> Result<Attempt, Trouble> {
+    let (recipe, base, name) = match read(build).await {
+        Ok(read) => read,
+        Err(reason) => return Ok(Attempt::NeedsBuilder(reason)),
+    };
+    let files = files(context).await?;
+    let order = Order {
+        base,
+        platform: &build.platform,
+        steps: |draft: Draft| {
+            let (steps, draft) = recipe.evaluate(draft).map_err(|refusal| refusal.describe(&name))?;
+            steps.iter().try_for_each(|step| check_archives(step, &files, &name))?;
+            Ok((steps, draft))
+        },
+        files: files.clone(),
+        opens: here(),
+        reason: "nothing in the Dockerfile has to be run",
+    };
+    match order.prepare(delivery, known).await {
+        Ok(ready) => Ok(Attempt::Ready(Arc::new(ready))),
+        Err(Obstacle::Builder(reason)) => Ok(Attempt::NeedsBuilder(reason)),
+        Err(Obstacle::Missing { source, step }) => Err(missing(&source, &step).into()),
+        Err(Obstacle::Base(error)) => Err(error.into()),
+    }
+}
+
+/// What a Dockerfile comes to, its base, and its name; or what in it needs a builder.
+pub(in crate::execute) async fn read(build: &Build) -> Result<(Recipe, Option<Reference>, String), String> {
+    let path = &build.dockerfile;
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let bytes = tokio::fs::read(path).await.map_err(|error| format!("`{name}` cannot be read: {error}"))?;
+    let text = String::from_utf8_lossy(&bytes);
+    let recipe = dockerfile::read(&text, &build.args, build.target.as_deref(), &build.platform);
+    let recipe = recipe.map_err(|refusal| refusal.describe(&name))?;
+    let base = recipe.base.as_deref().map(Reference::parse).transpose();
+    let base = base.map_err(|error| format!("`FROM` at {name}:{} needs a builder: {error}", recipe.base_line))?;
+    Ok((recipe, base, name))
+}
+
+/// The files of the context.
+async fn files(context: &Context) -> Result<Files, docker::Error> {
+    let context = context.clone();
+    let listing = tokio::task::spawn_blocking(move || of_context(&context));
+    let listed = listing.await.map_err(|error| docker::Error::Image { problem: error.to_string() })?;
+    Ok(listed?)
+}
+
+/// `ADD` unpacks archives, which a builder does.
+fn check_archives(step: &Step, files: &Files, name: &str) -> Result<(), String> {
+    let Some(Action::Copy(copy)) = step.action.as_ref().filter(|_| step.unpacks) else { return Ok(()) };
+    for source in &copy.sources {
+        for path in files.find(&clean(source)).unwrap_or_default() {
+            let item = files.follow(&path).and_then(|path| files.get(&path));
+            let Some(Kind::File { content: Content::Path(file), .. }) = item.map(|item| item.kind) else { continue };
+            if is_archive(&file) {
+                let line = step.line;
+                return Err(format!(
+                    "`ADD {path}` at {name}:{line} needs a builder: it is an archive, which `ADD` unpacks"
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The failure of a `COPY` whose source is not there.
+fn missing(source: &str, step: &Step) -> docker::Error {
+    let word = step.text.split(' ').next().unwrap_or_default();
+    docker::Error::Build(Box::new(BuildFailure {
+        headline: format!("there is no `{source}` in the build context"),
+        message: format!("there is no `{source}` in the build context"),
+        step: Some(step.text.clone()),
+        line: Some(step.line),
+        log: Vec::new(),
+        kind: FailureKind::Application,
+        hint: Some(format!(
+            "`{word}` takes files from the context folder, without what `.dockerignore` leaves out: correct the path there"
+        )),
+    }))
+}

@@ -1,0 +1,210 @@
+//! Makes the parts of an assembly: the base's layers as they are, our own, the configuration, the manifest.
+
+use super::base::{BASE_DIGEST, BASE_NAME, BASE_TREE, BaseImage};
+use crate::docker::{self, Built, Progress, Source};
+use crate::image::annotations::annotate;
+use crate::image::assembly::archive::{self, Open, TIME_TEXT};
+use crate::image::assembly::blueprint::Blueprint;
+use crate::image::assembly::copy::Layer;
+use crate::image::compress::{CompressedLayer, Compression, Compressor};
+use crate::image::descriptor::media_type;
+use crate::image::part::{self, LayerCount};
+use crate::image::{Descriptor, KnownLayers, Manifest, Part};
+use crate::model::{Digest, Repository};
+use crate::registry::Client;
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Gives the content of files, anew for each layer.
+pub(super) type Opens = Arc<dyn Fn() -> Box<dyn Opener> + Send + Sync>;
+
+/// Gives the content of one file after the other.
+pub(super) trait Opener {
+    /// The content, from its beginning.
+    fn open(&mut self, content: &crate::image::assembly::source::Content) -> io::Result<Box<dyn io::Read + '_>>;
+}
+
+/// An opener behind a pointer is one.
+struct Boxed(Box<dyn Opener>);
+
+impl Open for Boxed {
+    fn open(&mut self, content: &crate::image::assembly::source::Content) -> io::Result<Box<dyn io::Read + '_>> {
+        self.0.open(content)
+    }
+}
+
+/// An image that is ready to be made.
+pub(in crate::execute) struct Ready {
+    /// What it is on.
+    pub(super) base: Option<BaseImage>,
+    /// Its layers and its configuration.
+    pub(super) blueprint: Blueprint,
+    /// Where files come from.
+    pub(super) opens: Opens,
+    /// All registries.
+    pub(super) client: Client,
+    /// Where it goes.
+    pub(super) to: Repository,
+    /// Why no builder is needed.
+    pub(super) reason: &'static str,
+}
+
+/// A layer that is there.
+struct Made {
+    /// The digest of its archive.
+    diff_id: Digest,
+    /// Its blob.
+    descriptor: Descriptor,
+    /// Whether the repository was known to have it.
+    known: bool,
+}
+
+/// Where parts go.
+type Parts = mpsc::Sender<Result<Part, docker::Error>>;
+
+/// Makes an image, without what is known.
+pub(in crate::execute) fn make(
+    ready: &Arc<Ready>,
+    known: KnownLayers,
+    progress: &mpsc::UnboundedSender<Progress>,
+) -> Built {
+    let _ = progress.send(Progress::Source(Source::Files { reason: ready.reason }));
+    let ready = Arc::clone(ready);
+    Built::by(|parts| async move { ready.run(&Arc::new(known), &parts).await })
+}
+
+/// What cannot be made of what we made ourselves.
+fn nonsense(error: impl std::fmt::Display) -> docker::Error {
+    docker::Error::Image { problem: error.to_string() }
+}
+
+/// Sends a part.
+async fn send(parts: &Parts, part: Part) -> Result<(), docker::Error> {
+    parts.send(Ok(part)).await.map_err(|_| docker::Error::Cancelled)
+}
+
+impl Ready {
+    /// Gives all parts. Our own layers are made side by side, while the base's are on their way.
+    async fn run(self: &Arc<Self>, known: &Arc<KnownLayers>, parts: &Parts) -> Result<(), docker::Error> {
+        let (mut making, mut receivers) = (Vec::new(), Vec::new());
+        for at in 0..self.blueprint.layers.len() {
+            let (ready, known) = (Arc::clone(self), Arc::clone(known));
+            let (sender, pieces) = part::layer();
+            receivers.push(pieces);
+            making.push(tokio::task::spawn_blocking(move || ready.make_layer(at, &known, sender)));
+        }
+        let mut layers = self.give_base(known, parts).await?;
+        let mut count = LayerCount { all: layers.len(), known: layers.iter().filter(|made| made.known).count() };
+        for pieces in receivers {
+            send(parts, Part::Layer { pieces }).await?;
+        }
+        for made in making {
+            let made = made.await.unwrap_or_else(|error| Err(nonsense(error)))?;
+            count = LayerCount { all: count.all + 1, known: count.known + usize::from(made.known) };
+            layers.push(made);
+        }
+        self.finish(layers, count, parts).await
+    }
+
+    /// Gives the base's layers that the repository is not known to have: the registry takes them from the base's own
+    /// repository, or they pass through from registry to registry.
+    async fn give_base(&self, known: &KnownLayers, parts: &Parts) -> Result<Vec<Made>, docker::Error> {
+        let Some(base) = &self.base else { return Ok(Vec::new()) };
+        let from = &base.reference.repository;
+        let mount_from = (from.registry == self.to.registry && from.path != self.to.path).then(|| from.path.clone());
+        let is_there = from == &self.to;
+        let mut layers = Vec::new();
+        let diff_ids = self.blueprint.draft.diff_ids();
+        for (descriptor, diff_id) in base.manifest.layers.iter().zip(diff_ids) {
+            let known = is_there || descriptor.is_foreign() || known.has(&descriptor.digest);
+            if !known {
+                let (descriptor, mount_from) = (descriptor.clone(), mount_from.clone());
+                let content = self.client.content(from, &descriptor.digest);
+                send(parts, Part::Reopenable { descriptor, content, mount_from }).await?;
+            }
+            layers.push(Made { diff_id, descriptor: descriptor.clone(), known });
+        }
+        Ok(layers)
+    }
+
+    /// Makes one layer. Where the repository has layers, its archive is hashed first: one that is there is not compressed.
+    fn make_layer(&self, at: usize, known: &KnownLayers, pieces: part::LayerSender) -> Result<Made, docker::Error> {
+        let layer = &self.blueprint.layers[at].1;
+        if !known.is_empty() {
+            let mut hash = Hash(Sha256::new());
+            self.write(layer, &mut hash)?;
+            let diff_id = Digest::from_hash(&hash.0.finalize());
+            if let Some(descriptor) = known.blob(&diff_id) {
+                return Ok(Made { diff_id, descriptor: descriptor.clone(), known: true });
+            }
+        }
+        let sink = |piece: Bytes| pieces.blocking_send(piece).map_err(|_| io::ErrorKind::BrokenPipe.into());
+        let mut compressor = Compressor::new(Compression::default(), sink);
+        self.write(layer, &mut compressor)?;
+        let CompressedLayer { diff_id, descriptor } = compressor.finish().map_err(broken)?;
+        pieces.blocking_end(descriptor.clone()).map_err(|_| docker::Error::Cancelled)?;
+        Ok(Made { diff_id, descriptor, known: false })
+    }
+
+    /// Writes the archive of a layer.
+    fn write(&self, layer: &Layer, out: &mut impl Write) -> Result<(), docker::Error> {
+        archive::write(layer, &mut Boxed((self.opens)()), out).map_err(broken)
+    }
+
+    /// Gives the configuration and the manifest.
+    async fn finish(&self, layers: Vec<Made>, count: LayerCount, parts: &Parts) -> Result<(), docker::Error> {
+        let diff_ids: Vec<Digest> = layers.iter().map(|made| made.diff_id.clone()).collect();
+        let config = self.blueprint.draft.clone().finish(&diff_ids, TIME_TEXT).map_err(nonsense)?;
+        let config = Bytes::from(config);
+        let descriptor = Descriptor::new(media_type::OCI_CONFIG, Digest::of(&config), config.len() as u64);
+        send(parts, Part::Blob { descriptor: descriptor.clone(), bytes: config }).await?;
+        let layers = layers.into_iter().map(|made| made.descriptor.in_oci()).collect();
+        let manifest = Manifest::new(descriptor, layers).to_bytes().map_err(nonsense)?;
+        let (media_type, bytes) =
+            annotate(media_type::OCI_MANIFEST, &manifest, &self.annotations()).map_err(nonsense)?;
+        send(parts, Part::Manifest { media_type, bytes: bytes.into(), layers: count }).await
+    }
+
+    /// What the manifest says of the base.
+    fn annotations(&self) -> BTreeMap<String, String> {
+        let mut all = BTreeMap::new();
+        let Some(base) = &self.base else { return all };
+        all.insert(BASE_NAME.to_owned(), base.reference.to_string());
+        all.insert(BASE_DIGEST.to_owned(), base.digest.to_string());
+        if let Ok(facts) = serde_json::to_string(&self.blueprint.facts)
+            && facts.len() <= LARGEST_NOTE
+        {
+            all.insert(BASE_TREE.to_owned(), facts);
+        }
+        all
+    }
+}
+
+/// Why a layer could not be made.
+fn broken(error: io::Error) -> docker::Error {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => docker::Error::Cancelled,
+        _ => docker::Error::Files(error),
+    }
+}
+
+/// A note about the base is not larger than this, in bytes: it is for images that touch few places of it.
+const LARGEST_NOTE: usize = 16 * 1024;
+
+/// Hashes what is written to it.
+struct Hash(Sha256);
+
+impl Write for Hash {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

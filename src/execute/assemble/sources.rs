@@ -1,0 +1,116 @@
+//! The files of an assembly, listed.
+
+use super::make::{Opener, Opens};
+use crate::docker::context::{Context, ContextError, EntryKind};
+use crate::image::assembly::source::{Content, Files, Item, Kind};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Opens files of this machine.
+struct Here;
+
+impl Opener for Here {
+    fn open(&mut self, content: &Content) -> io::Result<Box<dyn Read + '_>> {
+        match content {
+            Content::Path(path) => {
+                let named = |error: io::Error| io::Error::new(error.kind(), format!("`{}`: {error}", path.display()));
+                Ok(Box::new(File::open(path).map_err(named)?))
+            }
+            Content::Member(_) => Err(io::Error::other("there is no archive")),
+        }
+    }
+}
+
+/// Content that lies in files of this machine.
+pub(super) fn here() -> Opens {
+    Arc::new(|| Box::new(Here))
+}
+
+/// The files of a build context. Blocking work.
+pub(super) fn of_context(context: &Context) -> Result<Files, ContextError> {
+    let mut files = Files::default();
+    for entry in &context.entries {
+        let path = context.root.join(&entry.path);
+        let kind = match &entry.kind {
+            EntryKind::Folder => Kind::Folder,
+            EntryKind::Link { target } => Kind::Link(target.clone()),
+            EntryKind::File { size } => {
+                let identity = identity(&path).map_err(|source| ContextError::Read { path: path.clone(), source })?;
+                Kind::File { content: Content::Path(path), size: *size, identity }
+            }
+        };
+        files.add(&entry.path, Item { kind, mode: entry.mode });
+    }
+    Ok(files)
+}
+
+/// What all names of a file have in common, where it has more than one.
+fn identity(path: &Path) -> io::Result<Option<(u64, u64)>> {
+    let found = path.symlink_metadata()?;
+    Ok((found.nlink() > 1).then(|| (found.dev(), found.ino())))
+}
+
+/// The beginnings of files that `ADD` would unpack: gzip, bzip2, xz, zstd; a tar archive says so further on.
+const MAGIC: [&[u8]; 4] = [b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"];
+
+/// Whether `ADD` may unpack a file instead of copying it.
+pub(super) fn is_archive(path: &Path) -> bool {
+    let mut start = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(512).read_to_end(&mut start));
+    read.is_ok() && (MAGIC.iter().any(|magic| start.starts_with(magic)) || is_tar(&start))
+}
+
+/// Whether a block is the header of a tar archive: its sum is right.
+fn is_tar(block: &[u8]) -> bool {
+    if block.len() < 512 || block.iter().all(|byte| *byte == 0) {
+        return false;
+    }
+    let text = String::from_utf8_lossy(&block[148..156]);
+    let written = u64::from_str_radix(text.trim_matches(['\0', ' ']), 8);
+    let sum: u64 =
+        block.iter().enumerate().map(|(at, byte)| if (148..156).contains(&at) { 32 } else { u64::from(*byte) }).sum();
+    written.is_ok_and(|written| written == sum)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn archives_are_known_by_their_content() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        let mut archive = tar::Builder::new(Vec::new());
+        archive.append_data(&mut tar::Header::new_gnu(), "a", io::empty()).unwrap();
+        let jar = b"PK\x03\x04 and more".to_vec();
+        for (content, wanted) in [
+            (archive.into_inner().unwrap(), true),
+            (b"\x1f\x8b\x08".to_vec(), true),
+            (jar, false),
+            (vec![0; 1024], false),
+            (vec![b'a'; 1024], false),
+            (Vec::new(), false),
+        ] {
+            std::fs::write(&path, content).unwrap();
+            assert_eq!(is_archive(&path), wanted);
+        }
+    }
+
+    #[test]
+    fn names_of_one_file_are_known_as_such() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a"), "x").unwrap();
+        std::fs::write(folder.path().join("c"), "x").unwrap();
+        std::fs::hard_link(folder.path().join("a"), folder.path().join("b")).unwrap();
+        let context = crate::docker::context::read(folder.path(), &folder.path().join("Dockerfile"), true).unwrap();
+        let files = of_context(&context).unwrap();
+        let identity = |name: &str| match files.get(name).unwrap().kind {
+            Kind::File { identity, .. } => identity,
+            _ => panic!(),
+        };
+        assert!(identity("a").is_some() && identity("a") == identity("b") && identity("c").is_none());
+    }
+}
