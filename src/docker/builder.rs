@@ -147,7 +147,7 @@ impl Job {
     async fn through_session(self, engine: &Engine, about: &About) -> Result<(), Error> {
         self.tell(Source::Session { builder: format!("the {}", about.name) });
         let session = fresh_id();
-        let store = ContentStore::new(self.known.clone(), self.parts.clone());
+        let store = ContentStore::new(self.known.clone(), self.request.platform.clone(), self.parts.clone());
         let services = self.request.services(Some(store.clone()))?;
         let mut serving = JoinSet::new();
         serving.spawn(services.serve(engine.upgrade("session", &session, self.request.shared_key()).await?));
@@ -181,7 +181,7 @@ impl Job {
     async fn with_buildkitd(self, host: &str) -> Result<(), Error> {
         let address = Address::parse(host, "BUILDKIT_HOST")?;
         let session = fresh_id();
-        let store = ContentStore::new(self.known.clone(), self.parts.clone());
+        let store = ContentStore::new(self.known.clone(), self.request.platform.clone(), self.parts.clone());
         let services = self.request.services(Some(store.clone()))?;
         let mut client = buildkit::client(connect(&address, "BuildKit").await?).await?;
         self.tell(Source::Session { builder: format!("buildkitd at {address}") });
@@ -199,7 +199,7 @@ impl Job {
     ) -> Result<(), Error> {
         let solved = self.solve(client, session, exporter_into_store()).await;
         let solved = solved.map_err(|error| store.problem().unwrap_or(error))?;
-        store.finish(&root_of(&solved)?, &self.request.platform).await
+        store.finish(&root_of(&solved)?).await
     }
 
     /// Gives the order to build, and waits for its end.

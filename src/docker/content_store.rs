@@ -18,6 +18,7 @@ use crate::model::{Digest, Platform};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use tokio::sync::{mpsc, oneshot};
@@ -92,14 +93,19 @@ pub(crate) struct ContentStore {
     assembly: Shared,
     /// Where parts go.
     parts: Parts,
+    /// The platform that the image must be for.
+    platform: Platform,
+    /// Whether the image has been put together.
+    complete: Arc<AtomicBool>,
     /// Why a write was refused, if one was: `BuildKit` tells it only in words.
     problem: Arc<Mutex<Option<Error>>>,
 }
 
 impl ContentStore {
     /// A store that gives what it gets to `parts`, without what is known.
-    pub(crate) fn new(known: KnownLayers, parts: Parts) -> Self {
-        Self { assembly: Arc::new(Mutex::new(Assembly::new(known))), parts, problem: Arc::default() }
+    pub(crate) fn new(known: KnownLayers, platform: Platform, parts: Parts) -> Self {
+        let assembly = Arc::new(Mutex::new(Assembly::new(known)));
+        Self { assembly, parts, platform, complete: Arc::default(), problem: Arc::default() }
     }
 
     /// Why a write was refused, if one was.
@@ -114,17 +120,34 @@ impl ContentStore {
         status
     }
 
-    /// Puts the image together when the build has ended. `root` is the digest of its manifest or index.
-    pub(crate) async fn finish(&self, root: &Digest, platform: &Platform) -> Result<(), Error> {
+    /// Puts the image together when the build has ended, unless it has been done before. `root` is the digest of its
+    /// manifest or index.
+    pub(crate) async fn finish(&self, root: &Digest) -> Result<(), Error> {
+        if self.complete.load(Ordering::Acquire) { Ok(()) } else { self.complete(root).await }
+    }
+
+    /// Gives the last parts of the image that a manifest or an index describes.
+    async fn complete(&self, root: &Digest) -> Result<(), Error> {
         let last = {
             let assembly = lock(&self.assembly);
             let manifest = assembly.find(&blob_name(root)).ok_or_else(|| unusable("its manifest never came"))?;
-            assembly.image(manifest, platform)?
+            assembly.image(manifest, &self.platform)?
         };
+        self.complete.store(true, Ordering::Release);
         for part in last {
             self.give(part).await?;
         }
         Ok(())
+    }
+
+    /// Completes the image as soon as its manifest is there: the export is at its end then, while the build has its records
+    /// to write. A manifest that describes something else (another platform, an attestation) waits for the index.
+    async fn complete_early(&self, manifest: &Digest) {
+        if !self.complete.load(Ordering::Acquire)
+            && let Err(error) = self.complete(manifest).await
+        {
+            tracing::debug!("manifest {} is not the image's: {error}", manifest.short());
+        }
     }
 
     /// Gives a part away.
@@ -139,7 +162,7 @@ impl ContentStore {
         let Some(mut sink) = self.open(&first, &digest).await? else {
             return Err(Status::already_exists(format!("the registry has {digest}")));
         };
-        let (mut offset, total) = (0, first.total);
+        let (mut offset, total, is_manifest) = (0, first.total, first.reference.starts_with("manifest-"));
         let mut next = Some(first);
         while let Some(request) = next {
             let action = request.action();
@@ -155,6 +178,9 @@ impl ContentStore {
             if action == Action::Commit {
                 sink.commit(self, &digest).await.map_err(|error| self.refuse(error))?;
                 answer.digest = digest.to_string();
+                if is_manifest {
+                    self.complete_early(&digest).await; // before the answer, without which the build does not end
+                }
                 let _ = answers.send(Ok(answer)).await;
                 return Ok(());
             }

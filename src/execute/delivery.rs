@@ -15,8 +15,12 @@ use crate::model::Platform;
 use crate::plan::OperationId;
 use crate::registry::{self, PushReport, Pusher, RawManifest};
 use futures::future::BoxFuture;
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+
+/// When its image is complete, a source ends within this; otherwise it is stopped.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// A source gives its image again so many times.
 const MOST_REPLAYS: usize = 4;
@@ -135,7 +139,10 @@ impl Delivery<'_> {
                     let manifest =
                         if source.keeps_manifest { manifest } else { annotated(self.image, manifest, &known) };
                     let tags = self.tags(source).await?;
-                    let (report, attestations) = self.attest().finish(pusher, &manifest, &tags, Some(made)).await?;
+                    let attest = self.attest();
+                    let finishing = attest.finish(pusher, &manifest, &tags, Some(made));
+                    let (finished, ()) = tokio::join!(finishing, self.last_words(&mut given));
+                    let (report, attestations) = finished?;
                     let result = self.result(&manifest, &report, layers.all, origin);
                     return Ok(result.with_attestations(attestations));
                 }
@@ -156,6 +163,20 @@ impl Delivery<'_> {
                     return Err(docker::Error::Image { problem }.into());
                 }
             }
+        }
+    }
+
+    /// Waits until the source has ended too: a builder writes its records while the image is being tagged. What it complains
+    /// of then is not about the image.
+    async fn last_words(&self, given: &mut Built) {
+        let ended = async {
+            while let Some(part) = given.parts.recv().await {
+                part.map_or_else(|error| tracing::info!("after the image was complete: {error}"), drop);
+            }
+        };
+        tokio::select! {
+            () = self.cancel.cancelled() => {}
+            _ = tokio::time::timeout(LAST_WORDS, ended) => {}
         }
     }
 

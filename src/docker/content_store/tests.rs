@@ -113,7 +113,7 @@ impl Image {
     /// Exports it, layers first; the codes of the layers' writes, and what a push gets.
     async fn export(&self, known: KnownLayers, there: &[Digest]) -> (Vec<Code>, Gathered) {
         let (sender, parts) = mpsc::channel(1);
-        let store = ContentStore::new(known, sender);
+        let store = ContentStore::new(known, Platform::default(), sender);
         let writing = async {
             let mut exporter = Exporter::of(&store).await;
             let mut codes = Vec::new();
@@ -123,7 +123,7 @@ impl Image {
             }
             exporter.write("config", &Digest::of(&self.config), &self.config).await.unwrap();
             exporter.write("manifest", &Digest::of(&self.manifest), &self.manifest).await.unwrap();
-            store.finish(&Digest::of(&self.manifest), &Platform::default()).await.unwrap();
+            store.finish(&Digest::of(&self.manifest)).await.unwrap();
             drop((exporter, store));
             codes
         };
@@ -170,20 +170,20 @@ async fn what_the_registry_has_never_leaves_the_builder() {
 #[tokio::test]
 async fn content_that_is_not_its_digest_is_refused_and_remembered() {
     let (sender, _parts) = mpsc::channel(1);
-    let store = ContentStore::new(KnownLayers::default(), sender);
+    let store = ContentStore::new(KnownLayers::default(), Platform::default(), sender);
     let mut exporter = Exporter::of(&store).await;
     let refusal = exporter.write("config", &Digest::of(b"{}"), b"[]").await.unwrap_err();
     assert_eq!(refusal.code(), Code::Aborted);
     assert!(matches!(store.problem(), Some(Error::Image { .. })));
     let image = Digest::of(b"image");
-    assert!(store.finish(&image, &Platform::default()).await.is_err(), "the manifest never came");
+    assert!(store.finish(&image).await.is_err(), "the manifest never came");
 }
 
 #[tokio::test]
 async fn a_push_that_has_ended_ends_the_export() {
     let (sender, parts) = mpsc::channel(1);
     drop(parts);
-    let store = ContentStore::new(KnownLayers::default(), sender);
+    let store = ContentStore::new(KnownLayers::default(), Platform::default(), sender);
     let mut exporter = Exporter::of(&store).await;
     let refusal = exporter.write("layer", &Digest::of(b"x"), b"x").await.unwrap_err();
     assert_eq!(refusal.code(), Code::Aborted);
@@ -193,7 +193,7 @@ async fn a_push_that_has_ended_ends_the_export() {
 #[tokio::test]
 async fn other_methods_are_not_offered() {
     let (sender, _parts) = mpsc::channel(1);
-    let mut exporter = Exporter::of(&ContentStore::new(KnownLayers::default(), sender)).await;
+    let mut exporter = Exporter::of(&ContentStore::new(KnownLayers::default(), Platform::default(), sender)).await;
     let refusal = exporter.call("/containerd.services.content.v1.Content/Read", Vec::new()).await.unwrap_err();
     assert_eq!(refusal.code(), Code::Unimplemented);
 }
