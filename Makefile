@@ -32,6 +32,10 @@ lint: setup ## formatting and lints of both languages
 	cargo clippy --locked --all-targets -- -D warnings
 	cd sandbox && test -z "$$(gofmt -l .)" && CGO_ENABLED=0 go vet -trimpath ./...
 
+.PHONY: fuzz
+fuzz: setup ## every fuzz target for a minute (FUZZ_SECONDS)
+	@scripts/fuzz.sh
+
 .PHONY: bench
 bench: build ## time `up` beside docker and kubectl; wants `make demo` before
 	@bench/bench.py deploy

@@ -51,3 +51,40 @@ mod registry;
 mod report;
 
 pub use cli::run;
+
+/// What the fuzz targets in `fuzz/` feed: parsers of what strangers write.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    use crate::image::dockerfile;
+    use crate::model::Platform;
+    use std::collections::BTreeMap;
+
+    /// A `WWW-Authenticate` header.
+    pub fn challenge(header: &str) {
+        crate::registry::fuzzing::challenge(header);
+    }
+
+    /// The `Location` header of an upload.
+    pub fn location(header: &str) {
+        crate::registry::fuzzing::location(header);
+    }
+
+    /// An archive of an image.
+    pub fn archive(bytes: &[u8]) {
+        crate::docker::fuzzing::archive(bytes);
+    }
+
+    /// A Dockerfile: the images that it builds on, and what a builder without a daemon makes of it.
+    pub fn dockerfile(text: &str) {
+        let (platform, given) = (Platform::default(), BTreeMap::new());
+        dockerfile::bases(text, &given, None, &platform);
+        if let Ok(recipe) = dockerfile::read(text, &given, None, &platform) {
+            let _ = recipe.evaluate(crate::image::config::Draft::scratch(&platform));
+        }
+    }
+
+    /// A `.dockerignore`, and a path to ask it about.
+    pub fn dockerignore(rules: &str, path: &str) {
+        crate::docker::fuzzing::dockerignore(rules, path);
+    }
+}

@@ -15,6 +15,8 @@ mod engine;
 mod error;
 mod file_sync;
 mod files;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 #[cfg(test)]
 mod gathered;
 mod go_pattern;

@@ -14,6 +14,8 @@ mod client;
 mod diff_index;
 mod error;
 mod features;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod held;
 mod hosts;
 mod limiter;
