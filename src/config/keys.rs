@@ -28,6 +28,7 @@ pub(crate) static DEPLOY: Keys = Keys {
         "annotations",
         "stable_digest",
         "attest",
+        "compression",
         "environments",
     ],
     later: &["services", "jobs", "preview"],
@@ -47,7 +48,18 @@ pub(crate) static REGISTRY: Keys = Keys {
 /// An entry of `images`.
 pub(crate) static IMAGE: Keys = Keys {
     definition: "image",
-    known: &["build", "mirror", "layout", "engine", "platforms", "pin", "annotations", "stable_digest", "attest"],
+    known: &[
+        "build",
+        "mirror",
+        "layout",
+        "engine",
+        "platforms",
+        "pin",
+        "annotations",
+        "stable_digest",
+        "attest",
+        "compression",
+    ],
     later: &["war", "from", "copy", "entrypoint"],
 };
 

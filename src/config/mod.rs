@@ -29,7 +29,7 @@ pub(crate) use load::{Request, load};
 pub(crate) use needs::Needs;
 pub(crate) use validate::max_age;
 
-use crate::model::{Platform, Reference, Repository, Secret};
+use crate::model::{Compression, Platform, Reference, Repository, Secret};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -122,6 +122,8 @@ pub(crate) struct Supply {
     pub(crate) sbom: bool,
     /// Whether it is put beside it how it was made.
     pub(crate) provenance: bool,
+    /// How those of its layers are compressed that come without compression.
+    pub(crate) compression: Compression,
 }
 
 /// How an image comes to be.

@@ -142,6 +142,7 @@ fn deploy() -> Value {
             ("annotations", annotations("annotations for all images that are built")),
             ("stable_digest", stable_digest()),
             ("attest", reference("attest", "what is put into the registry beside each image")),
+            ("compression", compression()),
             (
                 "environments",
                 names(
@@ -208,6 +209,7 @@ fn image() -> Value {
             ("annotations", annotations("annotations for this image, over those for all")),
             ("stable_digest", stable_digest()),
             ("attest", reference("attest", "what is put into the registry beside this image")),
+            ("compression", compression()),
         ],
     );
     let sources = ["build", "mirror", "layout", "engine"];
@@ -254,6 +256,14 @@ fn stable_digest() -> Value {
     json!({
         "type": "boolean",
         "description": "leaves out the annotations that change with every commit (`revision`, `created`, `version`); default: false",
+    })
+}
+
+/// `compression`.
+fn compression() -> Value {
+    json!({
+        "enum": ["gzip", "zstd"],
+        "description": "how the layers are compressed that Seaway compresses: `zstd` is smaller, and wants Docker 23 or containerd 1.5 wherever the image is pulled; default: `gzip`",
     })
 }
 

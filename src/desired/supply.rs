@@ -1,7 +1,7 @@
 //! What is said about images: annotations from git, from the workflow and from deploy.yml, and who makes them from what.
 
 use crate::config::{Config, Image, ImageSource};
-use crate::model::RunContext;
+use crate::model::{Compression, RunContext};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,6 +15,8 @@ pub(crate) struct Supply {
     pub(crate) sbom: bool,
     /// Whether it is put beside it how it was made.
     pub(crate) provenance: bool,
+    /// How those of its layers are compressed that come without compression.
+    pub(crate) compression: Compression,
     /// In which circumstances it is made.
     pub(crate) circumstances: Arc<Circumstances>,
 }
@@ -40,6 +42,7 @@ pub(super) fn of(image: &Image, circumstances: &Arc<Circumstances>) -> Supply {
         annotations: if copied { BTreeMap::new() } else { annotations(image, &circumstances.run) },
         sbom: image.supply.sbom,
         provenance: image.supply.provenance && !copied,
+        compression: image.supply.compression,
         circumstances: Arc::clone(circumstances),
     }
 }

@@ -7,7 +7,7 @@
 use super::assembly::Assembly;
 use super::error::Error;
 use crate::image::Descriptor;
-use crate::image::compress::{CompressedLayer, Compression, Compressor};
+use crate::image::compress::{CompressedLayer, Compressor};
 use crate::image::part::{self, LayerSender, Part};
 use crate::model::Digest;
 use bytes::Bytes;
@@ -95,7 +95,8 @@ impl Squeezed {
 /// Compresses one layer. One that turns out to be known, or to have come before, is not ended: nobody needs it.
 fn work(mut archive: mpsc::Receiver<Raw>, pieces: LayerSender, assembly: &Shared) -> Result<Digest, Error> {
     let sink = |piece: Bytes| pieces.blocking_send(piece).map_err(|_| io::ErrorKind::BrokenPipe.into());
-    let mut compressor = Compressor::new(Compression::default(), sink);
+    let compression = lock(assembly).known.compression();
+    let mut compressor = Compressor::new(compression, sink);
     loop {
         match archive.blocking_recv() {
             Some(Raw::Bytes(bytes)) => compressor.write_all(&bytes).map_err(|error| broken(&error))?,

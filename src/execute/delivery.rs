@@ -114,6 +114,7 @@ impl Delivery<'_> {
     /// Pushes each part as soon as it is there.
     async fn once(&self, known: KnownLayers, source: &Source<'_>, made: &Made) -> Result<ImageResult, Trouble> {
         let (progress, mut news) = mpsc::unbounded_channel();
+        let known = known.with_compression(self.image.supply.compression);
         let mut given = (source.give)(known.clone(), progress);
         let on_progress = on_transfer(self.events, self.operation);
         let mut pusher = Pusher::new(&self.doors.registry, &self.image.repository, on_progress, self.cancel)?;

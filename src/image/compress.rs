@@ -1,8 +1,8 @@
 //! A layer's tar archive to a compressed blob, with both digests on the way.
 //!
 //! In comes the archive in pieces of any size; out go compressed pieces, in order, to a sink. The archive is cut into
-//! blocks of [`BLOCK`] bytes. A shared pool of threads deflates each block by itself, and the blocks are joined into one
-//! gzip member: each ends at a byte boundary (a full flush), and their checksums are combined. What comes out depends on
+//! blocks of a fixed length. A shared pool of threads compresses each block by itself, and the blocks are joined into
+//! one gzip member: each ends at a byte boundary (a full flush), and their checksums are combined. What comes out depends on
 //! the bytes that came in and on nothing else, not on the number of threads, the sizes of the pieces or the time: a
 //! registry knows the blob again by its digest, and a layer that was pushed once is never sent again.
 //!
@@ -17,20 +17,17 @@ mod pool;
 mod tests;
 
 use super::descriptor::Descriptor;
+pub(crate) use crate::model::Compression;
 use crate::model::Digest;
 use bytes::Bytes;
 use codec::Block;
-pub(crate) use codec::{Compression, GZIP_CODEC};
+pub(crate) use codec::GZIP_CODEC;
 use flate2::Crc;
 use hasher::Hasher;
 use pool::Pool;
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::sync::{Arc, mpsc};
-
-/// The length of a block in bytes. Part of what makes the bytes: another length gives other digests. Of the powers of two
-/// from 128 KiB to 1 MiB ISA-L is the fastest with this one, and loses 0.08 % of the size of a whole stream.
-const BLOCK: usize = 512 * 1024;
 
 /// A layer of which every piece has been given to the sink.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,17 +52,19 @@ pub(crate) fn compress(compression: Compression, content: &mut impl Read) -> io:
 
 /// Takes a tar archive in pieces and gives it compressed to a sink. Blocking work: use it on a thread that may block.
 ///
-/// The sink is called on the thread that writes, with pieces of at most about [`BLOCK`] bytes; its error is the writer's.
+/// The sink is called on the thread that writes, with pieces of at most about one block; its error is the writer's.
 pub(crate) struct Compressor<S> {
     /// How.
     compression: Compression,
-    /// Who deflates.
+    /// Who compresses.
     pool: Arc<Pool>,
     /// Where compressed pieces go.
     sink: S,
+    /// The length of a block in bytes.
+    length: usize,
     /// The block that is being filled.
     block: Vec<u8>,
-    /// Blocks that are being deflated, in order.
+    /// Blocks that are being compressed, in order.
     under_way: VecDeque<mpsc::Receiver<io::Result<Block>>>,
     /// The checksum and length of what was given away, before compression.
     crc: Crc,
@@ -85,17 +84,26 @@ impl<S: FnMut(Bytes) -> io::Result<()>> Compressor<S> {
 
     /// An empty layer that is compressed by these threads.
     fn with_pool(pool: Arc<Pool>, compression: Compression, sink: S) -> Self {
-        let (block, under_way) = (Vec::new(), VecDeque::new());
-        let (raw, compressed) = (Hasher::default(), Hasher::default());
-        Self { compression, pool, sink, block, under_way, crc: Crc::new(), size: 0, raw, compressed }
+        Self {
+            compression,
+            pool,
+            sink,
+            length: compression.block_length(),
+            block: Vec::new(),
+            under_way: VecDeque::new(),
+            crc: Crc::new(),
+            size: 0,
+            raw: Hasher::default(),
+            compressed: Hasher::default(),
+        }
     }
 
     /// Takes in what is left of `content`, without a copy on the way. Returns its length in bytes.
     pub(crate) fn read_from(&mut self, content: &mut impl Read) -> io::Result<u64> {
         let mut total = 0;
         loop {
-            let room = (BLOCK - self.block.len()) as u64;
-            self.block.reserve(BLOCK - self.block.len());
+            let room = (self.length - self.block.len()) as u64;
+            self.block.reserve(self.length - self.block.len());
             let got = content.by_ref().take(room).read_to_end(&mut self.block)? as u64;
             total += got;
             if got < room {
@@ -108,30 +116,30 @@ impl<S: FnMut(Bytes) -> io::Result<()>> Compressor<S> {
     /// The layer, complete: the last pieces have been given to the sink.
     pub(crate) fn finish(mut self) -> io::Result<CompressedLayer> {
         if !self.block.is_empty() {
-            self.deflate();
+            self.dispatch();
         }
         self.give_ready(0)?;
-        let trailer = self.compression.trailer(&self.crc);
         if self.size == 0 {
             self.give(Bytes::from_static(self.compression.header()))?;
         }
+        let trailer = self.compression.trailer(&self.crc, self.size);
         self.give(trailer)?;
         let descriptor = Descriptor::new(self.compression.media_type(), self.compressed.finish(), self.size);
         Ok(CompressedLayer { diff_id: self.raw.finish(), descriptor })
     }
 
-    /// Has the full block deflated, and gives away what is ready.
+    /// Has the full block compressed, and gives away what is ready.
     fn submit(&mut self) -> io::Result<()> {
         // Only a layer of several blocks is worth threads of its own.
         self.raw.start();
         self.compressed.start();
-        self.deflate();
-        self.block.reserve_exact(BLOCK);
+        self.dispatch();
+        self.block.reserve_exact(self.length);
         self.give_ready(self.pool.backlog())
     }
 
-    /// Has the block deflated by the pool, and hashed meanwhile.
-    fn deflate(&mut self) {
+    /// Has the block compressed by the pool, and hashed meanwhile.
+    fn dispatch(&mut self) {
         let block = Bytes::from(std::mem::take(&mut self.block));
         let (sender, receiver) = mpsc::sync_channel(1);
         let (compression, content) = (self.compression, block.clone());
@@ -142,7 +150,7 @@ impl<S: FnMut(Bytes) -> io::Result<()>> Compressor<S> {
         self.raw.update(block);
     }
 
-    /// Gives away the blocks that are deflated, in order; waits for them while more than `most` are under way.
+    /// Gives away the blocks that are compressed, in order; waits for them while more than `most` are under way.
     fn give_ready(&mut self, most: usize) -> io::Result<()> {
         while let Some(first) = self.under_way.front() {
             let block = if self.under_way.len() > most {
@@ -174,9 +182,9 @@ impl<S: FnMut(Bytes) -> io::Result<()>> Compressor<S> {
 
 impl<S: FnMut(Bytes) -> io::Result<()>> Write for Compressor<S> {
     fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
-        let taken = piece.len().min(BLOCK - self.block.len());
+        let taken = piece.len().min(self.length - self.block.len());
         self.block.extend_from_slice(&piece[..taken]);
-        if self.block.len() == BLOCK {
+        if self.block.len() == self.length {
             self.submit()?;
         }
         Ok(taken)

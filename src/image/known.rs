@@ -1,9 +1,9 @@
-//! The layers that a repository is known to have, so that they are neither made nor sent.
+//! The layers that a repository is known to have, so that they are neither made nor sent, and how it gets the others.
 
 use super::descriptor::Descriptor;
 use super::manifest::Manifest;
 use super::part::{LayerCount, Part};
-use crate::model::Digest;
+use crate::model::{Compression, Digest};
 use bytes::Bytes;
 use std::collections::{HashMap, HashSet};
 
@@ -18,6 +18,8 @@ pub(crate) struct KnownLayers {
     images: HashMap<Digest, (String, Bytes)>,
     /// What tags of the repository stand for.
     tags: HashMap<String, Digest>,
+    /// How the layers that it lacks are compressed.
+    compression: Compression,
 }
 
 impl KnownLayers {
@@ -25,7 +27,7 @@ impl KnownLayers {
     pub(crate) fn new(layers: impl IntoIterator<Item = (Digest, Descriptor)>) -> Self {
         let by_diff_id: HashMap<_, _> = layers.into_iter().collect();
         let blobs = by_diff_id.values().map(|blob| blob.digest.clone()).collect();
-        Self { by_diff_id, blobs, images: HashMap::new(), tags: HashMap::new() }
+        Self { by_diff_id, blobs, ..Self::default() }
     }
 
     /// The same with whole images: the digest of the configuration, the manifest's media type and its bytes.
@@ -33,6 +35,17 @@ impl KnownLayers {
     pub(crate) fn with_images(mut self, images: impl IntoIterator<Item = (Digest, String, Bytes)>) -> Self {
         self.images = images.into_iter().map(|(id, media_type, bytes)| (id, (media_type, bytes))).collect();
         self
+    }
+
+    /// The same, and this is how the layers that the registry lacks are compressed.
+    #[must_use]
+    pub(crate) fn with_compression(self, compression: Compression) -> Self {
+        Self { compression, ..self }
+    }
+
+    /// How the layers that the registry lacks are compressed.
+    pub(crate) fn compression(&self) -> Compression {
+        self.compression
     }
 
     /// The same without whole images: only their layers are reused.

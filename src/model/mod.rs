@@ -1,5 +1,6 @@
 //! The shared vocabulary. Every room may name it; it names no room and does no input or output.
 
+pub(crate) mod compression;
 pub(crate) mod digest;
 pub(crate) mod environment;
 pub(crate) mod object_ref;
@@ -9,6 +10,7 @@ pub(crate) mod run_context;
 pub(crate) mod secret;
 pub(crate) mod wording;
 
+pub(crate) use compression::Compression;
 pub(crate) use digest::Digest;
 pub(crate) use environment::Environment;
 pub(crate) use object_ref::{GroupVersionKind, ObjectRef};

@@ -21,6 +21,7 @@ images:
     platforms: [linux/amd64]
     pin: false
     stable_digest: true
+    compression: zstd
   cache: { mirror: "docker.io/library/redis:7", attest: { sbom: false } }
   reports: { layout: "./out/${STAGE:-dev}.tar" }
   worker: { engine: "worker:dev" }
@@ -443,8 +444,9 @@ name: todo
 registry: shop
 annotations: { \"org opencontainers\": x }
 attest: { sboom: true, provenance: 1 }
+compression: brotli
 images:
-  cache: { mirror: redis:7, attest: { provenance: true }, annotations: { a: b }, stable_digest: true }
+  cache: { mirror: redis:7, attest: { provenance: true }, annotations: { a: b }, stable_digest: true, compression: zstd }
 ";
     insta::assert_snapshot!(World::with_deploy(text).seaway(&["check"]));
 }

@@ -12,6 +12,7 @@ pub(super) fn supply(filler: &mut Filler<'_>, all: &RawSupply, own: &RawSupply, 
         stable_digest: own.stable_digest.or(all.stable_digest).unwrap_or_default(),
         sbom: own.sbom.or(all.sbom).unwrap_or_default(),
         provenance: own.provenance.or(all.provenance).unwrap_or_default(),
+        compression: own.compression.or(all.compression).unwrap_or_default(),
         ..Supply::default()
     };
     annotate(filler, &mut supply, &all.annotations, "annotations");

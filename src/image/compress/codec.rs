@@ -1,6 +1,7 @@
 //! What is done to one block, and what stands around the blocks.
 
 use super::super::descriptor::media_type;
+use crate::model::Compression;
 use bytes::Bytes;
 use flate2::Crc;
 #[cfg(not(feature = "isal"))]
@@ -19,13 +20,8 @@ pub(crate) const GZIP_CODEC: &str = "zlib-rs level 2";
 #[cfg(not(feature = "isal"))]
 const LEVEL: u32 = 2;
 
-/// How layers are compressed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Compression {
-    /// Gzip, which every registry and runtime takes.
-    #[default]
-    Gzip,
-}
+/// The level of Zstandard, its own default.
+const ZSTD_LEVEL: i32 = 3;
 
 /// A block after compression.
 pub(super) struct Block {
@@ -50,14 +46,28 @@ impl Compression {
     pub(super) fn media_type(self) -> &'static str {
         match self {
             Self::Gzip => media_type::OCI_LAYER_GZIP,
+            Self::Zstd => media_type::OCI_LAYER_ZSTD,
         }
     }
 
-    /// What comes before the first block: a gzip header (<https://www.rfc-editor.org/rfc/rfc1952#page-5>) without name and
+    /// The length of a block in bytes. Part of what makes the bytes: another length gives other digests.
+    ///
+    /// Of the powers of two from 128 KiB to 1 MiB ISA-L is the fastest with the one here, and loses 0.08 % of the size of a
+    /// whole stream. Zstandard looks back further, and would lose 6 % by it; with this one it loses 2.7 %.
+    pub(super) fn block_length(self) -> usize {
+        match self {
+            Self::Gzip => 512 * 1024,
+            Self::Zstd => 2 * 1024 * 1024,
+        }
+    }
+
+    /// What comes before the first block. Zstandard has nothing: a blob is as many frames as there are blocks
+    /// (<https://www.rfc-editor.org/rfc/rfc8878#section-3>). Else a gzip header (<https://www.rfc-editor.org/rfc/rfc1952#page-5>) without name and
     /// time, from an unknown operating system: libraries differ in what they write there.
     pub(super) fn header(self) -> &'static [u8] {
         match self {
             Self::Gzip => &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255],
+            Self::Zstd => &[],
         }
     }
 
@@ -70,12 +80,17 @@ impl Compression {
                 crc.update(content);
                 workspace.deflate(content)?;
             }
+            Self::Zstd => {
+                workspace.output.reserve(zstd::zstd_safe::compress_bound(content.len()));
+                zstd::bulk::Compressor::new(ZSTD_LEVEL)?.compress_to_buffer(content, &mut workspace.output)?;
+            }
         }
         Ok(Block { bytes: Bytes::copy_from_slice(&workspace.output), crc })
     }
 
-    /// What comes after the last block: for gzip an empty last block, the checksum and the length of the whole.
-    pub(super) fn trailer(self, crc: &Crc) -> Bytes {
+    /// What comes after the last block, when so many bytes have been given away: for gzip an empty last block, the checksum
+    /// and the length of the whole; for Zstandard nothing, or an empty frame where there was no block.
+    pub(super) fn trailer(self, crc: &Crc, given: u64) -> Bytes {
         match self {
             Self::Gzip => {
                 let mut bytes = vec![0x03, 0x00];
@@ -83,6 +98,8 @@ impl Compression {
                 bytes.extend(crc.amount().to_le_bytes());
                 bytes.into()
             }
+            Self::Zstd if given == 0 => Bytes::from_static(&[0x28, 0xb5, 0x2f, 0xfd, 0x20, 0, 1, 0, 0]),
+            Self::Zstd => Bytes::new(),
         }
     }
 }
