@@ -153,8 +153,8 @@ impl Assembly {
         let manifest = Manifest::new(descriptor.clone(), layers).to_bytes();
         let manifest = manifest.map_err(|error| unusable(error.to_string()))?;
         let media_type = media_type::OCI_MANIFEST.to_owned();
-        let last = Part::Manifest { media_type, bytes: manifest.into(), layers: counts };
-        Ok(vec![Part::Blob { descriptor, bytes: config.clone() }, last])
+        let end = Part::Manifest { media_type, bytes: manifest.into(), layers: counts };
+        Ok(vec![Part::Blob { descriptor, bytes: config.clone() }, end])
     }
 
     /// The blob that stands for a layer of a manifest. In one of Docker's kind its media type is Docker's too.

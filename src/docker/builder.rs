@@ -152,7 +152,7 @@ impl Job {
         let mut serving = JoinSet::new();
         serving.spawn(services.serve(engine.upgrade("session", &session, self.request.shared_key()).await?));
         let mut client = buildkit::client(engine.upgrade("grpc", &session, "").await?).await?;
-        self.into_store(&mut client, &session, &store).await
+        self.export_to(&mut client, &session, &store).await
     }
 
     /// Builds with an Engine that only keeps what it builds. The image has a name of its own while it is needed, so that
@@ -187,11 +187,11 @@ impl Job {
         self.tell(Source::Session { builder: format!("buildkitd at {address}") });
         let mut serving = JoinSet::new();
         serve_over_grpc(&client, services, &session, self.request.shared_key(), &mut serving)?;
-        self.into_store(&mut client, &session, &store).await
+        self.export_to(&mut client, &session, &store).await
     }
 
     /// Builds an image that is exported into our store.
-    async fn into_store(
+    async fn export_to(
         &self,
         client: &mut ControlClient<Channel>,
         session: &str,

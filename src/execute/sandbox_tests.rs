@@ -216,9 +216,12 @@ async fn failures_name_the_instruction_its_line_and_its_last_lines() {
                 "FROM busybox:1.35\nRUN echo almost; exit 3\n",
                 ["failed with exit code 3", "/Dockerfile:2", "\"almost\""],
             ),
-            ("FROM busybox:1.35\nCOPY gone /x\n", ["`COPY gone /x` finds no `gone`", "/Dockerfile:2", ".dockerignore"]),
+            (
+                "FROM busybox:1.35\nRUN true\nCOPY gone /x\n",
+                ["`COPY gone /x` finds no `gone`", "/Dockerfile:3", ".dockerignore"],
+            ),
             ("FROM busybox:1.35\nRUNN x\n", ["the Dockerfile has an error", "RUNN", "/Dockerfile:2"]),
-            ("FROM busybox:0\n", ["a base image cannot be used", "busybox:0", "Configuration"]),
+            ("FROM busybox:0\nRUN true\n", ["a base image cannot be used", "busybox:0", "Configuration"]),
         ] {
             let text = failure(&environment, dockerfile).await;
             println!("{text}\n");
@@ -294,12 +297,15 @@ async fn faults_in_the_middle_of_a_put_end_in_an_equal_digest() {
         ("docker.io/hosts.toml", "server = \"http://127.77.1.1:5002\"\n"),
     ]);
     let token = environment.get("DIGITALOCEAN_ACCESS_TOKEN").unwrap();
-    let logins = Logins::default();
-    logins.set("registry.digitalocean.com", token, Secret::new(token));
-    let registry = Client::new(Hosts::new(Some(config.path().to_owned()), Vec::new()), logins);
-    let doors = ImageDoors { registry, builder: Builder::new(&environment), account: None };
+    // Each round has a client of its own: one that remembers where blobs are would mount them.
+    let doors = || {
+        let logins = Logins::default();
+        logins.set("registry.digitalocean.com", token, Secret::new(token));
+        let registry = Client::new(Hosts::new(Some(config.path().to_owned()), Vec::new()), logins);
+        ImageDoors { registry, builder: Builder::new(&environment), account: None }
+    };
     let source = Reference::parse("redis:7").unwrap();
-    let digest = doors.registry.platform_manifest(&source, &Platform::default()).await.unwrap().digest;
+    let digest = doors().registry.platform_manifest(&source, &Platform::default()).await.unwrap().digest;
     let unique = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
     for (number, rule) in [
         serde_json::json!({ "cut_request_after": 20_000_000, "skip": 0 }),
@@ -309,7 +315,7 @@ async fn faults_in_the_middle_of_a_put_end_in_an_equal_digest() {
     .into_iter()
     .enumerate()
     {
-        let name = format!("fault-test-{unique}-{number}");
+        let (doors, name) = (doors(), format!("fault-test-{unique}-{number}"));
         let root = folder(&[]);
         let image = DesiredImage { source: DesiredSource::Mirror(source.clone()), ..image(root.path(), &name) };
         let id = fault(&http, &control, &name, rule.clone()).await;
@@ -337,7 +343,7 @@ async fn without_an_engine_it_is_said_what_to_do() {
     let fake = crate::registry::tests::fake::Fake::start().await;
     let doors =
         ImageDoors { registry: crate::registry::tests::client(), builder: Builder::new(&environment), account: None };
-    let folder = folder(&[("Dockerfile", "FROM scratch\nCOPY Dockerfile /\n")]);
+    let folder = folder(&[("Dockerfile", "FROM scratch\nCOPY Dockerfile /\nRUN [\"/x\"]\n")]);
     let image = DesiredImage { repository: fake.repository("shop/api"), ..image(folder.path(), "api") };
     let (result, _) = run(&doors, &image).await;
     let text = crate::error::render(&result.unwrap_err().failure);

@@ -131,12 +131,12 @@ impl Image {
             let (forward, parts_until_manifest) = mpsc::channel(1);
             let forwarding = async move {
                 let mut parts = parts;
-                while let Some(part) = parts.recv().await {
-                    let last = matches!(part, Ok(Part::Manifest { .. }));
+                // The server of the session keeps its store, and so the channel, until the connection is gone.
+                let mut last = false;
+                while !last {
+                    let part = parts.recv().await.expect("a manifest");
+                    last = matches!(part, Ok(Part::Manifest { .. }));
                     forward.send(part).await.unwrap();
-                    if last {
-                        break; // the server of the session keeps its store until the connection is gone
-                    }
                 }
             };
             tokio::join!(forwarding, gather(parts_until_manifest, there)).1.unwrap()
