@@ -69,15 +69,20 @@ pub mod fuzzing {
         crate::registry::fuzzing::location(header);
     }
 
+    /// The `Range` header of an upload.
+    pub fn range(header: &str) {
+        crate::registry::fuzzing::range(header);
+    }
+
     /// An archive of an image.
     pub fn archive(bytes: &[u8]) {
         crate::docker::fuzzing::archive(bytes);
     }
 
-    /// A Dockerfile: the images that it builds on, and what a builder without a daemon makes of it.
+    /// A Dockerfile: the images and files that it names, and what a builder without a daemon makes of it.
     pub fn dockerfile(text: &str) {
         let (platform, given) = (Platform::default(), BTreeMap::new());
-        dockerfile::bases(text, &given, None, &platform);
+        dockerfile::inputs(text, &given, None, &platform);
         if let Ok(recipe) = dockerfile::read(text, &given, None, &platform) {
             let _ = recipe.evaluate(crate::image::config::Draft::scratch(&platform));
         }

@@ -47,6 +47,9 @@ async fn drain(mut pieces: LayerReceiver) {
 /// A `.dockerignore`, and a path to ask it about.
 pub(crate) fn dockerignore(rules: &str, path: &str) {
     if let Ok(rules) = Rules::parse(rules) {
-        rules.ignores(path);
+        rules.may_include_below(path);
+        if let Ok(verdict) = rules.judge_alone(path) {
+            rules.reason(&verdict);
+        }
     }
 }

@@ -17,8 +17,7 @@ mod pool;
 mod tests;
 
 use super::descriptor::Descriptor;
-pub(crate) use crate::model::Compression;
-use crate::model::Digest;
+use crate::model::{Compression, Digest};
 use bytes::Bytes;
 use codec::Block;
 pub(crate) use codec::GZIP_CODEC;
@@ -26,7 +25,7 @@ use flate2::Crc;
 use hasher::Hasher;
 use pool::Pool;
 use std::collections::VecDeque;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::sync::{Arc, mpsc};
 
 /// A layer of which every piece has been given to the sink.
@@ -38,14 +37,15 @@ pub(crate) struct CompressedLayer {
     pub(crate) descriptor: Descriptor,
 }
 
-/// Compresses all of `content` into memory: the layer and the blob's bytes. Blocking work.
-pub(crate) fn compress(compression: Compression, content: &mut impl Read) -> io::Result<(CompressedLayer, Bytes)> {
+/// For tests: compresses all of `content` into memory: the layer and the blob's bytes.
+#[cfg(test)]
+pub(crate) fn compress(compression: Compression, content: &mut impl io::Read) -> io::Result<(CompressedLayer, Bytes)> {
     let mut bytes = Vec::new();
     let mut compressor = Compressor::new(compression, |piece: Bytes| {
         bytes.extend_from_slice(&piece);
         Ok(())
     });
-    compressor.read_from(content)?;
+    io::copy(content, &mut compressor)?;
     let layer = compressor.finish()?;
     Ok((layer, bytes.into()))
 }
@@ -95,21 +95,6 @@ impl<S: FnMut(Bytes) -> io::Result<()>> Compressor<S> {
             size: 0,
             raw: Hasher::default(),
             compressed: Hasher::default(),
-        }
-    }
-
-    /// Takes in what is left of `content`, without a copy on the way. Returns its length in bytes.
-    pub(crate) fn read_from(&mut self, content: &mut impl Read) -> io::Result<u64> {
-        let mut total = 0;
-        loop {
-            let room = (self.length - self.block.len()) as u64;
-            self.block.reserve(self.length - self.block.len());
-            let got = content.by_ref().take(room).read_to_end(&mut self.block)? as u64;
-            total += got;
-            if got < room {
-                return Ok(total);
-            }
-            self.submit()?;
         }
     }
 

@@ -5,6 +5,7 @@ use super::blob::check_target;
 use super::challenge;
 use super::client::Question;
 use super::hosts::{Capability, Hosts};
+use super::target::parse_range;
 
 /// A `WWW-Authenticate`.
 pub(crate) fn challenge(header: &str) {
@@ -27,4 +28,11 @@ pub(crate) fn location(header: &str) {
     assert_eq!((session.host(), session.port()), (before.host(), before.port()));
     let query = session.query().expect("a digest");
     assert!(query.starts_with(before.query().unwrap_or_default()) && query.ends_with("digest=sha256%3A0"), "{session}");
+}
+
+/// The `Range` of an upload: the last byte is one that the header names.
+pub(crate) fn range(header: &str) {
+    if let Some(last) = parse_range(header) {
+        assert!(header.contains(&last.to_string()), "{header:?} does not say {last}");
+    }
 }

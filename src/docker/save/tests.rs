@@ -1,7 +1,8 @@
 use super::*;
 use crate::docker::gathered::{Gathered, gather};
-use crate::image::compress::{Compression, compress};
+use crate::image::compress::compress;
 use crate::image::{ImageConfig, Manifest};
+use crate::model::Compression;
 
 /// An archive of these files; a name with an arrow is a link.
 fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {

@@ -6,7 +6,7 @@ use crate::image::annotations::annotate;
 use crate::image::assembly::archive::{self, Open, TIME_TEXT};
 use crate::image::assembly::blueprint::Blueprint;
 use crate::image::assembly::copy::Layer;
-use crate::image::compress::{CompressedLayer, Compression, Compressor};
+use crate::image::compress::{CompressedLayer, Compressor};
 use crate::image::descriptor::media_type;
 use crate::image::part::{self, LayerCount};
 use crate::image::{Descriptor, KnownLayers, Manifest, Part};
@@ -143,7 +143,7 @@ impl Ready {
             }
         }
         let sink = |piece: Bytes| pieces.blocking_send(piece).map_err(|_| io::ErrorKind::BrokenPipe.into());
-        let mut compressor = Compressor::new(Compression::default(), sink);
+        let mut compressor = Compressor::new(known.compression(), sink);
         self.write(layer, &mut compressor)?;
         let CompressedLayer { diff_id, descriptor } = compressor.finish().map_err(broken)?;
         pieces.blocking_end(descriptor.clone()).map_err(|_| docker::Error::Cancelled)?;

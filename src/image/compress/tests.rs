@@ -1,6 +1,7 @@
 use super::*;
 use flate2::read::MultiGzDecoder;
 use proptest::prelude::*;
+use std::io::Read as _;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
