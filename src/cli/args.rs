@@ -176,6 +176,26 @@ pub(crate) struct BuildFlags {
     /// Build images again that are older than this, `7d`, `12h`, `none`; over `max_age` in deploy.yml
     #[arg(long, value_name = "AGE", value_parser = max_age, env = "SEAWAY_MAX_AGE", hide_env_values = true)]
     pub(crate) max_age: Option<MaxAge>,
+
+    /// What is said about images.
+    #[command(flatten)]
+    pub(crate) supply: SupplyFlags,
+}
+
+/// What is said about images, for all of a run; deploy.yml can ask for one.
+#[derive(Args, Debug, Default)]
+pub(crate) struct SupplyFlags {
+    /// Put a list of its packages (SPDX) beside every image in the registry
+    #[arg(long, env = "SEAWAY_SBOM", hide_env_values = true)]
+    pub(crate) sbom: bool,
+
+    /// Put beside every image that is built how it was made (SLSA)
+    #[arg(long, env = "SEAWAY_PROVENANCE", hide_env_values = true)]
+    pub(crate) provenance: bool,
+
+    /// Leave out the annotations that change with every commit
+    #[arg(long, env = "SEAWAY_STABLE_DIGEST", hide_env_values = true)]
+    pub(crate) stable_digest: bool,
 }
 
 /// An age; an empty variable means nothing, which is not a mistake of whoever typed no flag.
@@ -187,6 +207,9 @@ impl BuildFlags {
     /// Lets the flags decide over deploy.yml.
     pub(crate) fn apply(&self, config: &mut Config) {
         for image in &mut config.images {
+            image.supply.sbom |= self.supply.sbom;
+            image.supply.provenance |= self.supply.provenance;
+            image.supply.stable_digest |= self.supply.stable_digest;
             if let ImageSource::Build(build) = &mut image.source {
                 build.anew = self.no_cache;
                 build.max_age = self.max_age.filter(|age| *age != MaxAge::ByNetwork).unwrap_or(build.max_age);

@@ -37,7 +37,7 @@ pub(super) fn circumstances(config: &Config, context: &RunContext) -> Arc<Circum
 
 /// What is said about an image.
 pub(super) fn of(image: &Image, circumstances: &Arc<Circumstances>) -> Supply {
-    let copied = !matches!(image.source, ImageSource::Build(_));
+    let copied = matches!(image.source, ImageSource::Mirror(_) | ImageSource::Layout(_) | ImageSource::Engine(_));
     Supply {
         annotations: if copied { BTreeMap::new() } else { annotations(image, &circumstances.run) },
         sbom: image.supply.sbom,

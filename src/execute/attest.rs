@@ -49,6 +49,9 @@ impl AttestationKind {
 /// An image's manifest as it is pushed: with its annotations. Where the repository has the same image of another commit, its
 /// manifest is kept byte by byte: nothing that is deployed by digest changes because a commit did.
 pub(super) fn annotated(image: &DesiredImage, manifest: RawManifest, known: &KnownLayers) -> RawManifest {
+    if image.supply.annotations.is_empty() {
+        return manifest; // whatever is copied stays what it is
+    }
     let made = annotations::annotate(&manifest.media_type, &manifest.bytes, &image.supply.annotations);
     let Ok((media_type, bytes)) = made else { return manifest }; // the registry will say what is wrong with it
     let made = if bytes == manifest.bytes { manifest } else { RawManifest::new(Some(&media_type), bytes.into()) };
@@ -425,16 +428,19 @@ fn read_layer(blob: impl Read) -> Result<(sbom::Layer, Digest), String> {
     }
     let mut whole = start[..filled].chain(&mut blob);
     let layer = match start {
-        [0x1f, 0x8b, ..] => {
-            let mut archive = MultiGzDecoder::new(&mut whole);
-            sbom::read(&mut archive).and_then(|layer| io::copy(&mut archive, &mut io::sink()).map(|_| layer))
-        }
-        [0x28, 0xb5, 0x2f, 0xfd] => return Err("is compressed with zstd, which is not looked into".to_owned()),
+        [0x1f, 0x8b, ..] => read_all(&mut MultiGzDecoder::new(&mut whole)),
+        [0x28, 0xb5, 0x2f, 0xfd] => zstd::Decoder::new(&mut whole).and_then(|mut archive| read_all(&mut archive)),
         _ => sbom::read(&mut whole),
     };
     let layer = layer.map_err(|error| format!("is no archive that can be read: {error}"))?;
     io::copy(&mut whole, &mut io::sink()).map_err(|error| format!("cannot be read: {error}"))?;
     Ok((layer, Digest::from_hash(&blob.hash.finalize())))
+}
+
+/// Reads an archive to the end of what it is compressed into, which may lie behind the end of the archive.
+fn read_all(archive: &mut impl Read) -> io::Result<sbom::Layer> {
+    let layer = sbom::read(&mut *archive)?;
+    io::copy(archive, &mut io::sink()).map(|_| layer)
 }
 
 #[cfg(test)]
