@@ -12,8 +12,8 @@ fn digest(name: &str) -> Digest {
 }
 
 /// A moment some hours ago.
-fn hours_ago(hours: i64) -> Option<Timestamp> {
-    Some(Timestamp::from_second(NOW - hours * 3600).unwrap())
+fn hours_ago(hours: i64) -> Timestamp {
+    Timestamp::from_second(NOW - hours * 3600).unwrap()
 }
 
 /// A repository in the making.
@@ -29,7 +29,7 @@ impl Repo {
     /// An image with a layer of its own and one that all share.
     fn image(&mut self, name: &str, hours: i64) -> &mut Self {
         let blobs = BTreeMap::from([(digest("base"), 1000), (digest(&format!("layer {name}")), 10)]);
-        let stored = Stored { blobs, size: 1, since: hours_ago(hours), ..Stored::default() };
+        let stored = Stored { blobs, size: 1, since: Some(hours_ago(hours)), ..Stored::default() };
         self.0.manifests.insert(digest(name), stored);
         self
     }
@@ -39,7 +39,7 @@ impl Repo {
         let children = children.iter().map(|child| digest(child)).collect();
         self.0
             .manifests
-            .insert(digest(name), Stored { children, size: 1, since: hours_ago(hours), ..Stored::default() });
+            .insert(digest(name), Stored { children, size: 1, since: Some(hours_ago(hours)), ..Stored::default() });
         self
     }
 
@@ -48,13 +48,13 @@ impl Repo {
         let subject = Some(digest(subject));
         self.0
             .manifests
-            .insert(digest(name), Stored { subject, size: 1, since: hours_ago(hours), ..Stored::default() });
+            .insert(digest(name), Stored { subject, size: 1, since: Some(hours_ago(hours)), ..Stored::default() });
         self
     }
 
     /// A tag.
     fn tag(&mut self, tag: &str, name: &str, hours: i64) -> &mut Self {
-        self.0.tags.insert(tag.to_owned(), StoredTag { digest: digest(name), since: hours_ago(hours) });
+        self.0.tags.insert(tag.to_owned(), StoredTag { digest: digest(name), since: Some(hours_ago(hours)) });
         self
     }
 }
@@ -178,7 +178,7 @@ fn any_inventory() -> impl Strategy<Value = Inventory> {
                 (2, Some(subject)) => repo.about(&names[number], 0, subject),
                 _ => repo.image(&names[number], 0),
             };
-            repo.0.manifests.get_mut(&digest(&names[number])).unwrap().since = hours.and_then(hours_ago);
+            repo.0.manifests.get_mut(&digest(&names[number])).unwrap().since = hours.map(hours_ago);
         }
         for (number, (kind, target, hours)) in tags.iter().enumerate() {
             let target = &names[target.index(names.len())];
@@ -190,7 +190,7 @@ fn any_inventory() -> impl Strategy<Value = Inventory> {
                 _ => format!("v{number}"),
             };
             repo.tag(&name, target, 0);
-            repo.0.tags.get_mut(&name).unwrap().since = hours.and_then(hours_ago);
+            repo.0.tags.get_mut(&name).unwrap().since = hours.map(hours_ago);
         }
         repo.0
     })

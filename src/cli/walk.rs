@@ -143,7 +143,7 @@ impl<'a> Walk<'a> {
 
     /// The first line of every report.
     fn header(&self, desired: &Desired, open: Option<&OpenCluster>) -> Header {
-        let (cluster, because) = open.map_or(("no cluster", "push"), |open| (open.name.as_str(), open.because));
+        let (cluster, because) = open.map_or(("", ""), |open| (open.name.as_str(), open.because));
         Header {
             application: desired.application.clone(),
             namespace: desired.namespace.clone(),

@@ -95,13 +95,10 @@ impl RegistryAccount {
         cancel: &CancellationToken,
     ) -> Result<(), Failure> {
         let begin = Instant::now();
-        let mut seen = match self.0.seen.try_lock() {
-            Ok(seen) => seen,
-            Err(_) => {
-                say("waiting for the registry's garbage collection".to_owned());
-                self.0.seen.lock().await
-            }
-        };
+        if self.0.seen.try_lock().is_err() {
+            say("waiting for the registry's garbage collection".to_owned());
+        }
+        let mut seen = self.0.seen.lock().await;
         let Some(first) = seen.clone() else { return Ok(()) };
         self.begin_waiting(&first).await?;
         let what = match self.0.on_collection {

@@ -385,3 +385,73 @@ fn stopped(done: usize) -> Failure {
     Failure::new(FailureKind::Interrupted, format!("stopped after {done} manifests were deleted"))
         .with_hint("what is left is whole: run it again to go on")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kubernetes::fake::FakeServer;
+    use crate::registry::tests::{client, fake::Fake};
+    use bytes::Bytes;
+    use serde_json::json;
+
+    #[test]
+    fn images_are_found_wherever_an_object_names_them() {
+        let [one, two, three] = [b"1", b"2", b"3"].map(|bytes| Digest::of(bytes));
+        let mut in_use = InUse::default();
+        let pod = json!({
+            "spec": { "initContainers": [{ "image": format!("r.example/a@{one}") }], "containers": [{ "image": "r.example/a:v1" }] },
+            "status": { "containerStatuses": [{ "image": "sha256:short", "imageID": format!("docker-pullable://r.example/a@{two}") }] },
+        });
+        in_use.read(&pod, "Pod shop/api");
+        let cron = json!({ "spec": { "jobTemplate": { "spec": { "template": { "spec": {
+            "containers": [{ "image": format!("r.example/b@{three}"), "env": [{ "name": "image", "value": "no" }] }],
+        } } } } } });
+        in_use.read(&cron, "CronJob shop/report");
+        let repository = Reference::parse("r.example/a:v1").unwrap().repository;
+        let tagged = Digest::of(b"tagged");
+        let tags = BTreeMap::from([("v1".to_owned(), StoredTag { digest: tagged.clone(), since: None })]);
+        let inventory = Inventory { repository, manifests: BTreeMap::new(), tags, lists_untagged: true };
+        let running = in_use.in_repository(&inventory);
+        assert_eq!(running.keys().collect::<BTreeSet<_>>(), [&one, &two, &three, &tagged].into_iter().collect());
+        assert_eq!(running[&three], "CronJob shop/report");
+    }
+
+    #[test]
+    fn the_links_of_a_manifest_are_read_whole_or_not_at_all() {
+        let (part, subject) = (Digest::of(b"part"), Digest::of(b"subject"));
+        let index = |manifests: Value| {
+            let body =
+                json!({ "mediaType": media_type::OCI_INDEX, "manifests": manifests, "subject": { "digest": subject } });
+            stored(&RawManifest::new(None, Bytes::from(body.to_string())))
+        };
+        let read = index(json!([{ "digest": part, "size": 3 }])).unwrap();
+        assert_eq!((read.children, read.subject), (vec![part], Some(subject.clone())));
+        assert_eq!(index(json!([{ "digest": "sha512:00", "size": 3 }])), None, "a part that nobody can follow");
+        let old = RawManifest {
+            media_type: "application/vnd.docker.distribution.manifest.v1+json".to_owned(),
+            ..RawManifest::new(None, Bytes::from("{}"))
+        };
+        assert_eq!(stored(&old), None);
+    }
+
+    #[tokio::test]
+    async fn a_kind_that_cannot_be_listed_ends_it() {
+        let server = FakeServer::start();
+        let cluster = server.cluster().await;
+        server.fail_next(403, "pods is forbidden", None);
+        let failure = InUse::of(&cluster).await.unwrap_err();
+        assert_eq!(failure.messages[0], "what the cluster runs could not be found out: nothing was deleted");
+        assert!(failure.hint.unwrap().contains("--no-cluster"));
+    }
+
+    #[tokio::test]
+    async fn another_registry_is_read_from_its_tags() {
+        let fake = Fake::start().await;
+        let (v1, v2) = (fake.seed("shop/api", "v1", b"one"), fake.seed("shop/api", "v2", b"two"));
+        let cleaner = Cleaner { registry: client(), account: None };
+        let inventory = cleaner.inventory(&fake.repository("shop/api")).await.unwrap();
+        assert_eq!(inventory.tags.keys().collect::<Vec<_>>(), ["v1", "v2"]);
+        assert_eq!(inventory.manifests.keys().collect::<BTreeSet<_>>(), [&v1, &v2].into_iter().collect());
+        assert!(!inventory.lists_untagged);
+    }
+}

@@ -178,7 +178,8 @@ fn footer(picture: &Picture, outcome: &Outcome, links: &Links) -> String {
         Some(url) => format!("commit {}", link(&code(commit), url)),
         None => format!("commit {}", code(commit)),
     });
-    let place = header.map(|header| format!("{} on {}", code(&header.namespace), escape(&header.cluster)));
+    let placed = header.filter(|header| !header.cluster.is_empty());
+    let place = placed.map(|header| format!("{} on {}", code(&header.namespace), escape(&header.cluster)));
     let log = links.log.as_ref().map(|log| link("log", log));
     let parts = [commit, place, Some(duration(outcome.took)), log];
     parts.into_iter().flatten().collect::<Vec<_>>().join(" · ")

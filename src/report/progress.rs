@@ -13,6 +13,12 @@ const WINDOW: Duration = Duration::from_secs(8);
 /// Before that a rate is a guess.
 const FIRST_RATE: Duration = Duration::from_millis(700);
 
+/// From then on it is none, whatever has moved.
+const SURE_RATE: Duration = Duration::from_secs(4);
+
+/// Bytes that make a rate worth telling.
+const ENOUGH: u64 = 1000 * 1000;
+
 /// So many layers have a line of their own; the others are counted.
 const LINES: usize = 6;
 
@@ -105,19 +111,21 @@ impl Moving {
         sums
     }
 
-    /// Bytes a second in the last seconds; `None` where nothing moves or nothing is known yet.
+    /// Bytes a second in the last seconds; `None` where nothing moves or too little is known yet.
     fn rate(&self, now: Duration) -> Option<u64> {
         let (first, last) = (self.samples.front()?, self.samples.back()?);
         let time = now.saturating_sub(first.0);
         let moved = last.1.saturating_sub(first.1);
-        if time < FIRST_RATE || moved == 0 {
+        // Small blobs go first, and tell nothing of the rate of the large ones.
+        let known = time >= SURE_RATE || (time >= FIRST_RATE && moved >= ENOUGH);
+        if !known || moved == 0 {
             return None;
         }
         let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1);
         Some(moved.saturating_mul(1000) / millis)
     }
 
-    /// `7.1 MB of 31.2 MB, 4.1 MB/s, 6 s left`; empty where nothing is on its way.
+    /// `7.1 MB of 31.2 MB, 4.1 MB/s, 6 s left, 31.0 MB reused`; empty where nothing is on its way.
     pub(super) fn summary(&self, now: Duration) -> String {
         if self.blobs.is_empty() {
             return self.told.map_or_else(String::new, |(done, total)| format!("{} of {}", bytes(done), bytes(total)));
@@ -125,22 +133,7 @@ impl Moving {
         if !self.is_going_on() {
             return String::new();
         }
-        let sums = self.sums();
-        let of = match (sums.total, sums.grows) {
-            (0, true) => return String::new(),
-            (total, true) => format!("{} of {} so far", bytes(sums.sent), bytes(total)),
-            (total, false) => format!("{} of {}", bytes(sums.sent), bytes(total)),
-        };
-        let left = sums.total.saturating_sub(sums.sent);
-        match self.rate(now) {
-            _ if left == 0 && !sums.grows => format!("{of}, the registry stores it"),
-            None | Some(0) => of,
-            Some(rate) if sums.grows => format!("{of}, {}/s", bytes(rate)),
-            Some(rate) => {
-                let seconds = Duration::from_secs(left.div_ceil(rate));
-                format!("{of}, {}/s, {} left", bytes(rate), whole(seconds))
-            }
-        }
+        self.sums().text(self.rate(now))
     }
 
     /// One line a layer that is on its way, those that are furthest first; the rest is counted.
@@ -168,6 +161,46 @@ impl Moving {
         let name = name(&blob.progress);
         Some(format!("layer {name} sent, {} in {}", bytes(size), duration(took)))
     }
+}
+
+impl Sums {
+    /// The sums as text, with this many bytes a second.
+    fn text(self, rate: Option<u64>) -> String {
+        let reused = if self.spared > 0 { format!(", {} reused", bytes(self.spared)) } else { String::new() };
+        let of = match (self.total, self.grows) {
+            (0, true) => return reused.trim_start_matches(", ").to_owned(),
+            (total, true) => format!("{} of {} so far", bytes(self.sent), bytes(total)),
+            (total, false) => format!("{} of {}", bytes(self.sent), bytes(total)),
+        };
+        let left = self.total.saturating_sub(self.sent);
+        match rate.filter(|rate| *rate > 0) {
+            _ if left == 0 && !self.grows => format!("{of}, the registry stores it{reused}"),
+            None => format!("{of}{reused}"),
+            Some(rate) if self.grows => format!("{of}, {}/s{reused}", bytes(rate)),
+            Some(rate) => {
+                let seconds = Duration::from_secs(left.div_ceil(rate));
+                format!("{of}, {}/s, {} left{reused}", bytes(rate), whole(seconds))
+            }
+        }
+    }
+}
+
+/// The same over several images, where more than one is on its way.
+pub(super) fn in_all<'a>(images: impl Iterator<Item = &'a Moving>, now: Duration) -> Option<String> {
+    let moving: Vec<&Moving> = images.filter(|moving| !moving.blobs.is_empty()).collect();
+    if moving.iter().filter(|moving| moving.is_going_on()).count() < 2 {
+        return None;
+    }
+    let add = |all: Sums, one: Sums| Sums {
+        sent: all.sent + one.sent,
+        total: all.total + one.total,
+        spared: all.spared + one.spared,
+        grows: all.grows || one.grows,
+    };
+    let sums = moving.iter().map(|moving| moving.sums()).reduce(add)?;
+    let rates: Vec<u64> = moving.iter().filter_map(|moving| moving.rate(now)).collect();
+    let rate = (!rates.is_empty()).then(|| rates.iter().sum());
+    Some(format!("in all {}", sums.text(rate)))
 }
 
 /// The order in which layers are shown.
@@ -235,16 +268,16 @@ mod tests {
         let mut moving = Moving::default();
         moving.take(at(0), &blob(0, BlobState::Waiting, 0, 100_000_000));
         moving.take(at(0), &blob(1, BlobState::Existed, 50_000_000, 50_000_000));
-        assert_eq!(moving.summary(at(500)), "0 B of 100.0 MB");
+        assert_eq!(moving.summary(at(500)), "0 B of 100.0 MB, 50.0 MB reused");
         for second in 1..=20 {
             // Fast at first, then two megabytes a second.
             let done = if second < 5 { second * 10_000_000 } else { 40_000_000 + (second - 5) * 2_000_000 };
             moving.take(at(second * 1000), &blob(0, BlobState::Sending, done, 100_000_000));
         }
-        assert_eq!(moving.summary(at(20_000)), "70.0 MB of 100.0 MB, 2.0 MB/s, 15 s left");
+        assert_eq!(moving.summary(at(20_000)), "70.0 MB of 100.0 MB, 2.0 MB/s, 15 s left, 50.0 MB reused");
         assert_eq!(moving.sums().spared, 50_000_000);
         moving.take(at(35_000), &blob(0, BlobState::Storing, 100_000_000, 100_000_000));
-        assert_eq!(moving.summary(at(36_000)), "100.0 MB of 100.0 MB, the registry stores it");
+        assert_eq!(moving.summary(at(36_000)), "100.0 MB of 100.0 MB, the registry stores it, 50.0 MB reused");
         moving.take(at(40_000), &blob(0, BlobState::Sent, 100_000_000, 100_000_000));
         assert_eq!(moving.summary(at(40_000)), "");
         assert_eq!(moving.arrival(0, at(40_000)).unwrap(), "layer sha256:6e340b9c sent, 100.0 MB in 39.0 s");
@@ -258,6 +291,27 @@ mod tests {
         moving.take(at(0), &blob(1, BlobState::Sending, 0, 10_000_000));
         moving.take(at(2000), &blob(1, BlobState::Sending, 4_000_000, 10_000_000));
         assert_eq!(moving.summary(at(2000)), "4.0 MB of 13.0 MB so far, 2.0 MB/s");
+    }
+
+    #[test]
+    fn a_small_blob_tells_no_rate() {
+        let mut moving = Moving::default();
+        moving.take(at(0), &blob(0, BlobState::Sending, 0, 700));
+        moving.take(at(0), &blob(1, BlobState::Waiting, 0, 90_000_000));
+        moving.take(at(900), &blob(0, BlobState::Sent, 700, 700));
+        assert_eq!(moving.summary(at(1000)), "700 B of 90.0 MB");
+    }
+
+    #[test]
+    fn several_images_have_a_line_for_all() {
+        let mut images = [Moving::default(), Moving::default()];
+        images[0].take(at(0), &blob(0, BlobState::Sending, 0, 10_000_000));
+        assert_eq!(in_all(images.iter(), at(0)), None);
+        images[1].take(at(0), &blob(0, BlobState::Sending, 0, 30_000_000));
+        images[0].take(at(2000), &blob(0, BlobState::Sending, 4_000_000, 10_000_000));
+        images[1].take(at(2000), &blob(0, BlobState::Sending, 6_000_000, 30_000_000));
+        let text = in_all(images.iter(), at(2000)).unwrap();
+        assert_eq!(text, "in all 10.0 MB of 40.0 MB, 5.0 MB/s, 6 s left");
     }
 
     #[test]

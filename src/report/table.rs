@@ -1,6 +1,7 @@
 //! A [`Picture`] as the table that lives while a run goes on, and that stays when it has ended.
 
 use super::picture::{ObjectChange, Phase, Picture, State, Task};
+use super::progress::in_all;
 use super::text::{Cell, Paint, Section, Tone, append, bytes, duration, shorten};
 use crate::execute::SmokeResult;
 use crate::execute::event::Header;
@@ -11,7 +12,10 @@ use std::time::Duration;
 /// `todo → todo-app-prod on todo-prod (nyc1) · commit 1a2b3c4 · for #42 · cluster chosen by deploy.yml`. What matters least
 /// stands last, where a narrow terminal cuts.
 pub(super) fn headline(header: &Header) -> String {
-    let mut line = format!("{} → {} on {}", header.application, header.namespace, header.cluster);
+    let mut line = match header.cluster.as_str() {
+        "" => header.application.clone(), // a push goes to no cluster
+        cluster => format!("{} → {} on {cluster}", header.application, header.namespace),
+    };
     if let Some(commit) = &header.commit {
         append!(line, " · commit {commit}");
     }
@@ -62,6 +66,8 @@ fn images(picture: &Picture) -> Section {
         let layers = task.moving.lines();
         rows.extend(layers.into_iter().map(|line| vec![Cell::new(Tone::Faint, format!("  {line}"))]));
     }
+    let all = in_all(picture.tasks_of(Phase::Images).map(|task| &task.moving), picture.now);
+    rows.extend(all.map(|text| vec![Cell::new(Tone::Busy, text)]));
     Section { heading: "images", rows }
 }
 

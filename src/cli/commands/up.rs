@@ -23,5 +23,5 @@ pub(crate) async fn run(settings: &Settings, flags: &PushFlags) -> Result<Ending
     let carry_out = async |(plan, doors): (Plan, Doors)| {
         execute::run(Arc::new(plan), &doors, &walk.events, walk.signals.cancel.clone()).await
     };
-    Ok(walk.report(prepare, carry_out).await)
+    Ok(Box::pin(walk.report(prepare, carry_out)).await) // a large future: it holds the whole run
 }

@@ -232,7 +232,7 @@ impl Run {
             exit_code: outcome.exit_code(),
             application: header.map(|header| header.application.clone()),
             namespace: header.map(|header| header.namespace.clone()),
-            cluster: header.map(|header| header.cluster.clone()),
+            cluster: header.map(|header| header.cluster.clone()).filter(|cluster| !cluster.is_empty()),
             commit: header.and_then(|header| header.commit.clone()),
             pull_request: header.and_then(|header| header.pull_request),
             url: url(picture, outcome),
