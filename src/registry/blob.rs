@@ -199,3 +199,33 @@ pub(crate) fn check_target(question: Question<'_>, target: &Url) -> Result<(), E
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::Hosts;
+
+    #[test]
+    fn nobody_is_sent_into_a_private_network_or_out_of_encryption() {
+        let hosts = Hosts::new(None, Vec::new());
+        let endpoint = hosts.endpoints("registry.example", Capability::Push).unwrap().remove(0);
+        let scope = Scope::push("a");
+        let question = Question { endpoint: &endpoint, scope: &scope, action: "take a blob" };
+        for (target, allowed) in [
+            ("https://registry.example/v2/a/blobs/uploads/1", true),
+            ("https://registry.example:443/v2/a/blobs/uploads/1", true),
+            ("https://storage.example/a?X-Amz-Signature=b", true),
+            ("http://storage.example/a", false),
+            ("https://127.0.0.1/a", false),
+            ("https://10.0.0.1/a", false),
+            ("https://192.168.1.1/a", false),
+            ("https://169.254.169.254/latest/meta-data", false),
+            ("https://localhost/a", false),
+            ("https://[::1]/a", false),
+            ("https://[fd00::1]/a", false),
+        ] {
+            let target = Url::parse(target).unwrap();
+            assert_eq!(check_target(question, &target).is_ok(), allowed, "{target}");
+        }
+    }
+}

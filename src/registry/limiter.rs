@@ -212,7 +212,7 @@ mod tests {
         }
         assert!(limiter.acquire(SMALL).now_or_never().is_some(), "a configuration does not wait for layers");
         permits.pop();
-        let admitted: Vec<_> = waiting.iter_mut().map(|waits| waits.now_or_never()).collect();
+        let admitted: Vec<_> = waiting.iter_mut().map(futures::FutureExt::now_or_never).collect();
         assert_eq!(admitted.iter().map(Option::is_some).collect::<Vec<_>>(), [false, true, false]);
     }
 

@@ -26,13 +26,14 @@ const OLD: (u16, &str) = (5011, "registry-old");
 
 /// A variable of the sandbox's environment.
 fn variable(name: &str) -> String {
-    std::env::vars().find(|(there, _)| there == name).map(|(_, value)| value).expect("the sandbox's environment")
+    let found = std::env::vars_os().find(|(there, _)| there == name);
+    found.expect("the sandbox's environment").1.into_string().expect("text")
 }
 
 /// A client whose registry lies at a port of the sandbox.
 fn client(port: u16) -> Client {
     let folder = tempfile::tempdir().unwrap().keep();
-    let number = std::env::vars().find(|(name, _)| name == "SANDBOX_NUMBER").map_or("1".to_owned(), |(_, n)| n);
+    let number = variable("SANDBOX_NUMBER");
     let file = folder.join("registry.digitalocean.com/hosts.toml");
     std::fs::create_dir_all(file.parent().unwrap()).unwrap();
     std::fs::write(file, format!("[host.\"http://127.77.{number}.1:{port}\"]\n")).unwrap();

@@ -222,11 +222,15 @@ impl Pusher {
             let parts = manifest.read().map(|parts| parts.blobs().into_iter().cloned().collect::<Vec<_>>());
             lost = parts.unwrap_or_default().into_iter().map(|blob| blob.digest).collect();
         }
-        lost.iter().for_each(|digest| self.target.known.lost(&self.target.path, Some(digest)));
+        for digest in &lost {
+            self.target.known.lost(&self.target.path, Some(digest));
+        }
         let again: Option<Vec<Blob>> = lost.iter().map(|digest| self.again.get(digest).cloned()).collect();
         let Some(again) = again else { return Err(error) };
         tracing::info!("the registry has lost {} blobs: sending them again", again.len());
-        again.into_iter().for_each(|blob| self.send(blob, false));
+        for blob in again {
+            self.send(blob, false);
+        }
         self.wait().await?;
         self.put(manifest, tags).await
     }

@@ -163,16 +163,13 @@ impl<'a> Chunked<'a> {
             () = cancel.cancelled() => Err(Error::Cancelled),
             result = sending => result,
         };
-        match &result {
-            Ok(Some(blob)) => {
-                self.target.known.has(&self.target.path, &blob.digest);
-                self.track.finish(BlobState::Sent, blob.size);
-            }
-            Ok(None) | Err(_) => {
-                self.track.forget();
-                let session = lock(&self.session).take();
-                self.target.end(session).await;
-            }
+        if let Ok(Some(blob)) = &result {
+            self.target.known.has(&self.target.path, &blob.digest);
+            self.track.finish(BlobState::Sent, blob.size);
+        } else {
+            self.track.forget();
+            let session = lock(&self.session).take();
+            self.target.end(session).await;
         }
         result
     }
@@ -210,7 +207,7 @@ impl<'a> Chunked<'a> {
             }
         }
         let Some(blob) = incoming.end().cloned() else { return Ok(None) };
-        self.check_size(&blob, sent)?;
+        Self::check_size(&blob, sent)?;
         self.track.identify(&blob.digest, blob.size);
         self.commit(&blob).await?;
         Ok(Some(blob))
@@ -240,22 +237,19 @@ impl<'a> Chunked<'a> {
             while at.load(Ordering::Relaxed) < end {
                 let permit = limiter.acquire(FIRST_OF_ALL).await;
                 let from = at.load(Ordering::Relaxed);
-                match self.piece(&held, start, from, end).await {
-                    Ok(next) => {
-                        permit.succeeded();
-                        at.store(next, Ordering::Relaxed);
-                    }
-                    Err(error) => {
-                        if lost_session(&error) {
-                            permit.throttled();
-                        }
-                        drop(permit);
-                        let stands = self.find_place(error, start, from, end).await;
-                        let (error, next) = stands?;
-                        at.store(next, Ordering::Relaxed);
-                        return Err(error);
-                    }
+                let sent = self.piece(&held, start, from, end).await;
+                if sent.is_ok() {
+                    permit.succeeded();
+                } else if sent.as_ref().is_err_and(lost_session) {
+                    permit.throttled();
                 }
+                drop(permit);
+                let (failed, next) = match sent {
+                    Ok(next) => (Ok(()), next),
+                    Err(error) => self.find_place(error, start, from, end).await.map(|(why, next)| (Err(why), next))?,
+                };
+                at.store(next, Ordering::Relaxed);
+                failed?;
             }
             Ok(())
         };
@@ -378,13 +372,13 @@ impl<'a> Chunked<'a> {
         *lock(&self.session) = Some(session);
         let (sent, blob) = lock(&end).clone();
         let Some(blob) = blob else { return Ok(None) };
-        self.check_size(&blob, sent)?;
+        Self::check_size(&blob, sent)?;
         self.commit(&blob).await?;
         Ok(Some(blob))
     }
 
     /// What was sent must be as long as what the source says that it was.
-    fn check_size(&self, blob: &Descriptor, sent: u64) -> Result<(), Error> {
+    fn check_size(blob: &Descriptor, sent: u64) -> Result<(), Error> {
         if blob.size == sent {
             return Ok(());
         }

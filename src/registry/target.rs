@@ -127,7 +127,7 @@ impl Target {
         let answer = self.client.ask(question, make).await?;
         match answer.status() {
             StatusCode::CREATED => Ok(Begun::Done),
-            StatusCode::ACCEPTED => self.session(question, &url, answer.headers(), 0).map(Begun::Session),
+            StatusCode::ACCEPTED => Self::session(question, &url, answer.headers(), 0).map(Begun::Session),
             _ => Err(self.client.refusal(question, answer).await),
         }
     }
@@ -138,13 +138,7 @@ impl Target {
     }
 
     /// Where a session goes on: relative or absolute.
-    fn session(
-        &self,
-        question: Question<'_>,
-        asked: &Url,
-        headers: &HeaderMap,
-        shortest: u64,
-    ) -> Result<Session, Error> {
+    fn session(question: Question<'_>, asked: &Url, headers: &HeaderMap, shortest: u64) -> Result<Session, Error> {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let url = text(LOCATION.as_str()).and_then(|location| asked.join(location).ok());
         let url = url.ok_or_else(|| Client::nonsense(question, "it began an upload without saying where"))?;
@@ -165,7 +159,7 @@ impl Target {
         let answer = self.send(question, Method::PATCH, session.url.clone(), body, track).await?;
         match answer.status() {
             StatusCode::ACCEPTED | StatusCode::NO_CONTENT | StatusCode::OK => {
-                let next = self.session(question, &session.url, answer.headers(), session.shortest_chunk)?;
+                let next = Self::session(question, &session.url, answer.headers(), session.shortest_chunk)?;
                 let held = answer.headers().get(RANGE).and_then(|value| value.to_str().ok()).and_then(parse_range);
                 Ok((next, held.map(|last| last + 1)))
             }
@@ -215,7 +209,7 @@ impl Target {
         let held = answer.headers().get(RANGE).and_then(|value| value.to_str().ok()).and_then(parse_range);
         // `0-0` may be one byte or none: too little to be worth finding out.
         let Some(last) = held.filter(|last| answer.status().is_success() && *last > 0) else { return Ok(None) };
-        let next = self.session(question, &session.url, answer.headers(), session.shortest_chunk)?;
+        let next = Self::session(question, &session.url, answer.headers(), session.shortest_chunk)?;
         Ok(Some((next, last + 1)))
     }
 
@@ -409,6 +403,36 @@ mod tests {
         ] {
             assert_eq!(parse_range(text), wanted, "{text:?}");
         }
+    }
+
+    /// Waits until a transfer is given up; how long that took, and how many signs of life there were.
+    async fn given_up(complete: bool) -> (Duration, usize) {
+        use crate::registry::progress::{Meter, News};
+        use crate::registry::{Hosts, Logins};
+        let client = Client::new(Hosts::new(None, Vec::new()), Logins::default());
+        let repository = Repository { registry: "127.0.0.1:1".to_owned(), path: "a".to_owned() };
+        let target = Target::new(&client, &repository).unwrap();
+        let signs = Arc::new(Mutex::new(0));
+        let counted = Arc::clone(&signs);
+        let meter = Meter::new(Box::new(move |news| {
+            if matches!(news, News::Blob(_)) {
+                *lock(&counted) += 1;
+            }
+        }));
+        let track = meter.follow(None);
+        let start = Instant::now();
+        let pulse = Pulse { last: Mutex::new((start, complete)), problem: Mutex::default() };
+        let limit = target.stalled(&pulse, &track).await;
+        assert!(start.elapsed() >= limit);
+        let signs = *lock(&signs);
+        (limit, signs)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_registry_may_take_a_quarter_of_an_hour_to_store_and_a_minute_to_take_the_next_piece() {
+        let (limit, signs) = given_up(true).await;
+        assert_eq!((limit, signs), (Duration::from_mins(15), 90), "a sign of life each ten seconds");
+        assert_eq!(given_up(false).await, (Duration::from_mins(1), 0));
     }
 
     proptest! {

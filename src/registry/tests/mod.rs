@@ -46,7 +46,7 @@ pub(crate) fn blob(kind: &str, bytes: impl Into<Bytes>) -> Blob {
 
 /// Bytes that are not the same everywhere.
 pub(crate) fn noise(length: usize) -> Bytes {
-    (0..length).map(|n| (n % 251) as u8 ^ (n >> 12) as u8).collect()
+    (0..length).map(|n| u8::try_from(n % 251).unwrap() ^ u8::try_from((n >> 12) % 256).unwrap()).collect()
 }
 
 /// An image of a small configuration and these layers.

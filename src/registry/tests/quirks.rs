@@ -187,6 +187,15 @@ async fn what_a_neighbour_has_is_mounted() {
     assert_eq!((second.sent, second.mounted), (2, 1));
 }
 
+/// Content that is opened when it is needed.
+fn reopened(bytes: Bytes) -> Content {
+    let open = move || {
+        let content = Content::Bytes(bytes.clone());
+        Box::pin(async move { content.open().await }) as futures::future::BoxFuture<'static, _>
+    };
+    Content::Open(std::sync::Arc::new(open))
+}
+
 #[tokio::test]
 async fn blobs_that_are_named_as_lost_are_sent_again_and_no_others() {
     for unnamed in [false, true] {
@@ -195,11 +204,7 @@ async fn blobs_that_are_named_as_lost_are_sent_again_and_no_others() {
         let (mut blobs, manifest) = image_of(vec![noise(100_000), noise(200_000)]);
         for blob in &mut blobs {
             let Content::Bytes(bytes) = blob.content.clone() else { unreachable!() };
-            let open = move || {
-                let bytes = bytes.clone();
-                Box::pin(async move { Content::Bytes(bytes).open().await }) as futures::future::BoxFuture<'static, _>
-            };
-            blob.content = Content::Open(std::sync::Arc::new(open));
+            blob.content = reopened(bytes);
         }
         let (repository, cancel) = (fake.repository("shop/api"), CancellationToken::new());
         let mut pusher = Pusher::new(&client, &repository, Box::new(|_| ()), &cancel).unwrap();

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::image::Part;
-use crate::image::part::{Answer, layer};
+use crate::image::part::{Answer, LayerSender, layer};
 use tokio::sync::oneshot;
 
 /// A mebibyte.
@@ -37,6 +37,14 @@ async fn push_made(client: &Client, fake: &Fake, bytes: &Bytes) -> Result<PushRe
         () = making => {}
     }
     pusher.finish(&RawManifest::new(None, manifest.into()), &["v1"]).await
+}
+
+/// Gives all of a layer.
+async fn give(sender: LayerSender, mut rest: Bytes, descriptor: &Descriptor) {
+    while !rest.is_empty() {
+        sender.send(rest.split_to(rest.len().min(MIB))).await.unwrap();
+    }
+    sender.end(descriptor.clone()).await.unwrap();
 }
 
 /// The layer lies in the repository, and no session is left.
@@ -210,11 +218,7 @@ async fn an_offer_is_taken_only_where_the_registry_lacks_it() {
                 Answer::Have => assert!(is_there),
                 Answer::Send(sender) => {
                     assert!(!is_there);
-                    let mut rest = bytes.clone();
-                    while !rest.is_empty() {
-                        sender.send(rest.split_to(rest.len().min(MIB))).await.unwrap();
-                    }
-                    sender.end(descriptor.clone()).await.unwrap();
+                    give(sender, bytes.clone(), &descriptor).await;
                 }
             }
             let config = blob(media_type::OCI_CONFIG, "{}");
@@ -286,5 +290,7 @@ async fn many_layers_at_once_never_wait_for_each_other_forever() {
     pusher.add(config);
     let manifest = RawManifest::new(None, manifest.into());
     pusher.finish(&manifest, &["v1"]).await.unwrap();
-    layers.iter().for_each(|bytes| assert_there(&fake, bytes));
+    for bytes in &layers {
+        assert_there(&fake, bytes);
+    }
 }
