@@ -145,7 +145,7 @@ impl Hint for Error {
                     .to_owned(),
             ),
             Self::Away { .. } => Some(
-                "an image has to be built: start Docker, or set `DOCKER_HOST` (unix:// or tcp://) or `BUILDKIT_HOST`"
+                "an image has to be built or taken from there: start Docker, or set `DOCKER_HOST` (unix:// or tcp://) or `BUILDKIT_HOST`"
                     .to_owned(),
             ),
             Self::Address { .. } => Some("use unix:///path/to/docker.sock or tcp://host:port".to_owned()),

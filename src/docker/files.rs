@@ -71,7 +71,8 @@ impl Files {
             return Err(problem(path, format!("it is compressed with {name}; gzip or no compression can be read")));
         }
         file.rewind().map_err(cannot)?;
-        let broken = |error: io::Error| problem(path, format!("it is no tar archive that can be read: {error}"));
+        let broken =
+            |error: io::Error| problem(path, format!("it is no tar archive that can be read: {}", printable(&error)));
         Self::scan(path, file).map_err(broken)
     }
 
@@ -195,6 +196,15 @@ impl Place {
 /// A layout that cannot be pushed.
 pub(crate) fn problem(path: &Path, problem: String) -> Error {
     Error::Layout { path: path.to_owned(), problem }
+}
+
+/// What an error says, as far as it is text: libraries like to quote the bytes that they did not understand.
+pub(crate) fn printable(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.find(|c: char| c.is_control() || c == char::REPLACEMENT_CHARACTER) {
+        Some(garbage) => text[..garbage].rsplit_once(": ").map_or("unknown bytes", |(words, _)| words).to_owned(),
+        None => text,
+    }
 }
 
 /// A name as entries have it: without `./` in front.

@@ -10,6 +10,7 @@
 
 use super::assembly::{Assembly, blob_digest, unusable};
 use super::error::Error;
+use super::files::printable;
 use super::legacy::Names;
 use super::squeeze::{Parts, Shared, Squeeze, Squeezed, UNWANTED, lock};
 use crate::image::descriptor::media_type;
@@ -59,7 +60,7 @@ pub(crate) fn read(archive: impl Read, expected: &Expected, parts: &Parts) -> Re
 
 /// An archive that cannot be read to its end.
 fn broken(error: &io::Error) -> Error {
-    unusable(format!("its archive breaks off: {error}"))
+    unusable(format!("its archive breaks off: {}", printable(error)))
 }
 
 /// What has been read so far.

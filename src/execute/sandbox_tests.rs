@@ -351,6 +351,6 @@ async fn without_an_engine_it_is_said_what_to_do() {
     error: image `api` cannot be built
       cause: no Docker Engine answers at unix:///nowhere/docker.sock
       cause: No such file or directory (os error 2)
-      help: an image has to be built: start Docker, or set `DOCKER_HOST` (unix:// or tcp://) or `BUILDKIT_HOST`
+      help: an image has to be built or taken from there: start Docker, or set `DOCKER_HOST` (unix:// or tcp://) or `BUILDKIT_HOST`
     ");
 }

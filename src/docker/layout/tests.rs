@@ -222,6 +222,9 @@ async fn archives_that_break_off_or_are_none_are_refused() {
     let cut = refused(file(&gzipped[..gzipped.len() / 2]).path()).await;
     assert!(cut.starts_with("its archive breaks off"), "{cut}");
     assert!(refused(file(b"hello").path()).await.contains("no tar archive"));
+    let noise: Vec<u8> = (0..2048_u32).map(|number| number.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
+    let noise = refused(file(&noise).path()).await;
+    assert!(noise.contains("no tar archive") && noise.chars().all(|c| !c.is_control()) && noise.is_ascii(), "{noise}");
     assert!(refused(file(b"").path()).await.contains("it holds no files"));
     let zstd = refused(file(&[0x28, 0xb5, 0x2f, 0xfd, 0, 0]).path()).await;
     assert_eq!(zstd, "it is compressed with zstd; gzip or no compression can be read");
