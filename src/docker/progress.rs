@@ -214,7 +214,8 @@ impl Cause {
             return application(format!("`{instruction}` failed with exit code {code}"), Some(hint));
         }
         if message.contains("parse error") || message.contains("unknown instruction") {
-            return application(format!("the Dockerfile has an error: {}", parse_problem(message)), None);
+            let hint = "correct that line of the Dockerfile";
+            return application(format!("the Dockerfile has an error: {}", parse_problem(message)), Some(hint));
         }
         if message.contains("failed to calculate checksum") || message.contains("failed to compute cache key") {
             let path = message.split('"').nth(1).unwrap_or_default();
@@ -230,8 +231,17 @@ impl Cause {
             };
         }
         let about_image = step.is_some_and(|name| name.contains("load metadata for") || name.contains("FROM "));
-        let missing =
-            ["not found", "pull access denied", "insufficient_scope", "manifest unknown", "no match for platform"];
+        if about_image && message.contains("no match for platform") {
+            let image =
+                step.and_then(|name| name.split_once("metadata for ")).map_or("the base image", |(_, image)| image);
+            let hint = "choose a base that is built for it, or another one of `platforms` in deploy.yml";
+            return Self {
+                headline: format!("`{image}` has no variant for the platform that is built"),
+                kind: FailureKind::Configuration,
+                hint: Some(hint.to_owned()),
+            };
+        }
+        let missing = ["not found", "pull access denied", "insufficient_scope", "manifest unknown"];
         if about_image && missing.iter().any(|text| message.contains(text)) {
             return Self {
                 headline: format!("a base image cannot be used: {message}"),
@@ -347,6 +357,12 @@ mod tests {
                 Some("[internal] load metadata for docker.io/library/gone:1"),
                 FailureKind::Configuration,
                 "a base image cannot be used: docker.io/library/gone:1: not found",
+            ),
+            (
+                "busybox:1.35: failed to resolve source metadata for docker.io/library/busybox:1.35: no match for platform in manifest: not found",
+                Some("[internal] load metadata for docker.io/library/busybox:1.35"),
+                FailureKind::Configuration,
+                "`docker.io/library/busybox:1.35` has no variant for the platform that is built",
             ),
             (
                 "dial tcp: i/o timeout",

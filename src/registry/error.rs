@@ -202,8 +202,28 @@ impl Refusal {
         let message = text("message").or_else(|| text("details")).or_else(plain);
         let message = message.map(|text| text.chars().take(LONGEST_MESSAGE).collect());
         let code = text("code").or_else(|| text("id"));
-        Self { status, code, message, retry: Retry::of_answer(status, headers), blobs: named_blobs(&parsed) }
+        let blobs = named_blobs(&parsed);
+        if is_full(status, body) {
+            return Self { status, code, message: Some(FULL.to_owned()), retry: Retry::Never, blobs };
+        }
+        Self { status, code, message, retry: Retry::of_answer(status, headers), blobs }
     }
+
+    /// Whether the registry has no room left: trying again only fills it further.
+    fn is_full(&self) -> bool {
+        self.message.as_deref() == Some(FULL)
+    }
+}
+
+/// What a registry without room is said to answer.
+const FULL: &str = "no space left on its disk";
+
+/// Whether a registry says that its disk is full: by the status for it, in the words of the operating system, or as
+/// distribution wraps their number (`"Err":28` is ENOSPC).
+fn is_full(status: StatusCode, body: &[u8]) -> bool {
+    let text = || String::from_utf8_lossy(body);
+    let says = || text().contains("no space left on device") || text().contains("\"Err\":28}");
+    status == StatusCode::INSUFFICIENT_STORAGE || status.is_server_error() && says()
 }
 
 /// The digests in the details of all errors: a text, or somewhere in an object, as registries please.
@@ -324,6 +344,9 @@ impl Hint for Error {
             Self::Refused { refusal, .. } if refusal.status == StatusCode::FORBIDDEN => {
                 "the login is known, but not allowed to do this: give it write access to the repository".to_owned()
             }
+            Self::Refused { refusal, .. } if refusal.is_full() => {
+                "free some space where it stores its blobs, by its garbage collection, then run it again".to_owned()
+            }
             Self::Refused { refusal, .. } if refusal.retry == Retry::Never => return None,
             Self::Transport { .. } | Self::Refused { .. } | Self::Stalled { .. } | Self::LostUpload { .. } => {
                 "the registry may be down or overloaded: try again later".to_owned()
@@ -394,6 +417,25 @@ mod tests {
         ] {
             assert_eq!(refusal(403, body).to_string(), wanted, "{body}");
         }
+    }
+
+    #[test]
+    fn a_full_registry_is_told_and_not_tried_again() {
+        // What docker-registry 2.8 answers on a full disk, to a POST and to a PUT.
+        let started = r#"{"errors":[{"code":"UNKNOWN","message":"unknown error","detail":{"DriverName":"filesystem","Enclosed":{"Op":"write","Path":"/x/startedat","Err":28}}}]}"#;
+        let put = r#"{"errors":[{"code":"UNKNOWN","message":"unknown error","detail":"write /x/data: no space left on device"}]}"#;
+        for (status, body) in [(500, started), (500, put), (507, "")] {
+            let refusal = refusal(status, body);
+            assert_eq!((refusal.retry, refusal.is_full()), (Retry::Never, true), "{body}");
+            let (registry, action) = ("r.test".to_owned(), "take a layer".to_owned());
+            let error = Error::Refused { registry, action, refusal: Box::new(refusal) };
+            assert_eq!(error.kind(), FailureKind::Infrastructure);
+            assert!(
+                error.to_string().contains(FULL) && error.hint().unwrap().starts_with("free some space"),
+                "{error}"
+            );
+        }
+        assert!(!refusal(500, "").is_full() && !refusal(400, put).is_full());
     }
 
     #[test]

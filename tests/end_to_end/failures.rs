@@ -6,8 +6,9 @@ use crate::common::{Project, Run, small};
 ///
 /// The log above it depends on what came first; the errors and the last line do not.
 #[track_caller]
-fn reads_as(name: &str, project: &Project, run: &Run) {
-    let errors = run.stderr.find("error: ").zip(run.stderr.rfind("\nseaway: the deploy failed after "));
+pub(crate) fn reads_as(name: &str, project: &Project, run: &Run) {
+    let errors =
+        run.stderr.find("\nerror: ").map(|at| at + 1).zip(run.stderr.rfind("\nseaway: the deploy failed after "));
     let (from, to) = errors.unwrap_or_else(|| panic!("no errors in:\n{}", run.stderr));
     let mut settings = insta::Settings::clone_current();
     settings.set_prepend_module_to_snapshot(false);
@@ -25,6 +26,7 @@ const UNSTABLE: &[(&str, &str)] = &[
     (r"(?m)^    failed to create containerd task: .+$", "    failed to create containerd task: [runtime's words]"),
     (r"while listing the (Kubernetes clusters|container registries)", "while listing the [clusters or registries]"),
     (r"sha256:[0-9a-f]{12,64}", "sha256:[digest]"),
+    (r"blob [0-9a-f]{8}\b", "blob [digest]"),
     (r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "[id]"),
     (r"\b[0-9a-z]{25}::[0-9a-z]{25}\b", "[id]"),
     (r"web-[0-9a-f]{6,10}-[0-9a-z]{5}", "web-[pod]"),
@@ -39,7 +41,7 @@ fn literal(text: &str) -> String {
 
 /// Asserts that nothing of the project's was written, neither to the registry nor to the cluster, and that it was said.
 #[track_caller]
-fn nothing_was_written(project: &Project, run: &Run) {
+pub(crate) fn nothing_was_written(project: &Project, run: &Run) {
     run.says(", no object was written (exit ");
     let mut writes = project.sandbox.requests(0);
     writes.retain(|entry| {

@@ -6,6 +6,7 @@
 mod common;
 
 mod attestations;
+mod builds;
 mod cancel;
 mod cleaning;
 mod comment;

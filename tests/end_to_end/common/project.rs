@@ -113,7 +113,12 @@ impl Project {
 
     /// Runs Seaway to its end.
     pub(crate) fn run(&self, arguments: &[&str]) -> Run {
-        let output = super::output(&mut self.command(arguments));
+        self.finish(&mut self.command(arguments))
+    }
+
+    /// Runs a command to its end.
+    pub(crate) fn finish(&self, command: &mut Command) -> Run {
+        let output = super::output(command);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Run { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
     }
