@@ -119,9 +119,10 @@ def big() -> oci.Image:
         size = _scaled(2048)
         layer = oci.write_layer(folder / "big.tar", [("srv/big", (size, content.long_noise(6000, size)))])
         oci.compress([layer], 0)
+        layer.tar.unlink()
         return [layer]
 
-    return oci.Image(_layers("big", make))
+    return oci.Image(_layers("big-1", make))
 
 
 def faulty() -> oci.Image:

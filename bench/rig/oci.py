@@ -1,5 +1,6 @@
 """Images on disk: layer tars, docker-archives for an Engine, and OCI layouts with compressed layers."""
 
+import gzip
 import hashlib
 import io
 import json
@@ -29,6 +30,7 @@ class Layer:
     blob: Path = None
     digest: str = None
     size: int = None
+    raw: int = None  # bytes before compression
 
 
 @dataclass
@@ -132,7 +134,7 @@ def _compress(layer: Layer, level: int):
         while piece := source.read(PIECE):
             out.write(packer.compress(piece))
     out.write(packer.flush())
-    layer.digest, layer.size = out.close(), out.size
+    layer.digest, layer.size, layer.raw = out.close(), out.size, layer.tar.stat().st_size
 
 
 def write_layout(folder: Path, image: Image, tag: str = "v1"):
@@ -168,8 +170,12 @@ def write_archive(out, image: Image, name: str):
         for file_name, data in ((config_name, config), ("manifest.json", manifest)):
             tar.addfile(entry(file_name, len(data)), io.BytesIO(data))
         for file_name, layer in zip(names, image.layers):
-            with open(layer.tar, "rb") as source:
-                tar.addfile(entry(file_name, layer.tar.stat().st_size), source)
+            if layer.tar.exists():
+                with open(layer.tar, "rb") as source:
+                    tar.addfile(entry(file_name, layer.tar.stat().st_size), source)
+            else:  # a large one is kept compressed only
+                with gzip.open(layer.blob, "rb") as source:
+                    tar.addfile(entry(file_name, layer.raw), source)
 
 
 def fresh(folder: Path) -> Path:

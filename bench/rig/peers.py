@@ -138,11 +138,11 @@ class Ctr:
 
     def take(self, layout: Path, reference: str):
         """Puts a layout into containerd's store, compressed as it is, under the name that it is pushed under."""
-        archive = paths.WORK / "tmp" / "layout.tar"
-        run(Command(["tar", "--create", "--file", archive, "--directory", layout, "."]))
-        run(Command([*self.words, "images", "import", "--no-unpack", "--base-name", "bench/import", archive]))
-        run(Command([*self.words, "images", "tag", "--force", "bench/import:v1", reference]))
-        archive.unlink()
+        words = " ".join(self.words)
+        run(Command.shell(
+            f"tar --create --directory {layout} . | {words} images import --no-unpack --base-name bench/import -\n"
+            f"{words} images tag --force bench/import:v1 {reference}"
+        ))
 
     def push(self, reference: str) -> Command:
         """Pushes by name."""

@@ -256,7 +256,7 @@ def s7(rig) -> list:
 def s8(rig) -> list:
     """One large layer over a link of 1 Gbit/s."""
     image = fixtures.big()
-    entries = from_layout(rig, "s8", fixtures.layout("big", image), image, before=rig.empty)
+    entries = from_layout(rig, "s8", fixtures.layout("big-1", image), image, before=rig.empty)
     load(image, "bench/big:v1")
     to = reference(MAIN, "s8", "docker")
     rig.docker.tag("bench/big:v1", to)
