@@ -372,8 +372,10 @@ impl One {
         let sending = one.known(blob.clone(), Source::Held(Arc::clone(&held)), None, false);
         let sending = async {
             let sent = sending.await;
-            stop.cancel(); // whatever still comes is of no use
-            sent
+            if sent.is_err() {
+                stop.cancel(); // whatever still comes is of no use
+            }
+            sent // the registry may have all bytes before their sender says that these were all: it must still find us
         };
         let (received, sent) = tokio::join!(receiving, sending);
         match received {

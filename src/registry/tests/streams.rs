@@ -232,6 +232,29 @@ async fn an_offer_is_taken_only_where_the_registry_lacks_it() {
 }
 
 #[tokio::test]
+async fn an_offer_may_be_complete_in_the_registry_before_its_sender_says_so() {
+    let fake = Fake::start().await;
+    let (client, bytes) = (client_with(8 * MIB), noise(MIB));
+    let descriptor = Descriptor::new(media_type::OCI_LAYER_GZIP, Digest::of(&bytes), bytes.len() as u64);
+    let (repository, cancel) = (fake.repository("shop/api"), CancellationToken::new());
+    let mut pusher = Pusher::new(&client, &repository, Box::new(|_| ()), &cancel).unwrap();
+    let (answer, answered) = oneshot::channel();
+    pusher.take(Part::Offer { descriptor: descriptor.clone(), answer });
+    let Answer::Send(sender) = answered.await.unwrap() else { panic!("the registry has nothing") };
+    sender.send(bytes.clone()).await.unwrap();
+    let target = crate::registry::target::Target::new(&client, &repository).unwrap();
+    while !target.known.is_in(&target.path, &descriptor.digest) {
+        tokio::time::sleep(Duration::from_millis(1)).await; // its upload has not ended yet
+    }
+    sender.end(descriptor.clone()).await.unwrap();
+    let config = blob(media_type::OCI_CONFIG, "{}");
+    let manifest = Manifest::new(config.descriptor.clone(), vec![descriptor]).to_bytes().unwrap();
+    pusher.add(config);
+    pusher.finish(&RawManifest::new(None, manifest.into()), &["v1"]).await.unwrap();
+    assert_there(&fake, &bytes);
+}
+
+#[tokio::test]
 async fn an_offer_that_is_withdrawn_or_is_something_else_leaves_nothing_behind() {
     let fake = Fake::start().await;
     let client = client_with(8 * MIB);
