@@ -1,8 +1,8 @@
 //! The files that deploy.yml names: build contexts, Dockerfiles and manifests. The only part that reads the disk.
 
-use super::raw::{Problem, RawBuild, RawConfig, RawSource, Text};
+use super::raw::{Problem, RawAssembly, RawBuild, RawConfig, RawCopy, RawSource, Text};
 use super::source::{SourceFile, Span};
-use super::{Build, Diagnostic, Image, ImageSource, Layout};
+use super::{Assembly, Build, Diagnostic, Image, ImageSource, Layout};
 use crate::model::nearest;
 use std::fs;
 use std::io::ErrorKind;
@@ -87,6 +87,11 @@ pub(super) fn check_contexts(raw: &RawConfig, images: &[Image], problems: &mut V
         {
             problems.extend(check_layout(text, layout));
         }
+        if let (Some(RawSource::Assembly(raw)), Some(Image { source: ImageSource::Assembly(assembly), .. })) =
+            (&raw.source, image)
+        {
+            problems.extend(check_assembly(raw, assembly));
+        }
     }
 }
 
@@ -121,6 +126,24 @@ fn check_layout(text: &Text, layout: &Layout) -> Option<Problem> {
     }
     let problem = missing(text, &layout.path, "OCI layout or archive");
     Some(problem.hint("another tool writes it (`docker save`, `buildctl --output type=oci`, Bazel): run that first"))
+}
+
+/// Notes files of an image that are not there.
+fn check_assembly(raw: &RawAssembly, assembly: &Assembly) -> Vec<Problem> {
+    let unknown = |path: &Path| path.to_string_lossy().contains("${");
+    let war = raw.war.as_ref().zip(assembly.war.as_ref());
+    let war = war.filter(|(_, war)| !unknown(&war.path) && !war.path.is_file());
+    let war = war.map(|(text, war)| {
+        let hint = "it is what the build of the application writes (`mvn package`): run that first";
+        missing(text, &war.path, "file").hint(hint)
+    });
+    let copies = assembly.copy.iter().filter(|copy| !unknown(&copy.source) && !copy.source.exists());
+    let copies = copies.filter_map(|copy| {
+        let written = |raw: &&RawCopy| copy.source.ends_with(raw.source.value.trim_start_matches("./"));
+        let raw = raw.copy.iter().find(written)?;
+        Some(missing(&raw.source, &copy.source, "file or folder"))
+    });
+    war.into_iter().chain(copies).collect()
 }
 
 /// A path as messages show it: as it was written where a variable gave it, since its value may be a secret.

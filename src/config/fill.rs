@@ -1,6 +1,7 @@
 //! From what was written to what it means: variables are filled in, texts become durations, references and paths.
 //! Files are looked at by `files`, not here.
 
+mod assembly;
 mod images;
 mod smoke;
 mod supply;

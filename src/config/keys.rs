@@ -59,9 +59,23 @@ pub(crate) static IMAGE: Keys = Keys {
         "stable_digest",
         "attest",
         "compression",
+        "from",
+        "copy",
+        "war",
+        "root",
+        "entrypoint",
+        "cmd",
+        "env",
+        "user",
+        "workdir",
+        "expose",
+        "labels",
     ],
-    later: &["war", "from", "copy", "entrypoint"],
+    later: &[],
 };
+
+/// An entry of `copy` of an image.
+pub(crate) static COPY: Keys = Keys { definition: "copy", known: &["to", "chown", "chmod"], later: &[] };
 
 /// `build` of an image.
 pub(crate) static BUILD: Keys =
@@ -98,5 +112,5 @@ pub(crate) static METHODS: [&str; 6] = ["get", "head", "post", "put", "patch", "
 
 /// Every table, to hold the schema against.
 #[cfg(test)]
-pub(crate) static ALL: [&Keys; 11] =
-    [&DEPLOY, &CLUSTER, &REGISTRY, &IMAGE, &BUILD, &ATTEST, &MANIFEST, &EXPOSE, &ROLLOUT, &STEP, &EXPECT];
+pub(crate) static ALL: [&Keys; 12] =
+    [&DEPLOY, &CLUSTER, &REGISTRY, &IMAGE, &COPY, &BUILD, &ATTEST, &MANIFEST, &EXPOSE, &ROLLOUT, &STEP, &EXPECT];

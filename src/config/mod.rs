@@ -137,6 +137,57 @@ pub(crate) enum ImageSource {
     Layout(Layout),
     /// An image that the Docker Engine has.
     Engine(EngineImage),
+    /// Made of files, on a base.
+    Assembly(Box<Assembly>),
+}
+
+/// An image made of files, laid on a base in the registry.
+#[derive(Clone, Debug)]
+pub(crate) struct Assembly {
+    /// The base; `None` for none.
+    pub(crate) from: Option<Reference>,
+    /// A WAR that is exploded.
+    pub(crate) war: Option<War>,
+    /// What is copied, in the order of the file.
+    pub(crate) copy: Vec<FileCopy>,
+    /// The program; the base's without it.
+    pub(crate) entrypoint: Option<Vec<String>>,
+    /// Its arguments; the base's without them, and none where there is an entrypoint.
+    pub(crate) cmd: Option<Vec<String>>,
+    /// Variables beside the base's.
+    pub(crate) env: Vec<(String, String)>,
+    /// Who runs it.
+    pub(crate) user: Option<String>,
+    /// The folder that it runs in.
+    pub(crate) workdir: Option<String>,
+    /// Its ports, each with a protocol or not.
+    pub(crate) expose: Vec<String>,
+    /// Labels beside the base's.
+    pub(crate) labels: Vec<(String, String)>,
+    /// The one platform that the base is taken for.
+    pub(crate) platform: Platform,
+}
+
+/// A WAR that is exploded.
+#[derive(Clone, Debug)]
+pub(crate) struct War {
+    /// The file.
+    pub(crate) path: PathBuf,
+    /// Where its content goes; empty for Tomcat's own place.
+    pub(crate) root: String,
+}
+
+/// A file or folder that is copied into an image, as a Dockerfile's `COPY` does it.
+#[derive(Clone, Debug)]
+pub(crate) struct FileCopy {
+    /// Where it is.
+    pub(crate) source: PathBuf,
+    /// Where it goes, absolute; a slash at its end makes it a folder.
+    pub(crate) to: String,
+    /// Whose it becomes: `USER` or `USER:GROUP`; root's without it.
+    pub(crate) chown: Option<String>,
+    /// The mode of everything that is copied; its own without it.
+    pub(crate) chmod: Option<u32>,
 }
 
 /// An OCI layout, or an archive that `docker save` made: a folder or a file.

@@ -27,6 +27,7 @@ fn definitions() -> Vec<(&'static str, Value)> {
         ("cluster", cluster()),
         ("registry", registry()),
         ("image", image()),
+        ("copy", copy()),
         ("build", build()),
         ("attest", attest()),
         ("manifest", manifest()),
@@ -182,7 +183,7 @@ fn registry() -> Value {
 /// An entry of `images`.
 fn image() -> Value {
     let mut schema = mapping(
-        "where one image comes from: `build`, `mirror`, `layout` or `engine`",
+        "where one image comes from: `build`, `from`, `mirror`, `layout` or `engine`",
         &[],
         vec![
             ("build", text_or("build", "built from a Dockerfile: the context folder, or a mapping", "./backend")),
@@ -210,11 +211,92 @@ fn image() -> Value {
             ("stable_digest", stable_digest()),
             ("attest", reference("attest", "what is put into the registry beside this image")),
             ("compression", compression()),
-        ],
+        ]
+        .into_iter()
+        .chain(assembly())
+        .collect(),
     );
-    let sources = ["build", "mirror", "layout", "engine"];
+    let sources = ["build", "mirror", "layout", "engine", "from"];
     schema["oneOf"] = sources.iter().map(|key| json!({ "required": [key] })).collect();
     schema
+}
+
+/// The keys of an image made of files.
+fn assembly() -> Vec<(&'static str, Value)> {
+    let value = json!({ "$ref": "#/definitions/value" });
+    let command = |description: &str, example: &str| {
+        json!({
+            "description": description, "examples": [[example]],
+            "anyOf": [{ "type": "string" }, { "type": "array", "items": value }],
+        })
+    };
+    let copy = json!({ "anyOf": [{ "type": "string" }, { "$ref": "#/definitions/copy" }] });
+    let port = json!({ "type": ["string", "integer"] });
+    vec![
+        (
+            "from",
+            text(
+                "made of files on this image, in the registry and without a builder; `scratch` is none",
+                "debian:bookworm-slim",
+            ),
+        ),
+        (
+            "copy",
+            names(
+                "files and folders by their path relative to deploy.yml: where each goes, or a mapping; a folder's contents are copied, a slash at the end makes a folder",
+                &copy,
+            ),
+        ),
+        (
+            "war",
+            text(
+                "a WAR file that is exploded onto `from`, in layers that change at different times",
+                "target/portal.war",
+            ),
+        ),
+        (
+            "root",
+            text(
+                "where the WAR's content goes; default: `/usr/local/tomcat/webapps/ROOT`",
+                "/usr/local/tomcat/webapps/portal",
+            ),
+        ),
+        (
+            "entrypoint",
+            command(
+                "the program: a list, or a line for the shell; the base's `cmd` is not kept then",
+                "/usr/local/bin/tool",
+            ),
+        ),
+        ("cmd", command("its arguments, or the program where there is no entrypoint", "--verbose")),
+        ("env", names("variables beside the base's", &value)),
+        (
+            "user",
+            json!({ "type": ["string", "integer"], "description": "who runs it: `USER` or `USER:GROUP`, names or numbers", "examples": ["1000:1000"] }),
+        ),
+        ("workdir", text("the folder that it runs in", "/app")),
+        ("expose", list("the ports that it listens on", &port)),
+        ("labels", names("labels beside the base's", &value)),
+    ]
+}
+
+/// An entry of `copy` as a mapping.
+fn copy() -> Value {
+    mapping(
+        "a file or folder with an owner or a mode",
+        &["to"],
+        vec![
+            ("to", text("where it goes, absolute", "/usr/local/bin/tool")),
+            (
+                "chown",
+                json!({ "type": ["string", "integer"], "description": "whose it becomes: `USER` or `USER:GROUP`; default: root's", "examples": ["1000:1000"] }),
+            ),
+            (
+                "chmod",
+                json!({ "type": ["string", "integer"], "description": "the permission bits of everything that is copied; default: its own", "examples": ["0755"] }),
+            ),
+        ],
+    )
 }
 
 /// `build`.

@@ -226,6 +226,19 @@ pub(super) fn unknown_environment<'a>(name: &str, names: impl Iterator<Item = &'
     (message, hint)
 }
 
+/// A path inside of an image.
+pub(super) fn absolute_path(text: &str) -> Result<String, String> {
+    let rule = "it is a path inside of the image and begins with a slash: `/usr/local/bin/`";
+    if text.starts_with('/') { Ok(text.to_owned()) } else { Err(rule.to_owned()) }
+}
+
+/// A port with a protocol or without.
+pub(super) fn port(text: &str) -> Result<String, String> {
+    let (number, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+    let fits = number.parse::<u16>().is_ok() && matches!(protocol, "tcp" | "udp" | "sctp");
+    if fits { Ok(text.to_owned()) } else { Err("it is a port such as `8080`, or `53/udp`".to_owned()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

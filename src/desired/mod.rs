@@ -16,7 +16,7 @@ pub(crate) use objects::NAMESPACE_MADE_FOR;
 pub(crate) use pull_secret::{PULL_SECRET, PullCredential, with_pull_secret};
 pub(crate) use supply::{Circumstances, Supply};
 
-use crate::config::{Build, Config, EngineImage, Expose, ImageSource, Layout, Rollout, SmokeStep};
+use crate::config::{Assembly, Build, Config, EngineImage, Expose, ImageSource, Layout, Rollout, SmokeStep};
 use crate::error::{FailureKind, Hint};
 use crate::model::{Digest, ObjectRef, Reference, Repository, RunContext};
 use std::path::{Path, PathBuf};
@@ -68,6 +68,8 @@ pub(crate) enum DesiredSource {
     Layout(Layout),
     /// An image that the Docker Engine has.
     Engine(EngineImage),
+    /// Made of files, on a base.
+    Assembly(Box<Assembly>),
 }
 
 /// An object that should exist.
@@ -199,6 +201,7 @@ fn images(config: &Config, context: &RunContext) -> Vec<DesiredImage> {
             ImageSource::Mirror(reference) => DesiredSource::Mirror(reference.clone()),
             ImageSource::Layout(layout) => DesiredSource::Layout(layout.clone()),
             ImageSource::Engine(engine) => DesiredSource::Engine(engine.clone()),
+            ImageSource::Assembly(assembly) => DesiredSource::Assembly(assembly.clone()),
         },
         repository: registry.repository(&image.key),
         tag: tag(&image.source, context),
@@ -219,7 +222,7 @@ fn tag(source: &ImageSource, context: &RunContext) -> String {
                 .as_ref()
                 .map_or_else(|| "latest".to_owned(), |digest: &Digest| digest.hex()[..12].to_owned())
         }),
-        ImageSource::Build(_) | ImageSource::Layout(_) | ImageSource::Engine(_) => {
+        ImageSource::Build(_) | ImageSource::Layout(_) | ImageSource::Engine(_) | ImageSource::Assembly(_) => {
             context.git.as_ref().map(crate::model::GitState::tag).unwrap_or_default()
         }
     }

@@ -352,6 +352,10 @@ fn predicate_of(artifact: &Descriptor) -> Option<&str> {
 fn parameters(source: &DesiredSource, secrets: &Redactor) -> Map<String, Value> {
     match source {
         DesiredSource::Build(build) => Map::from_iter([("build".to_owned(), build_parameters(build, secrets))]),
+        DesiredSource::Assembly(assembly) => {
+            let from = assembly.from.as_ref().map_or_else(|| "scratch".to_owned(), ToString::to_string);
+            Map::from_iter([("from".to_owned(), Value::String(from))])
+        }
         // Whatever is copied has no provenance of ours.
         DesiredSource::Mirror(_) | DesiredSource::Layout(_) | DesiredSource::Engine(_) => Map::new(),
     }

@@ -107,6 +107,7 @@ impl Delivery<'_> {
             DesiredSource::Build(build) => build.platform.clone(),
             DesiredSource::Layout(layout) => layout.platform.clone(),
             DesiredSource::Engine(engine) => engine.platform.clone(),
+            DesiredSource::Assembly(assembly) => assembly.platform.clone(),
             DesiredSource::Mirror(_) => Platform::default(),
         }
     }

@@ -26,6 +26,7 @@ mod smoke;
 mod wait;
 
 pub(crate) use account::{OnCollection, RegistryAccount};
+pub(crate) use assemble::entry::content_key as assembly_key;
 pub(crate) use event::{
     Attestation, Diagnosis, Event, EventKind, Events, ImageResult, OperationOutcome, Outcome, SmokeResult, Transfer,
 };

@@ -81,7 +81,7 @@ pub(crate) async fn reuse(
         return Err(about(doors, image, "tagged", &error).await);
     }
     let detail = match image.source {
-        DesiredSource::Build(_) => "inputs unchanged",
+        DesiredSource::Build(_) | DesiredSource::Assembly(_) => "inputs unchanged",
         DesiredSource::Mirror(_) => "same digest in the registry",
         DesiredSource::Layout(_) | DesiredSource::Engine(_) => "same image in the registry",
     };

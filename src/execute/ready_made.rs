@@ -21,7 +21,7 @@ pub(crate) async fn identify(source: &DesiredSource, builder: &Builder) -> Resul
             looking.await.unwrap_or_else(|error| Err(docker::Error::Image { problem: error.to_string() }))
         }
         DesiredSource::Engine(engine) => Ok(Identity::Content(builder.inspect(&engine.image).await?.id)),
-        DesiredSource::Build(_) | DesiredSource::Mirror(_) => {
+        DesiredSource::Build(_) | DesiredSource::Mirror(_) | DesiredSource::Assembly(_) => {
             Err(docker::Error::Image { problem: "it is not ready-made".to_owned() })
         }
     }
@@ -36,6 +36,9 @@ pub(crate) async fn push(
     events: &Events,
     cancel: &CancellationToken,
 ) -> Result<ImageResult, Diagnosis> {
+    if matches!(image.source, DesiredSource::Assembly(_)) {
+        return super::assemble::entry::push(doors, image, content_key, operation, events, cancel).await;
+    }
     let delivery = Delivery { doors, image, content_key, operation, events, cancel };
     let same = || async {
         let now = identify(&image.source, &doors.builder).await;
@@ -62,7 +65,7 @@ pub(crate) async fn push(
             let source = Source { give: &give, unchanged: &unchanged, keeps_manifest: false };
             (delivery.run(known, source).await, name.clone())
         }
-        DesiredSource::Build(_) | DesiredSource::Mirror(_) => {
+        DesiredSource::Build(_) | DesiredSource::Mirror(_) | DesiredSource::Assembly(_) => {
             let message = format!("image `{}` is not ready-made", image.key);
             return Err(Failure::new(FailureKind::Infrastructure, message).into());
         }

@@ -70,6 +70,14 @@ async fn observe(image: &DesiredImage, doors: &ImageDoors) -> Result<ObservedIma
             };
             (key, target, None)
         }
+        DesiredSource::Assembly(assembly) => {
+            let key = crate::execute::assembly_key(assembly, registry).await;
+            let key = key.map_err(|mut failure| {
+                failure.messages.insert(0, format!("image `{}` cannot be made", image.key));
+                failure
+            })?;
+            (key.clone(), key, None)
+        }
         DesiredSource::Mirror(source) => {
             // A mirror keeps its digest, so the digest itself is looked for.
             let found = registry.platform_manifest(source, &Platform::default()).await;

@@ -95,6 +95,10 @@ impl Planner<'_> {
                     let reason = found.stale.as_deref().unwrap_or("no image with these inputs in the registry");
                     (OperationKind::Build { image, content_key }, reason)
                 }
+                (None, DesiredSource::Assembly(_)) => {
+                    let reason = "from files, no image with these inputs in the registry";
+                    (OperationKind::Push { image: image.clone(), content_key }, reason)
+                }
                 (None, DesiredSource::Layout(_) | DesiredSource::Engine(_)) => {
                     (OperationKind::Push { image: image.clone(), content_key }, "not in the registry yet")
                 }

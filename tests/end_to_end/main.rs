@@ -13,6 +13,7 @@ mod comment;
 mod corridor;
 mod equality;
 mod failures;
+mod files;
 mod pulling;
 mod pushing;
 mod refusals;

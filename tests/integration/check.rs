@@ -25,6 +25,16 @@ images:
   cache: { mirror: "docker.io/library/redis:7", attest: { sbom: false } }
   reports: { layout: "./out/${STAGE:-dev}.tar" }
   worker: { engine: "worker:dev" }
+  portal: { war: target/portal.war, from: "tomcat:10.1-jre17", root: /srv/portal, env: { A: 1 } }
+  tools:
+    from: "debian:bookworm-slim"
+    copy: { ./backend/Dockerfile: /usr/local/bin/tool, k8s/: { to: /etc/tool/, chown: "7:8", chmod: 0750 } }
+    entrypoint: [/usr/local/bin/tool, --port, 80]
+    cmd: exec x
+    user: 1000
+    workdir: /etc
+    expose: [80, 53/udp]
+    labels: { stage: "${STAGE}" }
 manifests:
   - k8s/
   - { path: extra.yaml, substitute: [STAGE, images.backend] }
@@ -54,6 +64,7 @@ fn everything() -> World {
         .file("backend/Dockerfile", "FROM scratch\n")
         .file("frontend/Dockerfile.prod", "FROM scratch\n")
         .file("out/prod.tar", "")
+        .file("target/portal.war", "")
         .file("k8s/backend.yaml", DEPLOYMENT)
         .file("k8s/readme.md", "not a manifest: {{{")
         .file("k8s/deeper/ignored.yaml", "not: [yaml")
@@ -264,8 +275,6 @@ name: todo
 cluster: { name: todo, create: true, nodes: { size: s-2vcpu-4gb } }
 registry: todo
 images:
-  b: { war: target/portal.war, from: tomcat }
-  c: { from: debian, copy: { a: b } }
   d: { build: ., platforms: [linux/amd64, linux/arm64] }
 manifests:
   - kustomize: k8s/overlays/prod
@@ -537,6 +546,22 @@ fn what_only_a_builder_knows_is_left_to_it() {
     let lines = "ARG DIR=gone\nCOPY $DIR *.txt gone? /x/\nCOPY --from=debian:12 /gone /x\nCOPY <<EOF /x\nCOPY gone x\nEOF\nADD https://example.com/gone /x";
     let run = with_dockerfile(lines).seaway(&["check"]);
     assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "{run}");
+}
+
+#[test]
+fn mistakes_in_images_made_of_files_are_shown() {
+    let deploy = "\
+name: x
+images:
+  gone: { from: debian:12, copy: { ./no-such-file: /x } }
+  relative: { from: debian:12, copy: { ./deploy.yml: usr/bin/x } }
+  mode: { from: debian:12, copy: { deploy.yml: { to: /x, chmod: \"999\", owner: me } } }
+  bare: { war: target/a.war }
+  both: { from: debian:12, build: . }
+  other: { mirror: redis:7, copy: { ./a: /b }, root: /x }
+  base: { from: \"Debian!\", expose: [http], workdir: here }
+";
+    insta::assert_snapshot!(check(deploy));
 }
 
 #[test]

@@ -36,6 +36,9 @@ fn image(filler: &mut Filler<'_>, raw: &RawImage, all: &RawConfig) -> Option<Ima
             let image = filler.value(text, &format!("{path}.engine"), Some(Part::Images), validate::engine_image)?;
             ImageSource::Engine(EngineImage { image, platform })
         }
+        RawSource::Assembly(raw) => {
+            ImageSource::Assembly(Box::new(super::assembly::assembly(filler, raw, &path, platform)?))
+        }
     };
     Some(Image { key, source, pin: raw.pin, supply })
 }

@@ -1,6 +1,6 @@
 //! `images`, as they were written.
 
-use super::{Problem, RawSupply, Reader, Text, mask, start_of, supply};
+use super::{Problem, RawAssembly, RawSupply, Reader, Text, assembly, mask, start_of, supply};
 use crate::config::keys;
 use crate::config::node::{Entry, Node, NodeKind};
 
@@ -30,6 +30,8 @@ pub(crate) enum RawSource {
     Layout(Text),
     /// `engine`.
     Engine(Text),
+    /// `from` or `war`.
+    Assembly(Box<RawAssembly>),
 }
 
 /// `build` of an image.
@@ -50,7 +52,7 @@ pub(crate) struct RawBuild {
 }
 
 /// The keys of which an image has exactly one.
-const SOURCES: [&str; 4] = ["build", "mirror", "layout", "engine"];
+const SOURCES: [&str; 6] = ["build", "mirror", "layout", "engine", "war", "from"];
 
 /// Reads `images`.
 pub(super) fn read(node: &Node, reader: &mut Reader) -> Vec<RawImage> {
@@ -73,8 +75,16 @@ fn read_image(entry: &Entry, reader: &mut Reader) -> Option<RawImage> {
     }
     let problems = reader.problems.len();
     let fields = reader.mapping(&entry.value, &place, &keys::IMAGE)?;
-    let sources: Vec<&Entry> = SOURCES.iter().filter_map(|key| fields.entry(key)).collect();
+    let mut sources: Vec<&Entry> = SOURCES.iter().filter_map(|key| fields.entry(key)).collect();
+    if fields.entry("war").is_some() {
+        sources.retain(|entry| entry.key != "from"); // the server that the WAR goes onto
+    }
+    let made_of_files = matches!(sources.as_slice(), [one] if matches!(one.key.as_str(), "war" | "from"));
+    if !made_of_files {
+        assembly::check_others(&fields, &place, reader);
+    }
     let source = match sources.as_slice() {
+        [_] if made_of_files => Some(RawSource::Assembly(Box::new(assembly::read(&fields, &place, reader)))),
         [one] => read_source(one, &place, reader),
         [first, second, ..] => {
             let message = format!("`{place}` has both `{}` and `{}`", first.key, second.key);
@@ -84,7 +94,9 @@ fn read_image(entry: &Entry, reader: &mut Reader) -> Option<RawImage> {
         }
         [] if reader.problems.len() == problems => {
             let problem = Problem::new(entry.key_span, format!("`{place}` does not say where the image comes from"));
-            reader.push(problem.hint("add `build: ./FOLDER`, `mirror: IMAGE`, `layout: PATH` or `engine: IMAGE`"));
+            reader.push(problem.hint(
+                "add `build: ./FOLDER`, `from: IMAGE` with `copy`, `mirror: IMAGE`, `layout: PATH` or `engine: IMAGE`",
+            ));
             None
         }
         [] => None, // what was written there has been noted

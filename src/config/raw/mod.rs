@@ -1,11 +1,13 @@
 //! What was written in deploy.yml: the right keys with the right types, each leaf with its place. Variables are not
 //! filled in, files are not opened, and names are not looked up yet: one mistake does not hide the next.
 
+mod assembly;
 mod images;
 mod reader;
 mod smoke;
 mod supply;
 
+pub(crate) use assembly::{RawAssembly, RawCommand, RawCopy};
 pub(crate) use images::{RawBuild, RawImage, RawSource};
 pub(crate) use reader::{Fields, Json, Problem, Reader, Text};
 pub(crate) use smoke::{RawExpectation, RawStep};

@@ -5,6 +5,7 @@
 
 mod base;
 pub(super) mod dockerfile;
+pub(super) mod entry;
 mod make;
 mod sources;
 

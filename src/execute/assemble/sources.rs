@@ -6,7 +6,7 @@ use crate::image::assembly::source::{Content, Files, Item, Kind};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Opens files of this machine.
@@ -45,6 +45,51 @@ pub(super) fn of_context(context: &Context) -> Result<Files, ContextError> {
         files.add(&entry.path, Item { kind, mode: entry.mode });
     }
     Ok(files)
+}
+
+/// Lists a file, or a folder with all that is in it, below a name; the source that a copy takes. Blocking work.
+pub(super) fn add(source: &Path, below: &str, files: &mut Files) -> Result<String, (PathBuf, io::Error)> {
+    let fail = |error| (source.to_owned(), error);
+    let found = source.metadata().map_err(fail)?;
+    let mode = found.mode() & 0o7777;
+    if found.is_dir() {
+        files.add(below, Item { kind: Kind::Folder, mode });
+        add_folder(source, below, files)?;
+        return Ok(below.to_owned());
+    }
+    let name = source.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let path = format!("{below}/{name}");
+    let kind = Kind::File { content: Content::Path(source.to_owned()), size: found.len(), identity: None };
+    files.add(&path, Item { kind, mode });
+    Ok(path)
+}
+
+/// Lists what is in a folder. Sockets, pipes and devices are left out.
+fn add_folder(folder: &Path, below: &str, files: &mut Files) -> Result<(), (PathBuf, io::Error)> {
+    let fail = |error| (folder.to_owned(), error);
+    for entry in folder.read_dir().map_err(fail)? {
+        let source = entry.map_err(fail)?.path();
+        let fail = |error| (source.clone(), error);
+        let found = source.symlink_metadata().map_err(fail)?;
+        let name = source.file_name().and_then(|name| name.to_str());
+        let path = format!("{below}/{}", name.ok_or_else(|| fail(io::Error::other("its name is not UTF-8")))?);
+        let kind = if found.is_dir() {
+            Kind::Folder
+        } else if found.is_symlink() {
+            let target = source.read_link().map_err(fail)?.into_os_string().into_string();
+            Kind::Link(target.map_err(|_| fail(io::Error::other("its target is not UTF-8")))?)
+        } else if found.is_file() {
+            let identity = (found.nlink() > 1).then(|| (found.dev(), found.ino()));
+            Kind::File { content: Content::Path(source.clone()), size: found.len(), identity }
+        } else {
+            continue;
+        };
+        files.add(&path, Item { kind, mode: found.mode() & 0o7777 });
+        if found.is_dir() {
+            add_folder(&source, &path, files)?;
+        }
+    }
+    Ok(())
 }
 
 /// What all names of a file have in common, where it has more than one.

@@ -78,6 +78,13 @@ impl Files {
         self.items.get(path).cloned()
     }
 
+    /// Everything, sorted by its path.
+    pub(crate) fn all(&self) -> Vec<(&String, &Item)> {
+        let mut all: Vec<_> = self.items.iter().collect();
+        all.sort_unstable_by_key(|(path, _)| *path);
+        all
+    }
+
     /// The names in a folder, sorted.
     pub(crate) fn names(&self, folder: &str) -> &[String] {
         self.names.get(folder).map(Vec::as_slice).unwrap_or_default()

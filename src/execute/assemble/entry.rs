@@ -1,0 +1,304 @@
+//! Images that deploy.yml itself describes: files onto a base, or a WAR onto a server.
+
+use super::super::delivery::{Delivery, Source, Trouble};
+use super::super::event::{Diagnosis, Events, ImageResult};
+use super::super::images::ImageDoors;
+use super::make::{self, Opener, Opens};
+use super::sources::{self, here};
+use super::{Obstacle, Order};
+use crate::config::{Assembly, FileCopy, War};
+use crate::desired::{DesiredImage, DesiredSource};
+use crate::docker::content_key::tag_of;
+use crate::docker::{self, BuildFailure};
+use crate::error::{Failure, FailureKind};
+use crate::image::assembly::blueprint::Step;
+use crate::image::assembly::copy::{Account, Action, Copy};
+use crate::image::assembly::source::{Content, Files};
+use crate::image::assembly::war::{DEFAULT_ROOT, explode};
+use crate::image::assembly::zip;
+use crate::image::config::Draft;
+use crate::model::Digest;
+use crate::plan::OperationId;
+use crate::registry;
+use futures::FutureExt as _;
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// The files of an entry, listed.
+#[derive(Clone)]
+struct Listing {
+    /// All files.
+    files: Files,
+    /// The steps that copy them.
+    steps: Vec<Step>,
+    /// The members of the WAR.
+    members: Arc<Vec<zip::Member>>,
+}
+
+/// What is wrong with a file.
+fn unreadable(path: &Path, error: &io::Error) -> Failure {
+    let mut failure = Failure::new(FailureKind::Configuration, format!("cannot read `{}`", path.display()));
+    failure.messages.push(error.to_string());
+    failure
+}
+
+/// Lists the files of an entry. Blocking work.
+fn list(assembly: &Assembly) -> Result<Listing, Failure> {
+    let (mut files, mut steps, mut members) = (Files::default(), Vec::new(), Vec::new());
+    if let Some(War { path, root }) = &assembly.war {
+        let fail = |error: io::Error| unreadable(path, &error);
+        members = zip::members(&mut File::open(path).map_err(fail)?).map_err(fail)?;
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let root = if root.is_empty() { DEFAULT_ROOT } else { root };
+        steps = explode(&members, &name, root, &mut files).map_err(|problem| {
+            let message = format!("`{}` cannot be exploded: {problem}", path.display());
+            Failure::new(FailureKind::Application, message)
+        })?;
+    }
+    for (at, copy) in assembly.copy.iter().enumerate() {
+        let source = sources::add(&copy.source, &format!("copy/{at}"), &mut files);
+        let source = source.map_err(|(path, error)| unreadable(&path, &error))?;
+        steps.push(step(copy, source));
+    }
+    if let Some(path) = &assembly.workdir {
+        let action = Some(Action::Folder { path: path.clone(), owner: None });
+        steps.push(Step { line: 1, text: format!("WORKDIR {path}"), action, unpacks: false });
+    }
+    Ok(Listing { files, steps, members: Arc::new(members) })
+}
+
+/// The step that copies a source.
+fn step(copy: &FileCopy, source: String) -> Step {
+    let name = copy.source.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let owner = copy.chown.as_deref().map(|text| match text.split_once(':') {
+        Some((user, group)) => Account { user: user.to_owned(), group: Some(group.to_owned()) },
+        None => Account { user: text.to_owned(), group: None },
+    });
+    let action = Copy { sources: vec![source], dest: copy.to.clone(), owner, mode: copy.chmod, link: false };
+    Step { line: 1, text: format!("COPY {name} {}", copy.to), action: Some(Action::Copy(action)), unpacks: false }
+}
+
+/// What an entry says of the configuration.
+fn settle(assembly: &Assembly, mut draft: Draft) -> Draft {
+    for (name, value) in &assembly.env {
+        draft.set_variable(name, value);
+    }
+    for (name, value) in &assembly.labels {
+        draft.set_entry("Labels", name, json!(value));
+    }
+    for port in &assembly.expose {
+        let port = if port.contains('/') { port.clone() } else { format!("{port}/tcp") };
+        draft.set_entry("ExposedPorts", &port, json!({}));
+    }
+    if let Some(entrypoint) = &assembly.entrypoint {
+        draft.set("Entrypoint", entrypoint.clone());
+        draft.unset("Cmd");
+    }
+    let texts = [("User", &assembly.user), ("WorkingDir", &assembly.workdir)];
+    for (name, text) in texts.into_iter().filter_map(|(name, text)| Some((name, text.as_ref()?))) {
+        draft.set(name, text.clone());
+    }
+    if let Some(cmd) = &assembly.cmd {
+        draft.set("Cmd", cmd.clone());
+    }
+    draft
+}
+
+/// Changes whenever the meaning of a key changes.
+const VERSION: &str = "seaway assembly key 1";
+
+/// The content key of an entry: its base's digest, its settings, its files without their times. A WAR counts by its
+/// members, packed as they are: building it again at another time changes nothing.
+pub(crate) async fn content_key(assembly: &Assembly, registry: &registry::Client) -> Result<String, Failure> {
+    let base = match &assembly.from {
+        Some(reference) => {
+            let digest = registry.resolve(reference).await;
+            let about = |error: registry::Error| {
+                super::super::content_key::prefixed(format!("it is made on `{reference}`"), &error)
+            };
+            digest.map_err(about)?.to_string()
+        }
+        None => "scratch".to_owned(),
+    };
+    let assembly = assembly.clone();
+    let hashing = tokio::task::spawn_blocking(move || hash(&assembly, &base));
+    hashing.await.unwrap_or_else(|error| Err(Failure::new(FailureKind::Infrastructure, error.to_string())))
+}
+
+/// Hashes an entry. Blocking work.
+fn hash(assembly: &Assembly, base: &str) -> Result<String, Failure> {
+    let listing = list(assembly)?;
+    let mut hash = Sha256::new();
+    let mut field = |bytes: &[u8]| {
+        hash.update((bytes.len() as u64).to_be_bytes());
+        hash.update(bytes);
+    };
+    let copies: Vec<_> = assembly.copy.iter().map(|copy| json!([copy.to, copy.chown, copy.chmod])).collect();
+    let settings = json!([
+        VERSION,
+        base,
+        assembly.platform,
+        assembly.entrypoint,
+        assembly.cmd,
+        assembly.env,
+        assembly.user,
+        assembly.workdir,
+        assembly.expose,
+        assembly.labels,
+        copies,
+        assembly.war.as_ref().map(|war| &war.root),
+    ]);
+    field(settings.to_string().as_bytes());
+    for (path, item) in listing.files.all() {
+        let content = match &item.kind {
+            crate::image::assembly::source::Kind::Folder => "folder".to_owned(),
+            crate::image::assembly::source::Kind::Link(target) => format!("link {target}"),
+            crate::image::assembly::source::Kind::File { content, .. } => {
+                let path = match (content, &assembly.war) {
+                    (Content::Path(path), _) => path,
+                    (Content::Member(_), Some(war)) => &war.path,
+                    (Content::Member(_), None) => continue,
+                };
+                digest(content, path, &listing.members).map_err(|error| unreadable(path, &error))?.to_string()
+            }
+        };
+        field(path.as_bytes());
+        field(format!("{:o}", item.mode).as_bytes());
+        field(content.as_bytes());
+    }
+    Ok(tag_of(&Digest::from_hash(&hash.finalize())))
+}
+
+/// The digest of a file, or of a member of the WAR as it is packed.
+fn digest(content: &Content, path: &Path, members: &[zip::Member]) -> io::Result<Digest> {
+    let mut reader: Box<dyn Read> = match content {
+        Content::Path(path) => Box::new(File::open(path)?),
+        Content::Member(number) => {
+            let member = members.get(*number).ok_or(io::ErrorKind::NotFound)?;
+            Box::new(zip::packed(File::open(path)?, member)?)
+        }
+    };
+    let (mut hash, mut piece) = (Sha256::new(), vec![0; 128 * 1024]);
+    loop {
+        match reader.read(&mut piece)? {
+            0 => return Ok(Digest::from_hash(&hash.finalize())),
+            length => hash.update(&piece[..length]),
+        }
+    }
+}
+
+/// Opens files of this machine, and members of a WAR.
+struct WithWar {
+    /// The WAR.
+    archive: File,
+    /// Its members.
+    members: Arc<Vec<zip::Member>>,
+}
+
+impl Opener for WithWar {
+    fn open(&mut self, content: &Content) -> io::Result<Box<dyn Read + '_>> {
+        match content {
+            Content::Path(path) => Ok(Box::new(File::open(path)?)),
+            Content::Member(number) => {
+                let member = self.members.get(*number).ok_or(io::ErrorKind::NotFound)?;
+                zip::open(&mut self.archive, member)
+            }
+        }
+    }
+}
+
+/// Says that the WAR is gone.
+struct Gone(io::ErrorKind);
+
+impl Opener for Gone {
+    fn open(&mut self, _: &Content) -> io::Result<Box<dyn Read + '_>> {
+        Err(self.0.into())
+    }
+}
+
+/// Where the content of an entry comes from.
+fn opens(assembly: &Assembly, members: &Arc<Vec<zip::Member>>) -> Opens {
+    let Some(war) = &assembly.war else { return here() };
+    let (path, members) = (war.path.clone(), Arc::clone(members));
+    Arc::new(move || match File::open(&path) {
+        Ok(archive) => Box::new(WithWar { archive, members: Arc::clone(&members) }),
+        Err(error) => Box::new(Gone(error.kind())),
+    })
+}
+
+/// Makes the image of an entry and pushes it under its content key and its tag for people.
+pub(in crate::execute) async fn push(
+    doors: &ImageDoors,
+    image: &DesiredImage,
+    content_key: &str,
+    operation: OperationId,
+    events: &Events,
+    cancel: &CancellationToken,
+) -> Result<ImageResult, Diagnosis> {
+    let DesiredSource::Assembly(assembly) = &image.source else {
+        let message = format!("image `{}` is not made of files", image.key);
+        return Err(Failure::new(FailureKind::Infrastructure, message).into());
+    };
+    let delivery = Delivery { doors, image, content_key, operation, events, cancel };
+    let listed = assembly.clone();
+    let listing = tokio::task::spawn_blocking(move || list(&listed));
+    let listing =
+        listing.await.unwrap_or_else(|error| Err(Failure::new(FailureKind::Infrastructure, error.to_string())));
+    let pushed = deliver(&delivery, assembly, listing?).await;
+    match pushed {
+        Ok(result) => Ok(result),
+        Err(trouble) => {
+            let place = assembly.from.as_ref().map_or_else(|| "scratch".to_owned(), ToString::to_string);
+            Err(delivery.diagnose(&trouble, place).await)
+        }
+    }
+}
+
+/// Prepares and pushes.
+async fn deliver(delivery: &Delivery<'_>, assembly: &Assembly, listing: Listing) -> Result<ImageResult, Trouble> {
+    let known = delivery.known_layers().await;
+    let order = Order {
+        base: assembly.from.clone(),
+        platform: &assembly.platform,
+        steps: |draft: Draft| Ok((listing.steps.clone(), settle(assembly, draft))),
+        files: listing.files.clone(),
+        opens: opens(assembly, &listing.members),
+        reason: "files onto a base need no builder",
+    };
+    let ready = tokio::select! {
+        biased;
+        () = delivery.cancel.cancelled() => return Err(docker::Error::Cancelled.into()),
+        ready = order.prepare(delivery, &known) => ready,
+    };
+    let ready = match ready {
+        Ok(ready) => Arc::new(ready),
+        Err(Obstacle::Base(error)) => return Err(error.into()),
+        Err(Obstacle::Missing { source, .. }) => return Err(impossible(format!("there is no `{source}`")).into()),
+        Err(Obstacle::Builder(problem)) => return Err(impossible(problem).into()),
+    };
+    let same = || async {
+        let now = self::content_key(assembly, &delivery.doors.registry).await;
+        now.is_ok_and(|now| now == delivery.content_key)
+    };
+    let give = |known, progress| make::make(&ready, known, &progress);
+    let source = Source { give: &give, unchanged: &|| same().boxed(), keeps_manifest: false };
+    delivery.run(known, source).await
+}
+
+/// The failure of files that cannot be laid on the base.
+fn impossible(problem: String) -> docker::Error {
+    docker::Error::Build(Box::new(BuildFailure {
+        message: problem.clone(),
+        headline: problem,
+        step: None,
+        line: None,
+        log: Vec::new(),
+        kind: FailureKind::Application,
+        hint: Some("choose another place with `copy`, or write a Dockerfile".to_owned()),
+    }))
+}
