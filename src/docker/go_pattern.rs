@@ -22,9 +22,9 @@ pub(super) fn is_glob(pattern: &str) -> bool {
             return true;
         }
         // A star may skip the one character that there is.
-        let starts = if stars > 0 { name.len() } else { 0 };
+        let skipped = if stars > 0 { name.len() } else { 0 };
         let mut remainder = None;
-        for start in 0..=starts {
+        for start in 0..=skipped {
             let Ok(matched) = match_chunk(chunk, &name[start..]) else { return false };
             remainder = matched.filter(|left| left.is_empty() || !after.is_empty());
             if remainder.is_some() {

@@ -207,7 +207,7 @@ impl Attest<'_> {
         let repository = &self.image.repository;
         let statement = provenance::statement(repository, &subject.digest, kind.predicate(), predicate);
         let artifact = Artifact {
-            artifact_type: STATEMENT_MEDIA_TYPE.to_owned(),
+            kind: STATEMENT_MEDIA_TYPE.to_owned(),
             subject: Descriptor::new(&subject.media_type, subject.digest.clone(), subject.bytes.len() as u64),
             content_type: STATEMENT_MEDIA_TYPE.to_owned(),
             content: Bytes::from(statement.to_string()),

@@ -8,6 +8,7 @@ use crate::clean::{Decision, Inventory, Running, Stored, StoredTag};
 use crate::digitalocean::GarbageCollection;
 use crate::error::{Failure, FailureKind};
 use crate::image::descriptor::media_type;
+use crate::image::referrers::Links;
 use crate::kubernetes::{self, Cluster, Scope};
 use crate::model::{Digest, GroupVersionKind, Reference, Repository};
 use crate::registry::{self, RawManifest};
@@ -337,18 +338,10 @@ fn made_at(text: &str) -> Option<Timestamp> {
 /// What a manifest says of others; `None` for one of an unknown kind, whose links nobody knows.
 fn stored(manifest: &RawManifest) -> Option<Stored> {
     let known = media_type::is_index(&manifest.media_type) || media_type::is_manifest(&manifest.media_type);
-    let body: Value = serde_json::from_slice(&manifest.bytes).ok().filter(|_| known)?;
-    let digest = |entry: &Value| entry["digest"].as_str().and_then(|text| Digest::parse(text).ok());
-    let list = |name: &str| body[name].as_array().map(Vec::as_slice).unwrap_or_default();
-    let children = list("manifests").iter().map(digest).collect::<Option<_>>()?;
-    let blob = |entry: &Value| Some((digest(entry)?, entry["size"].as_u64()?));
-    let config = body.get("config").into_iter();
-    let blobs = config.chain(list("layers")).map(blob).collect::<Option<_>>()?;
-    let subject = body.get("subject").filter(|subject| !subject.is_null());
-    let subject = match subject {
-        Some(subject) => Some(digest(subject)?),
-        None => None,
-    };
+    let links = Links::of(&manifest.bytes).ok().filter(|_| known)?;
+    let blobs = links.blobs().map(|blob| (blob.digest.clone(), blob.size)).collect();
+    let children = links.manifests.into_iter().map(|child| child.digest).collect();
+    let subject = links.subject.map(|subject| subject.digest);
     Some(Stored { children, subject, blobs, size: manifest.bytes.len() as u64, since: None })
 }
 
@@ -420,8 +413,7 @@ mod tests {
     fn the_links_of_a_manifest_are_read_whole_or_not_at_all() {
         let (part, subject) = (Digest::of(b"part"), Digest::of(b"subject"));
         let index = |manifests: Value| {
-            let body =
-                json!({ "mediaType": media_type::OCI_INDEX, "manifests": manifests, "subject": { "digest": subject } });
+            let body = json!({ "mediaType": media_type::OCI_INDEX, "manifests": manifests, "subject": { "digest": subject, "size": 3 } });
             stored(&RawManifest::new(None, Bytes::from(body.to_string())))
         };
         let read = index(json!([{ "digest": part, "size": 3 }])).unwrap();

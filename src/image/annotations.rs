@@ -9,18 +9,14 @@ use super::descriptor::media_type;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-/// The names that the specification defines.
+/// Names that the specification defines, of what changes from build to build.
 pub(crate) mod name {
-    /// The page of the source code.
-    pub(crate) const SOURCE: &str = "org.opencontainers.image.source";
     /// The commit.
     pub(crate) const REVISION: &str = "org.opencontainers.image.revision";
     /// When the image was made, RFC 3339.
     pub(crate) const CREATED: &str = "org.opencontainers.image.created";
     /// The version of the software in it.
     pub(crate) const VERSION: &str = "org.opencontainers.image.version";
-    /// A name for people.
-    pub(crate) const TITLE: &str = "org.opencontainers.image.title";
 }
 
 /// The counterparts of Docker's media types. Docker's manifests have no annotations: one that is to have some becomes an
@@ -106,6 +102,12 @@ mod tests {
     use crate::image::{Descriptor, Manifest};
     use crate::model::Digest;
 
+    /// The page of the source code.
+    const SOURCE: &str = "org.opencontainers.image.source";
+
+    /// A name for people.
+    const TITLE: &str = "org.opencontainers.image.title";
+
     /// A manifest of a configuration and a layer.
     fn manifest() -> Vec<u8> {
         let config = Descriptor::new(media_type::OCI_CONFIG, Digest::of(b"config"), 6);
@@ -124,13 +126,13 @@ mod tests {
         let (kind, bytes) = annotate(media_type::OCI_MANIFEST, spaced, &BTreeMap::new()).unwrap();
         assert_eq!((kind.as_str(), bytes.as_slice()), (media_type::OCI_MANIFEST, spaced.as_slice()));
         let index = br#"{"schemaVersion":2,"manifests":[]}"#;
-        let (_, bytes) = annotate(media_type::OCI_INDEX, index, &pairs(&[(name::TITLE, "x")])).unwrap();
+        let (_, bytes) = annotate(media_type::OCI_INDEX, index, &pairs(&[(TITLE, "x")])).unwrap();
         assert_eq!(bytes, index);
     }
 
     #[test]
     fn configuration_and_layers_stay_what_they_are() {
-        let annotations = pairs(&[(name::REVISION, "1a2b"), (name::SOURCE, "https://example.com/a")]);
+        let annotations = pairs(&[(name::REVISION, "1a2b"), (SOURCE, "https://example.com/a")]);
         let (_, bytes) = annotate(media_type::OCI_MANIFEST, &manifest(), &annotations).unwrap();
         let (before, after): (Manifest, Manifest) =
             (serde_json::from_slice(&manifest()).unwrap(), serde_json::from_slice(&bytes).unwrap());
@@ -144,11 +146,11 @@ mod tests {
     #[test]
     fn other_annotations_stay_and_ours_win() {
         let mut value: Value = serde_json::from_slice(&manifest()).unwrap();
-        value["annotations"] = serde_json::json!({ "vendor": "x", name::TITLE: "theirs" });
+        value["annotations"] = serde_json::json!({ "vendor": "x", TITLE: "theirs" });
         let bytes = serde_json::to_vec(&value).unwrap();
-        let (_, bytes) = annotate(media_type::OCI_MANIFEST, &bytes, &pairs(&[(name::TITLE, "ours")])).unwrap();
+        let (_, bytes) = annotate(media_type::OCI_MANIFEST, &bytes, &pairs(&[(TITLE, "ours")])).unwrap();
         let value: Value = serde_json::from_slice(&bytes).unwrap();
-        assert_eq!(value["annotations"], serde_json::json!({ "vendor": "x", name::TITLE: "ours" }));
+        assert_eq!(value["annotations"], serde_json::json!({ "vendor": "x", TITLE: "ours" }));
     }
 
     #[test]
@@ -162,7 +164,7 @@ mod tests {
             ],
         });
         let bytes = serde_json::to_vec(&docker).unwrap();
-        let (kind, bytes) = annotate(media_type::DOCKER_MANIFEST, &bytes, &pairs(&[(name::TITLE, "x")])).unwrap();
+        let (kind, bytes) = annotate(media_type::DOCKER_MANIFEST, &bytes, &pairs(&[(TITLE, "x")])).unwrap();
         let value: Value = serde_json::from_slice(&bytes).unwrap();
         assert_eq!(
             (kind.as_str(), value["mediaType"].as_str()),
@@ -183,13 +185,10 @@ mod tests {
         let of = |annotations: &[(&str, &str)]| {
             annotate(media_type::OCI_MANIFEST, &manifest(), &pairs(annotations)).unwrap().1
         };
-        let first = of(&[(name::REVISION, "1"), (name::TITLE, "x")]);
-        assert!(are_alike(&first, &of(&[(name::REVISION, "2"), (name::CREATED, "now"), (name::TITLE, "x")])));
+        let first = of(&[(name::REVISION, "1"), (TITLE, "x")]);
+        assert!(are_alike(&first, &of(&[(name::REVISION, "2"), (name::CREATED, "now"), (TITLE, "x")])));
         assert!(are_alike(&of(&[(name::REVISION, "1")]), &manifest()));
-        assert!(
-            !are_alike(&first, &of(&[(name::REVISION, "1"), (name::TITLE, "y")])),
-            "the author said something else"
-        );
+        assert!(!are_alike(&first, &of(&[(name::REVISION, "1"), (TITLE, "y")])), "the author said something else");
         assert!(!are_alike(&first, &manifest()), "it was not said before");
         let config = Descriptor::new(media_type::OCI_CONFIG, Digest::of(b"another"), 7);
         assert!(!are_alike(&manifest(), &Manifest::new(config, Vec::new()).to_bytes().unwrap()));

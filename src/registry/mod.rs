@@ -36,7 +36,7 @@ pub(crate) mod tests;
 mod upload;
 
 pub(crate) use age::Dated;
-pub(crate) use blob::{Blob, BlobStream};
+pub(crate) use blob::BlobStream;
 pub(crate) use client::Client;
 pub(crate) use error::{DIGITALOCEAN, Error, Refusal};
 pub(crate) use hosts::Hosts;

@@ -56,7 +56,9 @@ impl Client {
         let entry = artifact.descriptor(&bytes);
         let manifest = RawManifest::new(Some(media_type::OCI_MANIFEST), bytes.into());
         let mut pusher = Pusher::new(self, repository, Box::new(|_| ()), cancel)?;
-        blobs.into_iter().for_each(|blob| pusher.add(blob));
+        for blob in blobs {
+            pusher.add(blob);
+        }
         pusher.wait().await?;
         if !self.put_artifact(repository, &manifest).await? {
             self.extend_list(repository, &artifact.subject.digest, &entry).await?;

@@ -100,7 +100,7 @@ fn a_wrong_login_is_told_before_anything_is_built() {
 fn a_file_that_cannot_be_read_is_named() {
     let project = small("unreadable");
     project.replace("web/Dockerfile", "COPY www /www", "COPY . /www");
-    let locked = std::os::unix::fs::PermissionsExt::from_mode(0);
+    let locked = std::os::unix::fs::PermissionsExt::from_mode(0o000);
     std::fs::set_permissions(project.file("web/www/index.html"), locked).expect("a mode");
     // Root reads everything, unless it gives the right to do so away.
     let inner = project.command(&["push"]);
@@ -109,7 +109,7 @@ fn a_file_that_cannot_be_read_is_named() {
     command.arg(format!("--bounding-set={rights}")).arg(format!("--inh-caps={rights}")).arg(inner.get_program());
     command.args(inner.get_args()).current_dir(project.path()).env_clear().stdin(Stdio::null());
     command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let run = project.finish(&mut command).exits(2);
+    let run = Project::finish(&mut command).exits(2);
     reads_as("file_that_cannot_be_read", &project, &run);
     nothing_was_written(&project, &run);
 }

@@ -146,15 +146,13 @@ impl Block {
         let split = path.char_indices().filter(|(_, c)| *c == '/').map(|(at, _)| at);
         let fits = |at: &usize| *at <= 155 && path.len() - at - 1 <= 100 && path.len() > at + 1;
         let at = if path.is_ascii() { split.filter(|at| *at > 0).find(fits) } else { None };
-        match at {
-            Some(at) => self.text(345, 155, &path[..at]) && self.text(0, 100, &path[at + 1..]),
-            None => {
-                // Readers take the record; what does not know records shows a beginning of the name.
-                let ascii: String = path.chars().filter(char::is_ascii).take(100).collect();
-                self.text(0, 100, ascii.trim_end_matches('/'));
-                false
-            }
+        if let Some(at) = at {
+            return self.text(345, 155, &path[..at]) && self.text(0, 100, &path[at + 1..]);
         }
+        // Readers take the record; what does not know records shows a beginning of the name.
+        let ascii: String = path.chars().filter(char::is_ascii).take(100).collect();
+        self.text(0, 100, ascii.trim_end_matches('/'));
+        false
     }
 
     /// Writes a text; `false` where it does not fit or is not ASCII.

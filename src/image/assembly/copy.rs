@@ -325,16 +325,15 @@ impl<'a> Site<'a> {
     /// The numbers of an account. A number without a group is its own group; a name has its group in `/etc/passwd`.
     fn owner(&self, account: &Account) -> Result<Owner, Trouble> {
         let nobody = |what: &str, name: &str| blocked(format!("the base has no {what} `{name}`"));
-        let (user, own_group) = match account.user.parse() {
-            Ok(number) => (number, number),
-            Err(_) => {
-                let line = self.base.account("passwd", &account.user)?;
-                let fields = line.as_deref().and_then(|line| {
-                    let mut fields = line.split(':').skip(2);
-                    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
-                });
-                fields.ok_or_else(|| nobody("user", &account.user))?
-            }
+        let (user, own_group) = if let Ok(number) = account.user.parse() {
+            (number, number)
+        } else {
+            let line = self.base.account("passwd", &account.user)?;
+            let fields = line.as_deref().and_then(|line| {
+                let mut fields = line.split(':').skip(2);
+                Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+            });
+            fields.ok_or_else(|| nobody("user", &account.user))?
         };
         let group = match account.group.as_deref().map(|group| (group, group.parse())) {
             None => own_group,

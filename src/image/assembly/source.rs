@@ -121,7 +121,7 @@ impl Files {
 
     /// Looks for what matches below a folder; `below` is the path from there.
     fn search(&self, start: &str, below: &str, pattern: &str, found: &mut Vec<String>) {
-        for name in self.names(&join(start, below).trim_end_matches('/').to_owned()) {
+        for name in self.names(join(start, below).trim_end_matches('/')) {
             let path = join(below, name);
             let whole = join(start, &path);
             if glob::matches(pattern, &path) {

@@ -22,6 +22,7 @@ const PARTS: [(&str, &str); 4] = [
 ];
 
 /// The position of the layer that a member belongs to.
+#[expect(clippy::case_sensitive_file_extension_comparisons, reason = "a class loader knows no `.CLASS`")]
 fn part(name: &str) -> usize {
     let library = name.strip_prefix("WEB-INF/lib/").filter(|file| !file.is_empty());
     match library {

@@ -188,20 +188,8 @@ impl Evaluation<'_> {
             return Ok(None);
         }
         let user = self.draft.text("User");
-        let owner = if user.is_empty() { None } else { Some(self.account(instruction, user)?) };
+        let owner = if user.is_empty() { None } else { Some(account(instruction, user)?) };
         Ok(Some(Action::Folder { path, owner }))
-    }
-
-    /// `USER`, or `--chown`.
-    fn account(&self, instruction: &Instruction, text: &str) -> Result<Account, Refusal> {
-        let (user, group) = match text.split_once(':') {
-            Some((user, group)) => (user, Some(group.to_owned())),
-            None => (text, None),
-        };
-        if user.is_empty() || group.as_deref() == Some("") {
-            return Err(refuse(instruction, format!("`{text}` is neither `USER` nor `USER:GROUP`")));
-        }
-        Ok(Account { user: user.to_owned(), group })
     }
 
     /// `COPY`, or `ADD` of files.
@@ -218,7 +206,7 @@ impl Evaluation<'_> {
             Some(value) => self.expand(instruction, value).map(Some),
             None => Ok(None),
         };
-        let owner = flag("chown")?.map(|text| self.account(instruction, &text)).transpose()?;
+        let owner = flag("chown")?.map(|text| account(instruction, &text)).transpose()?;
         let mode = flag("chmod")?.map(|text| {
             let octal = u32::from_str_radix(&text, 8).ok().filter(|mode| *mode <= 0o7777);
             octal.ok_or_else(|| Refusal::of(instruction, format!("`--chmod={text}`")).because("it is not octal"))
@@ -322,6 +310,18 @@ fn nanoseconds(text: &str) -> Option<u64> {
         rest = &after[end..];
     }
     (!text.is_empty()).then_some(total)
+}
+
+/// `USER`, or `--chown`.
+fn account(instruction: &Instruction, text: &str) -> Result<Account, Refusal> {
+    let (user, group) = match text.split_once(':') {
+        Some((user, group)) => (user, Some(group.to_owned())),
+        None => (text, None),
+    };
+    if user.is_empty() || group.as_deref() == Some("") {
+        return Err(refuse(instruction, format!("`{text}` is neither `USER` nor `USER:GROUP`")));
+    }
+    Ok(Account { user: user.to_owned(), group })
 }
 
 #[cfg(test)]

@@ -65,12 +65,10 @@ pub(crate) fn parse(text: &str) -> Result<Dockerfile, SyntaxError> {
             joined.push_str(start);
             // Comments and blank lines do not end a continuation.
             let said = |line: &str| !line.trim_start().is_empty() && !line.trim_start().starts_with('#');
-            match lines.by_ref().find(|(_, line)| said(line)) {
-                Some((_, next)) => part = next.trim_end_matches('\r'),
-                None => {
-                    part = "";
-                    break;
-                }
+            let next = lines.by_ref().find(|(_, line)| said(line));
+            part = next.map_or("", |(_, next)| next.trim_end_matches('\r'));
+            if next.is_none() {
+                break;
             }
         }
         joined.push_str(part);

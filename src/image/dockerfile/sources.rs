@@ -53,7 +53,8 @@ pub(super) fn of(instruction: &Instruction) -> Vec<Source> {
         "COPY" | "ADD" if !flags(&instruction.rest).iter().any(|flag| flag.starts_with("--from=")) => {
             let mut paths = arguments(&instruction.rest);
             paths.pop(); // where they go
-            paths.retain(|path| !path.starts_with("<<") && !(instruction.word == "ADD" && network::is_remote(path)));
+            let is_elsewhere = |path: &str| instruction.word == "ADD" && network::is_remote(path);
+            paths.retain(|path| !path.starts_with("<<") && !is_elsewhere(path));
             paths
         }
         "RUN" => flags(&instruction.rest).iter().filter_map(|flag| mounted(flag.strip_prefix("--mount=")?)).collect(),

@@ -149,10 +149,10 @@ mod tests {
         for text in ["go1.22.4", &format!("0123456789abcdef{MODULES}0123456789abcdef")] {
             let (mut length, mut digits) = (text.len(), Vec::new());
             while length >= 0x80 {
-                digits.push((length & 0x7f) as u8 | 0x80);
+                digits.push(u8::try_from(length & 0x7f).unwrap() | 0x80);
                 length >>= 7;
             }
-            digits.push(length as u8);
+            digits.push(u8::try_from(length).unwrap());
             bytes.extend(digits);
             bytes.extend(text.as_bytes());
         }

@@ -105,6 +105,16 @@ pub(super) mod tests {
     use proptest::prelude::*;
     use std::io::Write as _;
 
+    /// A length as two bytes.
+    fn two(length: usize) -> [u8; 2] {
+        u16::try_from(length).unwrap().to_le_bytes()
+    }
+
+    /// A length as four bytes.
+    fn four(length: usize) -> [u8; 4] {
+        u32::try_from(length).unwrap().to_le_bytes()
+    }
+
     /// An archive of files; every second one is compressed.
     pub(in crate::image::sbom) fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
         let (mut out, mut list) = (Vec::new(), Vec::new());
@@ -116,16 +126,16 @@ pub(super) mod tests {
                 encoder.write_all(bytes).unwrap();
                 data = encoder.finish().unwrap();
             }
-            let offset = out.len() as u32;
-            let sizes = [(data.len() as u32).to_le_bytes(), (bytes.len() as u32).to_le_bytes()].concat();
-            let name_length = (name.len() as u16).to_le_bytes();
+            let offset = four(out.len());
+            let sizes = [four(data.len()), four(bytes.len())].concat();
+            let name_length = two(name.len());
             let common = [&[20, 0, 0, 0][..], &method.to_le_bytes(), &[0; 8], &sizes, &name_length, &[0, 0]].concat();
             out.extend([LOCAL, &common[..], name.as_bytes(), &data].concat());
-            let place = [&[0; 10][..], &offset.to_le_bytes()].concat();
+            let place = [&[0; 10][..], &offset[..]].concat();
             list.extend([CENTRAL, &[20, 0][..], &common, &place, name.as_bytes()].concat());
         }
-        let count = (files.len() as u16).to_le_bytes();
-        let place = [(list.len() as u32).to_le_bytes(), (out.len() as u32).to_le_bytes()].concat();
+        let count = two(files.len());
+        let place = [four(list.len()), four(out.len())].concat();
         [&out[..], &list, END, &[0; 4], &count, &count, &place, &[0, 0]].concat()
     }
 

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 /// An artifact about a manifest.
 fn artifact(subject: &Descriptor, content: &'static str) -> Artifact {
     Artifact {
-        artifact_type: "application/vnd.in-toto+json".to_owned(),
+        kind: "application/vnd.in-toto+json".to_owned(),
         subject: subject.clone(),
         content_type: "application/vnd.in-toto+json".to_owned(),
         content: Bytes::from_static(content.as_bytes()),

@@ -7,6 +7,7 @@ mod sequences;
 pub(crate) mod small;
 mod streams;
 
+use super::blob::Blob;
 use super::patience::Patience;
 use super::*;
 use crate::error::{FailureKind, Hint as _};

@@ -138,7 +138,7 @@ fn referrers(contents: &Contents, subject: &str) -> Response {
 fn give(contents: &Contents, target: &str) -> Response {
     let Some(bytes) = contents.manifests.get(target).cloned() else { return StatusCode::NOT_FOUND.into_response() };
     let digest = Digest::of(&bytes);
-    let etag = contents.conditional.then(|| format!("\"{digest}\"")).unwrap_or_default();
+    let etag = if contents.conditional { format!("\"{digest}\"") } else { String::new() };
     let headers = [("docker-content-digest", digest.to_string()), ("etag", etag)];
     let headers: HeaderMap = headers
         .into_iter()

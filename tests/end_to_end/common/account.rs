@@ -31,7 +31,8 @@ impl Account {
         let built = succeed(&mut Command::new(repository().join("sandbox/build.sh")));
         let program = PathBuf::from(built.lines().last().expect("build.sh prints the program's path").trim());
         // Beside the sandbox of the other tests, and beside those of other runs.
-        let shared = std::env::var("SANDBOX_NUMBER").ok().and_then(|number| number.parse::<u32>().ok()).unwrap_or(1);
+        let shared =
+            std::env::var_os("SANDBOX_NUMBER").and_then(|number| number.to_str()?.parse::<u32>().ok()).unwrap_or(1);
         let number = 100 + shared;
         let sandbox = |arguments: &[&str]| {
             succeed(

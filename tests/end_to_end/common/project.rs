@@ -113,11 +113,11 @@ impl Project {
 
     /// Runs Seaway to its end.
     pub(crate) fn run(&self, arguments: &[&str]) -> Run {
-        self.finish(&mut self.command(arguments))
+        Self::finish(&mut self.command(arguments))
     }
 
     /// Runs a command to its end.
-    pub(crate) fn finish(&self, command: &mut Command) -> Run {
+    pub(crate) fn finish(command: &mut Command) -> Run {
         let output = super::output(command);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Run { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }

@@ -81,13 +81,7 @@ impl Image {
             }
             let (folder, name) = path.rsplit_once('/').unwrap_or(("", &path));
             if let Some(hidden) = name.strip_prefix(".wh.") {
-                if hidden == ".wh..opq" {
-                    self.clear(folder);
-                } else {
-                    let hidden = if folder.is_empty() { hidden.to_owned() } else { format!("{folder}/{hidden}") };
-                    self.clear(&hidden);
-                    self.files.remove(&hidden);
-                }
+                self.hide(folder, hidden);
                 continue;
             }
             inode += 1;
@@ -132,6 +126,16 @@ impl Image {
             other => format!("{other:?} {mode:o} {user}:{group}"),
         };
         Node { what, content, inode }
+    }
+
+    /// Takes away what a whiteout hides: everything in its folder, or the path that it names.
+    fn hide(&mut self, folder: &str, hidden: &str) {
+        if hidden == ".wh..opq" {
+            return self.clear(folder);
+        }
+        let hidden = if folder.is_empty() { hidden.to_owned() } else { format!("{folder}/{hidden}") };
+        self.clear(&hidden);
+        self.files.remove(&hidden);
     }
 
     /// Removes what is below a folder.

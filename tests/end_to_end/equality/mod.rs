@@ -8,6 +8,7 @@ use crate::common::{Project, Sandbox, output, pull, succeed};
 use cases::{CASES, Case, Item};
 use flat::Image;
 use serde_json::Value;
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
@@ -45,7 +46,7 @@ fn assemble(project: &mut Project) -> Vec<String> {
     for case in CASES {
         let name = case.name;
         write(case, &project.file(name));
-        deploy.push_str(&format!("  equal-{name}: ./{name}\n"));
+        writeln!(deploy, "  equal-{name}: ./{name}").expect("memory");
     }
     project.write("deploy.yml", &deploy);
     project.set("DOCKER_HOST", "unix:///no/engine.sock").set("BUILDKIT_HOST", "");
