@@ -152,23 +152,25 @@ def s3s(rig) -> list:
     rig.hub_has_base()
     rig.main.wipe()
     case = "s3s"
-    contexts = {}
+    contexts, tools = {}, ["seaway", "buildkit", "docker"]
 
-    def context(number: int) -> Path:
-        if number not in contexts:
-            files = {"busybox": Path("/bin/busybox"), "application.bin": rig.application(number)}
-            contexts[number] = peers.context(f"{case}-{number}", DOCKERFILE, files)
-        return contexts[number]
+    def context(tool: str, number: int) -> Path:
+        """A context of the tool's own: Seaway and BuildKit share a daemon, and what one has built the other would find."""
+        key = f"{tool}-{number}"
+        if key not in contexts:
+            files = {"busybox": Path("/bin/busybox"), "application.bin": rig.application(number * len(tools) + tools.index(tool))}
+            contexts[key] = peers.context(f"{case}-{key}", DOCKERFILE, files)
+        return contexts[key]
 
-    def build(number: int) -> Command:
-        return rig.seaway.push(case, str(context(number)), f"127.0.0.1:{MAIN}", BUILDKIT_HOST=f"unix://{BUILDKIT_SOCKET}")
-
-    found = [
-        ("seaway", build), ("buildkit", lambda n: rig.buildkit.build_and_push(context(n), reference(MAIN, case, "buildkit"))),
-        ("docker", lambda n: rig.docker.build_and_push(context(n), reference(MAIN, case, "docker"))),
-    ]
+    commands = {
+        "seaway": lambda n: rig.seaway.push(
+            case, str(context("seaway", n)), f"127.0.0.1:{MAIN}", BUILDKIT_HOST=f"unix://{BUILDKIT_SOCKET}"),
+        "buildkit": lambda n: rig.buildkit.build_and_push(context("buildkit", n), reference(MAIN, case, "buildkit")),
+        "docker": lambda n: rig.docker.build_and_push(context("docker", n), reference(MAIN, case, "docker")),
+    }
     layers = lambda n: fixtures.base().diff_ids  # noqa: E731
-    return [entry(case, tool, command, layers, lambda n: context(n) and None, complete=False) for tool, command in found]
+    prepare = lambda tool: lambda n: context(tool, n) and None  # noqa: E731
+    return [entry(case, tool, commands[tool], layers, prepare(tool), complete=False) for tool in tools]
 
 
 def s4(rig) -> list:
