@@ -3,37 +3,26 @@
 use super::assemble::{self, dockerfile, dockerfile::Attempt};
 use super::content_key::{Files, content_key};
 use super::delivery::{Delivery, Source, Trouble};
-use super::event::{Diagnosis, Events, ImageResult};
-use super::images::ImageDoors;
+use super::event::{Diagnosis, ImageResult};
 use super::push::about;
 use crate::config::Build;
 use crate::desired::{DesiredImage, DesiredSource};
 use crate::docker::{self, BuildRequest, Built, LoginSource, Progress};
-use crate::error::{Failure, FailureKind};
+use crate::error::Failure;
 use crate::image::KnownLayers;
-use crate::plan::OperationId;
 use futures::FutureExt as _;
 use std::sync::Arc;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 /// What gives an image, as often as it is asked.
 type Give<'a> = dyn Fn(KnownLayers, mpsc::UnboundedSender<Progress>) -> Built + Send + Sync + 'a;
 
 /// Builds an image and pushes it under its content key and its tag for people.
-pub(crate) async fn build(
-    doors: &ImageDoors,
-    image: &DesiredImage,
-    content_key: &str,
-    operation: OperationId,
-    events: &Events,
-    cancel: &CancellationToken,
-) -> Result<ImageResult, Diagnosis> {
+pub(super) async fn build(delivery: Delivery<'_>) -> Result<ImageResult, Diagnosis> {
+    let Delivery { doors, image, .. } = delivery;
     let DesiredSource::Build(build) = &image.source else {
-        let message = format!("image `{}` is not built", image.key);
-        return Err(Failure::new(FailureKind::Infrastructure, message).into());
+        return Err(delivery.is_not("built"));
     };
-    let delivery = Delivery { doors, image, content_key, operation, events, cancel };
     let work = Work { delivery, build };
     match work.run().await {
         Ok(result) => Ok(result),

@@ -46,6 +46,7 @@ impl From<registry::Error> for Trouble {
 }
 
 /// One image on its way into its repository.
+#[derive(Clone, Copy)]
 pub(super) struct Delivery<'a> {
     /// The doors.
     pub(super) doors: &'a ImageDoors,
@@ -71,7 +72,7 @@ pub(super) struct Source<'a> {
     pub(super) keeps_manifest: bool,
 }
 
-impl Delivery<'_> {
+impl<'a> Delivery<'a> {
     /// Brings the image in.
     pub(super) async fn run(&self, known: KnownLayers, source: Source<'_>) -> Result<ImageResult, Trouble> {
         let mut known = known;
@@ -183,7 +184,7 @@ impl Delivery<'_> {
     }
 
     /// What is said about the image.
-    fn attest(&self) -> Attest<'_> {
+    pub(super) fn attest(&self) -> Attest<'a> {
         let Self { doors, image, operation, events, cancel, .. } = *self;
         Attest { registry: &doors.registry, image, operation, events, cancel }
     }
@@ -242,6 +243,12 @@ impl Delivery<'_> {
     pub(super) fn say(&self, message: &str) {
         let message = message.to_owned();
         self.events.send(EventKind::Progress { operation: self.operation, message });
+    }
+
+    /// What a way of bringing images says of one that has to come another way: the plan is wrong.
+    pub(super) fn is_not(&self, what: &str) -> Diagnosis {
+        let message = format!("image `{}` is not {what}", self.image.key);
+        Failure::new(FailureKind::Infrastructure, message).into()
     }
 
     /// The diagnosis of an image that could not be taken out of where it is, or could not be pushed.

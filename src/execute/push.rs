@@ -2,32 +2,25 @@
 
 use super::account;
 use super::attest::Attest;
+use super::delivery::Delivery;
 use super::event::{Diagnosis, Events, ImageResult, Transfer};
 use super::images::{ImageDoors, on_transfer};
 use crate::desired::{DesiredImage, DesiredSource};
-use crate::error::{Failure, FailureKind};
+use crate::error::Failure;
 use crate::model::{Digest, Platform};
 use crate::plan::OperationId;
 use crate::registry::{Error, Mirror};
 use tokio_util::sync::CancellationToken;
 
 /// Copies an image from another registry, at the digest that the plan found, under its content key and its tag for people.
-pub(crate) async fn mirror(
-    doors: &ImageDoors,
-    image: &DesiredImage,
-    digest: &Digest,
-    content_key: &str,
-    operation: OperationId,
-    events: &Events,
-    cancel: &CancellationToken,
-) -> Result<ImageResult, Diagnosis> {
+pub(super) async fn mirror(delivery: Delivery<'_>, digest: &Digest) -> Result<ImageResult, Diagnosis> {
+    let Delivery { doors, image, content_key, operation, events, cancel } = delivery;
     let DesiredSource::Mirror(source) = &image.source else {
-        let message = format!("image `{}` is not mirrored", image.key);
-        return Err(Failure::new(FailureKind::Infrastructure, message).into());
+        return Err(delivery.is_not("mirrored"));
     };
     let (from, platform) = (source.repository.at(digest), Platform::default());
     let tags = [content_key, image.tag.as_str()];
-    let attest = Attest { registry: &doors.registry, image, operation, events, cancel };
+    let attest = delivery.attest();
     // What is said about the image comes before its tags: it has none until then.
     let first: &[&str] = if attest.is_wanted() { &[] } else { &tags };
     let mirror = Mirror { from: &from, platform: &platform, to: &image.repository, tags: first };
@@ -112,6 +105,7 @@ pub(super) async fn about(doors: &ImageDoors, image: &DesiredImage, done: &str, 
 mod tests {
     use super::*;
     use crate::docker::Builder;
+    use crate::error::FailureKind;
     use crate::execute::EventKind;
     use crate::model::Reference;
     use crate::registry::tests::{client, fake::Fake};
@@ -139,7 +133,19 @@ mod tests {
         let digest = source.seed("library/redis", "7", b"redis");
         let (image, (events, mut received)) = (image(&source, &target), Events::channel());
         let cancel = CancellationToken::new();
-        let result = mirror(&doors(), &image, &digest, "ck-1", 3, &events, &cancel).await.unwrap();
+        let result = mirror(
+            Delivery {
+                doors: &doors(),
+                image: &image,
+                content_key: "ck-1",
+                operation: 3,
+                events: &events,
+                cancel: &cancel,
+            },
+            &digest,
+        )
+        .await
+        .unwrap();
         assert_eq!((result.digest, result.bytes_sent > 0), (digest.clone(), true));
         for tag in ["ck-1", "1a2b3c4d5e6f"] {
             assert_eq!(client().head_manifest(&image.repository, tag).await.unwrap().as_ref(), Some(&digest));
@@ -174,7 +180,19 @@ mod tests {
         let (image, (events, _received)) = (image(&source, &target), Events::channel());
         let cancel = CancellationToken::new();
         cancel.cancel();
-        let diagnosis = mirror(&doors(), &image, &digest, "ck-1", 0, &events, &cancel).await.unwrap_err();
+        let diagnosis = mirror(
+            Delivery {
+                doors: &doors(),
+                image: &image,
+                content_key: "ck-1",
+                operation: 0,
+                events: &events,
+                cancel: &cancel,
+            },
+            &digest,
+        )
+        .await
+        .unwrap_err();
         assert_eq!(diagnosis.failure.kind, FailureKind::Interrupted);
     }
 }

@@ -1,16 +1,12 @@
 //! Pushes images that something else has made: layouts and archives, and what the Docker Engine has.
 
 use super::delivery::{Delivery, Source};
-use super::event::{Diagnosis, Events, ImageResult};
-use super::images::ImageDoors;
-use crate::desired::{DesiredImage, DesiredSource};
+use super::event::{Diagnosis, ImageResult};
+use crate::desired::DesiredSource;
 use crate::docker::content_key::tag_of;
 use crate::docker::layout::{self, Identity};
 use crate::docker::{self, Builder};
-use crate::error::{Failure, FailureKind};
-use crate::plan::OperationId;
 use futures::FutureExt as _;
-use tokio_util::sync::CancellationToken;
 
 /// What an image is known by before it is pushed; its content key is made of it.
 pub(crate) async fn identify(source: &DesiredSource, builder: &Builder) -> Result<Identity, docker::Error> {
@@ -28,18 +24,11 @@ pub(crate) async fn identify(source: &DesiredSource, builder: &Builder) -> Resul
 }
 
 /// Pushes an image under its content key and its tag for people.
-pub(crate) async fn push(
-    doors: &ImageDoors,
-    image: &DesiredImage,
-    content_key: &str,
-    operation: OperationId,
-    events: &Events,
-    cancel: &CancellationToken,
-) -> Result<ImageResult, Diagnosis> {
+pub(super) async fn push(delivery: Delivery<'_>) -> Result<ImageResult, Diagnosis> {
+    let Delivery { doors, image, content_key, .. } = delivery;
     if matches!(image.source, DesiredSource::Assembly(_)) {
-        return super::assemble::entry::push(doors, image, content_key, operation, events, cancel).await;
+        return super::assemble::entry::push(delivery).await;
     }
-    let delivery = Delivery { doors, image, content_key, operation, events, cancel };
     let same = || async {
         let now = identify(&image.source, &doors.builder).await;
         now.is_ok_and(|now| tag_of(now.digest()) == content_key)
@@ -66,8 +55,7 @@ pub(crate) async fn push(
             (delivery.run(known, source).await, name.clone())
         }
         DesiredSource::Build(_) | DesiredSource::Mirror(_) | DesiredSource::Assembly(_) => {
-            let message = format!("image `{}` is not ready-made", image.key);
-            return Err(Failure::new(FailureKind::Infrastructure, message).into());
+            return Err(delivery.is_not("ready-made"));
         }
     };
     match pushed {

@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, reason = "whoever runs these by hand wants to see the numbers")]
 
 use super::build::build;
+use super::delivery::Delivery;
 use super::event::{EventKind, Events, ImageResult};
 use super::images::ImageDoors;
 use super::{Diagnosis, push};
@@ -89,7 +90,15 @@ async fn run(doors: &ImageDoors, image: &DesiredImage) -> (Result<ImageResult, D
     let (events, mut received) = Events::channel();
     let (images, _) = survey(&desired(image), doors, &events).await.unwrap();
     let key = &images[&image.key].content_key;
-    let result = build(doors, image, key, 0, &events, &CancellationToken::new()).await;
+    let result = build(Delivery {
+        doors,
+        image,
+        content_key: key,
+        operation: 0,
+        events: &events,
+        cancel: &CancellationToken::new(),
+    })
+    .await;
     drop(events);
     let mut lines = Vec::new();
     while let Some(event) = received.recv().await {
@@ -200,7 +209,15 @@ async fn failure(environment: &Environment, dockerfile: &str) -> String {
     let mut image = image(folder.path(), "failing-test");
     image.key = "api".to_owned();
     let (events, _received) = Events::channel();
-    let result = build(&doors, &image, "ck-never", 0, &events, &CancellationToken::new()).await;
+    let result = build(Delivery {
+        doors: &doors,
+        image: &image,
+        content_key: "ck-never",
+        operation: 0,
+        events: &events,
+        cancel: &CancellationToken::new(),
+    })
+    .await;
     let diagnosis = result.unwrap_err();
     let kind = diagnosis.failure.kind;
     let text = format!("{kind:?} {:?} {:?} {:?}", diagnosis.failure, diagnosis.chain, diagnosis.evidence);
@@ -246,7 +263,16 @@ async fn a_stop_ends_a_build_within_a_second() {
             stop.cancel();
             tokio::time::Instant::now()
         });
-        let diagnosis = build(&doors, &image, "ck-never", 0, &events, &cancel).await.unwrap_err();
+        let diagnosis = build(Delivery {
+            doors: &doors,
+            image: &image,
+            content_key: "ck-never",
+            operation: 0,
+            events: &events,
+            cancel: &cancel,
+        })
+        .await
+        .unwrap_err();
         assert_eq!(diagnosis.failure.kind, FailureKind::Interrupted);
         println!("stopped after {:?}", watcher.await.unwrap().elapsed());
     }
@@ -261,7 +287,19 @@ async fn a_mirror_comes_from_docker_hub_with_its_digest() {
     let image = DesiredImage { source: DesiredSource::Mirror(source.clone()), ..image(folder.path(), "mirror-test") };
     let (events, _received) = Events::channel();
     let digest = doors.registry.platform_manifest(&source, &Platform::default()).await.unwrap().digest;
-    let result = push::mirror(&doors, &image, &digest, "ck-m", 0, &events, &CancellationToken::new()).await.unwrap();
+    let result = push::mirror(
+        Delivery {
+            doors: &doors,
+            image: &image,
+            content_key: "ck-m",
+            operation: 0,
+            events: &events,
+            cancel: &CancellationToken::new(),
+        },
+        &digest,
+    )
+    .await
+    .unwrap();
     assert_eq!(result.digest, digest);
     println!("{} {} bytes", result.detail, result.bytes_sent);
 }
@@ -320,7 +358,18 @@ async fn faults_in_the_middle_of_a_put_end_in_an_equal_digest() {
         let image = DesiredImage { source: DesiredSource::Mirror(source.clone()), ..image(root.path(), &name) };
         let id = fault(&http, &control, &name, rule.clone()).await;
         let (events, _received) = Events::channel();
-        let result = push::mirror(&doors, &image, &digest, "ck-f", 0, &events, &CancellationToken::new()).await;
+        let result = push::mirror(
+            Delivery {
+                doors: &doors,
+                image: &image,
+                content_key: "ck-f",
+                operation: 0,
+                events: &events,
+                cancel: &CancellationToken::new(),
+            },
+            &digest,
+        )
+        .await;
         assert!(has_hit(&http, &control, &id).await, "{rule} has not happened");
         assert_eq!(result.unwrap_or_else(|diagnosis| panic!("{rule}: {diagnosis:#?}")).digest, digest);
         let back =

@@ -1,13 +1,12 @@
 //! Images that deploy.yml itself describes: files onto a base, or a WAR onto a server.
 
 use super::super::delivery::{Delivery, Source, Trouble};
-use super::super::event::{Diagnosis, Events, ImageResult};
-use super::super::images::ImageDoors;
+use super::super::event::{Diagnosis, ImageResult};
 use super::make::{self, Opener, Opens};
 use super::sources::{self, here};
 use super::{Obstacle, Order};
 use crate::config::{Assembly, FileCopy, War};
-use crate::desired::{DesiredImage, DesiredSource};
+use crate::desired::DesiredSource;
 use crate::docker::content_key::tag_of;
 use crate::docker::{self, BuildFailure};
 use crate::error::{Failure, FailureKind};
@@ -18,7 +17,6 @@ use crate::image::assembly::war::{DEFAULT_ROOT, explode};
 use crate::image::assembly::zip;
 use crate::image::config::Draft;
 use crate::model::Digest;
-use crate::plan::OperationId;
 use crate::registry;
 use futures::FutureExt as _;
 use serde_json::json;
@@ -27,7 +25,6 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
-use tokio_util::sync::CancellationToken;
 
 /// The files of an entry, listed.
 #[derive(Clone)]
@@ -232,19 +229,10 @@ fn opens(assembly: &Assembly, members: &Arc<Vec<zip::Member>>) -> Opens {
 }
 
 /// Makes the image of an entry and pushes it under its content key and its tag for people.
-pub(in crate::execute) async fn push(
-    doors: &ImageDoors,
-    image: &DesiredImage,
-    content_key: &str,
-    operation: OperationId,
-    events: &Events,
-    cancel: &CancellationToken,
-) -> Result<ImageResult, Diagnosis> {
-    let DesiredSource::Assembly(assembly) = &image.source else {
-        let message = format!("image `{}` is not made of files", image.key);
-        return Err(Failure::new(FailureKind::Infrastructure, message).into());
+pub(in crate::execute) async fn push(delivery: Delivery<'_>) -> Result<ImageResult, Diagnosis> {
+    let DesiredSource::Assembly(assembly) = &delivery.image.source else {
+        return Err(delivery.is_not("made of files"));
     };
-    let delivery = Delivery { doors, image, content_key, operation, events, cancel };
     let listed = assembly.clone();
     let listing = tokio::task::spawn_blocking(move || list(&listed));
     let listing =

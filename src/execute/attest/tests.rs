@@ -3,6 +3,7 @@
 use super::*;
 use crate::desired::Supply;
 use crate::execute::ImageDoors;
+use crate::execute::delivery::Delivery;
 use crate::model::Reference;
 use crate::registry::tests::client;
 use crate::registry::tests::small::Small;
@@ -161,7 +162,12 @@ async fn tags_come_last() {
     let doors = ImageDoors { registry: client(), builder: crate::docker::Builder::default(), account: None };
     let digest = client().resolve(&from).await.unwrap();
     let (events, cancel) = (Events::channel().0, CancellationToken::new());
-    let result = crate::execute::push::mirror(&doors, &image, &digest, "ck-1", 0, &events, &cancel).await.unwrap();
+    let result = crate::execute::push::mirror(
+        Delivery { doors: &doors, image: &image, content_key: "ck-1", operation: 0, events: &events, cancel: &cancel },
+        &digest,
+    )
+    .await
+    .unwrap();
     let list = crate::image::referrers::fallback_tag(&digest);
     let attestation = result.attestations[0].digest.to_string();
     let wanted = [digest.as_str(), &attestation, &list, "ck-1", "v2"].map(|target| format!("PUT manifests/{target}"));
