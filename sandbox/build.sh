@@ -3,12 +3,14 @@
 #
 # What is built is kept in $SANDBOX_CACHE (~/.cache/seaway-sandbox) under the hash of the sources: the first build
 # compiles Kubernetes (about 8 CPU-minutes), an unchanged one takes a moment. On Debian, as root, missing packages are
-# installed; nothing that they bring is started. With SANDBOX_KWOK=1 it builds KWOK too. All but the path goes to standard error.
+# installed; nothing that they bring is started. With SANDBOX_KWOK=1 it builds KWOK too, with SANDBOX_MOBY=1 Docker 29. All but
+# the path goes to standard error.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")"
 
 kubernetes=v1.34.4
 buildkit=v0.32.0
+moby=29.0.0+moby.v2.0.0-beta.24
 envoy=1.40.0
 envoy_sha256=a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884
 wanted_go=1.26
@@ -126,6 +128,12 @@ gather_stages() {
   chmod 755 "$out"
 }
 
+# Docker 29, with the containerd that its go.mod names. containerd's plug-ins for Kubernetes and for odd file systems stay out.
+build_moby() {
+  (cd moby && go build -trimpath -tags "no_cri no_btrfs no_devmapper no_zfs no_aufs" -o "$out" -ldflags "-s -w \
+    -X github.com/moby/moby/v2/dockerversion.Version=$moby" "$1")
+}
+
 check_go
 mkdir -p "$cache/programs" "$cache/bin"
 exec 9>"$cache/build.lock"
@@ -133,7 +141,7 @@ flock 9 # one build at a time on a machine
 install_packages
 
 export CGO_ENABLED=0
-sources=$(find . -type f -not -path './buildkit/*' -not -path './kwok/*' -not -path './tests/*' -not -name '*_test.go' -not -name '*.md' \
+sources=$(find . -type f -not -path './buildkit/*' -not -path './kwok/*' -not -path './moby/*' -not -path './tests/*' -not -name '*_test.go' -not -name '*.md' \
   -not -name '.*' -print0 | digest)
 modules=$(printf '%s\0' go.mod go.sum | digest)
 others=$(find buildkit -type f -name 'go.*' -print0 | digest)
@@ -150,6 +158,12 @@ simulator=$(printf '%s\0' kwok/go.mod kwok/go.sum | digest)
 if [ -n "${SANDBOX_KWOK:-}" ] || [ -x "$cache/programs/kwok-$simulator" ]; then # two minutes for what few need
   once kwok "$simulator" build_kwok
   once stages.yaml "$simulator" gather_stages
+fi
+engine=$(printf '%s\0' moby/go.mod moby/go.sum | digest)
+if [ -n "${SANDBOX_MOBY:-}" ] || [ -x "$cache/programs/moby-dockerd-$engine" ]; then # the same
+  once moby-shim "$engine" build_moby github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2
+  once moby-containerd "$engine" build_moby github.com/containerd/containerd/v2/cmd/containerd
+  once moby-dockerd "$engine" build_moby github.com/moby/moby/v2/cmd/dockerd
 fi
 ln -sfn "$sources" "$cache/bin/current"
 find "$cache/bin" -mindepth 1 -maxdepth 1 -type d ! -name "$sources" -mmin +1440 -exec rm -rf {} +

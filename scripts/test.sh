@@ -14,7 +14,7 @@ step "the bench's rig"
 python3 -m unittest discover -s bench
 
 step "sandbox: build"
-sandbox=$(sandbox/build.sh)
+sandbox=$(SANDBOX_MOBY=1 sandbox/build.sh)
 
 step "sandbox: its own tests"
 log=$(mktemp)

@@ -1,10 +1,16 @@
 package tests
 
 import (
+	"context"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+
+	"github.com/seaway-deploy/seaway/sandbox/internal/engine"
+	"github.com/seaway-deploy/seaway/sandbox/internal/supervisor"
 )
 
 // TestDownLeavesNothing: also when `up` was called twice, which is once.
@@ -25,6 +31,33 @@ func TestDownLeavesNothing(t *testing.T) {
 	if err := b.command("status").Run(); err == nil || err.Error() != "exit status 3" {
 		t.Errorf("status of a stopped sandbox: %v, want exit status 3", err)
 	}
+}
+
+// TestAddedPartsLeaveNothing: parts that a running sandbox gets later are as clean as the others, and as ready.
+func TestAddedPartsLeaveNothing(t *testing.T) {
+	b := newBox(t, 198)
+	for _, name := range engine.Programs() {
+		if _, err := os.Stat(filepath.Join(b.Cache, "bin", "current", name)); err != nil {
+			t.Skipf("needs %s: SANDBOX_MOBY=1 sandbox/build.sh makes it", name)
+		}
+	}
+	before := look(t)
+	b.run("up", "--parts", "registry")
+	b.run("up", "--parts", "engine29,layers29")
+	all, err := b.client().Status(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range all {
+		if part.State != supervisor.Ready {
+			t.Errorf("%s is %s: %s", part.Part, part.State, part.Detail)
+		}
+	}
+	if len(all) != 3 {
+		t.Errorf("3 parts were chosen, and %d run", len(all))
+	}
+	b.run("down")
+	before.requireSame(t, b.Number)
 }
 
 // TestKilledSupervisor: nothing outlives it but what down finds, and the next up starts afresh.

@@ -29,11 +29,11 @@ func upCommand() *cobra.Command {
 			return up(ctx, s, parts)
 		}),
 	}
-	command.Flags().StringSliceVar(&parts, "parts", nil, "only these parts and what they need (of "+strings.Join(supervisor.PartNames(), ", ")+")")
+	command.Flags().StringSliceVar(&parts, "parts", nil, "only these parts and what they need; a sandbox that runs gets those that it lacks (of "+strings.Join(supervisor.PartNames(), ", ")+")")
 	return command
 }
 
-// up starts a supervisor if none lives, and follows it until all is ready.
+// up starts a supervisor if none lives, asks a living one for the parts that it lacks, and follows until all is ready.
 func up(ctx context.Context, s settings.Settings, parts []string) error {
 	started, err := start(ctx, s, parts)
 	if err == nil {
@@ -55,7 +55,10 @@ func start(ctx context.Context, s settings.Settings, parts []string) (bool, erro
 	lock, err := supervisor.Lock(s)
 	if errors.Is(err, supervisor.ErrRuns) {
 		fmt.Printf("sandbox %d runs already%s\n", s.Number, supervisor.OtherBuild(s))
-		return false, nil
+		if len(parts) == 0 {
+			return false, nil
+		}
+		return false, errors.Join(supervisor.Check(parts), supervisor.NewClient(s).Start(ctx, parts))
 	}
 	if err != nil {
 		return false, err

@@ -126,8 +126,11 @@ func (s Settings) UserKubeconfig() string { return s.Path("kubeconfig") }
 // RegistryConfig is the folder of hosts.toml files (containerd's `config_path` layout) that leads registry names here.
 func (s Settings) RegistryConfig() string { return s.Path("certs.d") }
 
-// DockerSocket is the socket of the sandbox's Docker Engine.
-func (s Settings) DockerSocket() string { return s.Path("engine", "docker.sock") }
+// DockerSocket is the socket of the sandbox's Docker Engine, that of Debian.
+func (s Settings) DockerSocket() string { return s.EngineSocket("engine") }
+
+// EngineSocket is the socket of the Docker Engine that is this part.
+func (s Settings) EngineSocket(part string) string { return s.Path(part, "docker.sock") }
 
 // BuildkitSocket is the socket of the sandbox's buildkitd.
 func (s Settings) BuildkitSocket() string { return s.Path("buildkit", "buildkitd.sock") }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"strings"
@@ -57,6 +58,16 @@ func (c *Client) Follow(ctx context.Context, see func([]Status) bool) error {
 		}
 		return errors.Join(lines.Err(), errors.New("the supervisor ended"))
 	})
+}
+
+// Start asks for more parts; they are on the board when it returns. What has been built since the sandbox started is
+// theirs too.
+func (c *Client) Start(ctx context.Context, parts []string) error {
+	if err := ownMissing(c.settings); err != nil {
+		return fmt.Errorf("link what was built into %s: %w", c.settings.State, err)
+	}
+	query := url.Values{"part": parts}.Encode()
+	return c.ask(ctx, http.MethodPost, "/start?"+query, func(io.Reader) error { return nil })
 }
 
 // Stop asks the supervisor to end; it does so a moment later.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -28,30 +29,70 @@ type Part struct {
 // grace is how long parts may take to end when they are told to. What does not end is killed with the supervisor.
 const grace = 3 * time.Second
 
-// runAll starts every part as soon as those that it needs are ready, and returns when ctx has ended and all parts too.
-// A part that fails is told on the board; the others go on, so that people can look at what is left.
-func runAll(ctx context.Context, parts []Part, board *Board, log *slog.Logger) {
-	gates := map[string]*gate{}
-	for _, part := range parts {
-		gates[part.Name] = &gate{ready: make(chan struct{}), failed: make(chan struct{})}
-		board.set(part.Name, Waiting, "")
+// runner runs parts beside each other until its context ends.
+type runner struct {
+	ctx   context.Context
+	board *Board
+	log   *slog.Logger
+
+	mu    sync.Mutex
+	gates map[string]*gate
+	all   sync.WaitGroup
+}
+
+func newRunner(ctx context.Context, board *Board, log *slog.Logger) *runner {
+	return &runner{ctx: ctx, board: board, log: log, gates: map[string]*gate{}}
+}
+
+// start starts those of the parts that do not run, each as soon as those that it needs are ready. A part that fails is told
+// on the board; the others go on, so that people can look at what is left.
+func (r *runner) start(parts []Part) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ctx.Err() != nil {
+		return
 	}
-	var all sync.WaitGroup
+	var fresh []Part
 	for _, part := range parts {
-		all.Go(func() { runOne(ctx, part, board, log, gates) })
+		if old := r.gates[part.Name]; old != nil && !old.hasFailed() {
+			continue
+		}
+		r.gates[part.Name] = &gate{ready: make(chan struct{}), failed: make(chan struct{})}
+		r.board.set(part.Name, Waiting, "")
+		fresh = append(fresh, part)
 	}
+	gates := maps.Clone(r.gates)
+	for _, part := range fresh {
+		r.all.Go(func() { runOne(r.ctx, part, r.board, r.log, gates) })
+	}
+}
+
+// wait returns when the context has ended and all parts too.
+func (r *runner) wait() {
+	<-r.ctx.Done()
+	r.mu.Lock() // nothing is started any more
+	defer r.mu.Unlock()
 	ended := make(chan struct{})
-	go func() { all.Wait(); close(ended) }()
-	<-ctx.Done()
+	go func() { r.all.Wait(); close(ended) }()
 	select {
 	case <-ended:
 	case <-time.After(grace):
-		log.Error("parts do not end when told to", "parts", board.unfinished())
+		r.log.Error("parts do not end when told to", "parts", r.board.unfinished())
 	}
 }
 
 // gate is what other parts wait at. At most one of its channels is ever closed.
 type gate struct{ ready, failed chan struct{} }
+
+// hasFailed tells whether the part has failed before it was ready.
+func (g *gate) hasFailed() bool {
+	select {
+	case <-g.failed:
+		return true
+	default:
+		return false
+	}
+}
 
 // await waits for what a part needs, and for what it comes after if that was chosen. What it only comes after may fail.
 func await(ctx context.Context, part Part, gates map[string]*gate) error {

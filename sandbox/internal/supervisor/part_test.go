@@ -25,7 +25,9 @@ func settle(t *testing.T, parts ...Part) map[string]Status {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	board, ended := newBoard(), make(chan struct{})
-	go func() { runAll(ctx, parts, board, quiet); close(ended) }()
+	all := newRunner(ctx, board, quiet)
+	all.start(parts)
+	go func() { all.wait(); close(ended) }()
 	states := map[string]Status{}
 	for {
 		all, changed := board.snapshot()
@@ -78,6 +80,55 @@ func TestFailedPartFailsItsDependents(t *testing.T) {
 	}
 	if states["broken"].Detail != "no disk" || !strings.Contains(states["crashing"].Detail, "nil map") {
 		t.Errorf("causes: %q, %q", states["broken"].Detail, states["crashing"].Detail)
+	}
+}
+
+func TestPartsAreAddedToThoseThatRun(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	board := newBoard()
+	all := newRunner(ctx, board, quiet)
+	starts := make(chan string, 8)
+	counted := func(part Part) Part {
+		run := part.Run
+		part.Run = func(ctx context.Context, ready func(string)) error {
+			starts <- part.Name
+			return run(ctx, ready)
+		}
+		return part
+	}
+	broken := Part{Name: "broken", Run: func(context.Context, func(string)) error { return errors.New("not built") }}
+	settled := func() map[string]string {
+		for {
+			statuses, changed := board.snapshot()
+			if done, _ := Settled(statuses); done {
+				states := map[string]string{}
+				for _, status := range statuses {
+					states[status.Part] = status.State
+				}
+				return states
+			}
+			<-changed
+		}
+	}
+	all.start([]Part{counted(serving("first")), counted(broken)})
+	if states := settled(); states["broken"] != Failed {
+		t.Errorf("broken is %s", states["broken"])
+	}
+	mended := counted(serving("broken"))
+	all.start([]Part{counted(serving("first")), counted(serving("second", "first")), mended})
+	states := settled()
+	if states["first"] != Ready || states["second"] != Ready || states["broken"] != Ready {
+		t.Errorf("got %v", states)
+	}
+	cancel()
+	all.wait()
+	close(starts)
+	times := map[string]int{}
+	for name := range starts {
+		times[name]++
+	}
+	if times["first"] != 1 || times["second"] != 1 || times["broken"] != 2 {
+		t.Errorf("started %v", times)
 	}
 }
 

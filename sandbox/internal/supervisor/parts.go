@@ -44,7 +44,7 @@ func (s *sandbox) parts() []Part {
 		s.part("github", s.runGitHub),
 		s.part("faults", s.runFaults),
 		s.part("control", s.runControl),
-		s.part("engine", s.runEngine),
+		s.engine(engine.Debian),
 		s.part("buildkit", s.runBuildkit),
 		s.part("volumes", s.runVolumes, "cluster"),
 		s.part("pull-secrets", s.runPullSecrets, "cluster"),
@@ -53,6 +53,8 @@ func (s *sandbox) parts() []Part {
 		s.part("ingress", s.runIngress, "cluster"),
 		s.part("metrics", s.runMetrics, "cluster"),
 		extra(s.part("kwok", s.runKWOK, "cluster")),
+		extra(s.engine(engine.Engine29)),
+		extra(s.engine(engine.Layers29)),
 	}
 	// The seeded state is what the cluster holds when every other part is ready.
 	last := s.part("baseline", s.runBaseline, "cluster")
@@ -80,7 +82,7 @@ func (s *sandbox) part(name string, run start, needs ...string) Part {
 }
 
 // ofRoot are the parts that make namespaces, mounts or firewall rules. Those that need one of them are so too.
-var ofRoot = []string{"cluster", "engine", "buildkit", "hub"}
+var ofRoot = []string{"cluster", engine.Debian.Name, engine.Engine29.Name, engine.Layers29.Name, "buildkit", "hub"}
 
 // Check says what the machine lacks for the named parts, before anything is started.
 func Check(names []string) error {
@@ -129,12 +131,15 @@ func (s *sandbox) runRegistry(ctx context.Context, log *slog.Logger, ready func(
 	}, ready)
 }
 
-func (s *sandbox) runEngine(ctx context.Context, log *slog.Logger, ready func(string)) error {
-	box, err := s.enclosed(func() (*enclosure.Enclosure, error) { return engine.Open(s.settings) })
-	if err != nil {
-		return err
-	}
-	return engine.Run(ctx, engine.Config{Settings: s.settings, Log: log, Enclosure: box}, ready)
+// engine is a Docker Engine of this kind.
+func (s *sandbox) engine(kind engine.Kind) Part {
+	return s.part(kind.Name, func(ctx context.Context, log *slog.Logger, ready func(string)) error {
+		box, err := s.enclosed(func() (*enclosure.Enclosure, error) { return kind.Open(s.settings) })
+		if err != nil {
+			return err
+		}
+		return kind.Run(ctx, engine.Config{Settings: s.settings, Log: log, Enclosure: box}, ready)
+	})
 }
 
 func (s *sandbox) runBuildkit(ctx context.Context, log *slog.Logger, ready func(string)) error {

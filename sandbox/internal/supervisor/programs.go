@@ -6,13 +6,14 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/seaway-deploy/seaway/sandbox/internal/engine"
 	"github.com/seaway-deploy/seaway/sandbox/internal/settings"
 )
 
 // helpers are what is built or fetched beside the sandbox, because it does not link with it: programs, and the
 // definitions of the resources that Contour serves. build.sh leaves the folder of its last build as bin/current in the
 // cache.
-var helpers = []string{"buildkitd", "contour", "envoy", "definitions.yaml", "kwok", "stages.yaml"}
+var helpers = append(engine.Programs(), "buildkitd", "contour", "envoy", "definitions.yaml", "kwok", "stages.yaml")
 
 // program is where the running sandbox finds itself (by the name "sandbox") and its helpers.
 func program(s settings.Settings, name string) string { return s.Path("bin", name) }
@@ -28,15 +29,38 @@ func own(s settings.Settings) (string, error) {
 		return "", err
 	}
 	for _, name := range helpers {
-		for _, folder := range []string{filepath.Dir(binary), filepath.Join(s.Cache, "bin", "current")} {
-			if err := link(filepath.Join(folder, name), program(s, name)); err == nil {
-				break
-			} else if !errors.Is(err, os.ErrNotExist) {
-				return "", err
-			}
+		if err := ownHelper(s, binary, name); err != nil {
+			return "", err
 		}
 	}
 	return program(s, "sandbox"), link(binary, program(s, "sandbox"))
+}
+
+// ownHelper links the helper that lies beside this program, or that of the last build.
+func ownHelper(s settings.Settings, binary, name string) error {
+	for _, folder := range []string{filepath.Dir(binary), filepath.Join(s.Cache, "bin", "current")} {
+		if err := link(filepath.Join(folder, name), program(s, name)); !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// ownMissing links the helpers that have been built since the sandbox started.
+func ownMissing(s settings.Settings) error {
+	binary, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	for _, name := range helpers {
+		if _, err := os.Stat(program(s, name)); err == nil {
+			continue
+		}
+		if err := ownHelper(s, binary, name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // OtherBuild is a remark when the sandbox that runs was started by another file than this program, or empty.

@@ -9,15 +9,25 @@ import (
 //
 //	GET  /status  every part, as JSON
 //	GET  /follow  the same, a line at every change, until the client leaves
+//	POST /start   start the parts that the query names by `part`, and what they need, as far as they do not run
 //	POST /stop    end everything
 //	POST /reset   back to the seeded state
-func newServer(board *Board, whole *sandbox, stop func()) http.Handler {
+func newServer(board *Board, whole *sandbox, running *runner, stop func()) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
 		all, _ := board.snapshot()
 		answer(w, all)
 	})
 	mux.HandleFunc("GET /follow", func(w http.ResponseWriter, r *http.Request) { follow(w, r, board) })
+	mux.HandleFunc("POST /start", func(w http.ResponseWriter, r *http.Request) {
+		parts, err := Choose(whole.parts(), r.URL.Query()["part"])
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		running.start(parts)
+		w.WriteHeader(http.StatusAccepted)
+	})
 	mux.HandleFunc("POST /stop", func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusAccepted)
 		stop()

@@ -41,9 +41,11 @@ func Supervise(s settings.Settings, names []string) error {
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: newServer(board, whole, stop)}
+	running := newRunner(ctx, board, whole.log)
+	running.start(parts)
+	server := &http.Server{Handler: newServer(board, whole, running, stop)}
 	go server.Serve(socket) //nolint:errcheck // always ErrServerClosed, or the next `up` says that nobody answers
-	runAll(ctx, parts, board, whole.log)
+	running.wait()
 	err = cleanup.Run(s)
 	return errors.Join(err, server.Close())
 }
