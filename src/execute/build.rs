@@ -4,7 +4,7 @@ use super::assemble::{self, dockerfile, dockerfile::Attempt};
 use super::content_key::{Files, content_key};
 use super::delivery::{Delivery, Source, Trouble};
 use super::event::{Diagnosis, ImageResult};
-use super::push::about;
+use super::images::about;
 use crate::config::Build;
 use crate::desired::{DesiredImage, DesiredSource};
 use crate::docker::{self, BuildRequest, Built, LoginSource, Progress};

@@ -5,8 +5,7 @@
 
 use super::attest::{Attest, Made, annotated};
 use super::event::{Diagnosis, EventKind, Events, ImageResult, Origin, Transfer};
-use super::images::{ImageDoors, on_transfer};
-use super::push::about;
+use super::images::{ImageDoors, about, on_transfer};
 use crate::desired::{DesiredImage, DesiredSource};
 use crate::docker::{self, Built, Progress};
 use crate::error::{Failure, FailureKind};

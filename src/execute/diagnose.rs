@@ -1,10 +1,9 @@
 //! From a cause to a diagnosis: the container's last words, and what Kubernetes said meanwhile.
 
 use super::event::Diagnosis;
-use super::look;
 use super::progress::Progress;
 use crate::error::Failure;
-use crate::health::{Cause, LogTarget};
+use crate::health::{Cause, LogTarget, event_time};
 use crate::model::ObjectRef;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -63,16 +62,17 @@ async fn last_words(run: &Progress, log: &LogTarget) -> Option<(String, Vec<Stri
 /// The events of the objects of a chain since the run began, each once with its count, oldest first.
 fn events(run: &Progress, object: &ObjectRef, chain: &[String]) -> Vec<String> {
     let Some(namespace) = &object.namespace else { return Vec::new() };
-    let all = look::events(run, namespace);
-    let since = run.started.to_string();
+    let all = run.events_in(namespace);
     let about = |event: &&Value| {
         let involved = &event["involvedObject"];
         let name = format!("{} {}", text(&involved["kind"]), text(&involved["name"]));
         name == object.to_string() || chain.iter().any(|link| link.split(" (").next() == Some(name.as_str()))
     };
-    let news = |event: &&Value| !GOOD_NEWS.contains(&text(&event["reason"])) && when(event) >= since.as_str();
+    let news = |event: &&Value| {
+        !GOOD_NEWS.contains(&text(&event["reason"])) && event_time(event).is_some_and(|at| at >= run.started)
+    };
     let mut found: Vec<&Value> = all.iter().filter(about).filter(news).collect();
-    found.sort_by_key(|event| when(event));
+    found.sort_by_key(|event| event_time(event));
     let mut counts: BTreeMap<String, i64> = BTreeMap::new();
     let mut lines = Vec::new();
     for event in found {
@@ -89,13 +89,6 @@ fn events(run: &Progress, object: &ObjectRef, chain: &[String]) -> Vec<String> {
         _ => line,
     };
     lines.into_iter().map(counted).collect()
-}
-
-/// When an event happened last, as the server writes times; these compare as texts.
-fn when(event: &Value) -> &str {
-    let times = [&event["series"]["lastObservedTime"], &event["lastTimestamp"], &event["eventTime"]];
-    let own = times.into_iter().find_map(Value::as_str);
-    own.unwrap_or_else(|| text(&event["metadata"]["creationTimestamp"]))
 }
 
 /// The text of a value, empty where it is none.

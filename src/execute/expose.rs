@@ -181,7 +181,7 @@ fn list(value: &Value) -> impl Iterator<Item = &Value> {
 fn too_late(run: &Progress, object: &ObjectRef, state: &str, limit: &str) -> Diagnosis {
     let failure = Failure::new(FailureKind::TimedOut, format!("no address within {limit}: {state}"))
         .with_hint("it goes on in the cluster: run the same again, or give it longer with `rollout.deadline`");
-    let events = look::events(run, object.namespace.as_deref().unwrap_or_default());
+    let events = run.events_in(object.namespace.as_deref().unwrap_or_default());
     let lines: Vec<String> = events
         .iter()
         .filter(|event| {

@@ -1,18 +1,15 @@
 //! The doors that images come through, and what pushes have in common.
 
-use super::account::RegistryAccount;
-use super::delivery::Delivery;
-use super::event::{Diagnosis, EventKind, Events, ImageResult};
-use super::{build, push, ready_made};
+use super::account::{self, RegistryAccount};
+use super::event::{Diagnosis, EventKind, Events};
+use crate::desired::DesiredImage;
 use crate::docker;
-use crate::error::{Failure, FailureKind};
-use crate::plan::{Operation, OperationId, OperationKind};
-use crate::registry::{self, BlobState, News, OnProgress};
+use crate::error::Failure;
+use crate::plan::OperationId;
+use crate::registry::{self, BlobState, Error, News, OnProgress};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 /// The doors that images come through. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -25,86 +22,15 @@ pub(crate) struct ImageDoors {
     pub(crate) account: Option<RegistryAccount>,
 }
 
-/// Brings the image of an operation into the registry, and says so.
-pub(super) async fn bring(
-    doors: &ImageDoors,
-    operation: &Operation,
-    events: &Events,
-    cancel: &CancellationToken,
-) -> Result<ImageResult, Diagnosis> {
-    let start = Instant::now();
-    // A client that counts the requests of this image alone.
-    let doors = &ImageDoors { registry: doors.registry.counting(), ..doors.clone() };
-    let brought = Errand { doors, operation, events, cancel }.patiently().await;
-    for message in doors.registry.warnings() {
-        events.send(EventKind::Warning { message });
+/// The diagnosis of a push that failed: which image, the cause as far as the account knows it, then what the registry said.
+pub(super) async fn about(doors: &ImageDoors, image: &DesiredImage, done: &str, error: &Error) -> Diagnosis {
+    let mut failure = Failure::of(error);
+    if !matches!(error, Error::Cancelled) {
+        failure.messages.insert(0, format!("image `{}` could not be {done}", image.key));
+        failure = account::explain(doors.account.as_ref(), &image.repository, error, failure).await;
     }
-    let mut result = brought?;
-    let transfer = &mut result.transfer;
-    transfer.requests = doors.registry.requests();
-    let later: Duration = transfer.phases.iter().map(|(_, took)| *took).sum();
-    transfer.phases.insert(0, ("prepare", start.elapsed().saturating_sub(later)));
-    events.send(EventKind::ImageReady { operation: operation.id, result: result.clone() });
-    Ok(result)
-}
-
-/// One image that has to be brought.
-struct Errand<'a> {
-    /// The doors.
-    doors: &'a ImageDoors,
-    /// What the plan says of it.
-    operation: &'a Operation,
-    /// Whom to tell.
-    events: &'a Events,
-    /// Stops it.
-    cancel: &'a CancellationToken,
-}
-
-impl Errand<'_> {
-    /// Brings the image in, and waits for a garbage collection that stands in the way.
-    async fn patiently(&self) -> Result<ImageResult, Diagnosis> {
-        if !matches!(self.operation.kind, OperationKind::Reuse { .. }) {
-            self.until_it_takes_pushes().await?;
-        }
-        match self.once().await {
-            // A garbage collection that began in the middle of the push is met like one that was there before.
-            Err(diagnosis) if self.is_worth_waiting(&diagnosis).await => {
-                self.until_it_takes_pushes().await?;
-                self.once().await
-            }
-            result => result,
-        }
-    }
-
-    /// Whether garbage is collected now, so that waiting may help against a failure; not if that was excluded.
-    async fn is_worth_waiting(&self, diagnosis: &Diagnosis) -> bool {
-        let Some(account) = self.doors.account.as_ref().filter(|account| account.waits()) else { return false };
-        diagnosis.failure.kind != FailureKind::Application && !self.cancel.is_cancelled() && account.look().await
-    }
-
-    /// Waits until nothing that was seen stands in the way of a push.
-    async fn until_it_takes_pushes(&self) -> Result<(), Diagnosis> {
-        let Some(account) = &self.doors.account else { return Ok(()) };
-        let operation = self.operation.id;
-        let say = |message| self.events.send(EventKind::Progress { operation, message });
-        Ok(account.until_it_takes_pushes(say, self.cancel).await?)
-    }
-
-    /// Brings the image in.
-    async fn once(&self) -> Result<ImageResult, Diagnosis> {
-        let Self { doors, operation, events, cancel } = *self;
-        let id = operation.id;
-        let delivery = |image, content_key| Delivery { doors, image, content_key, operation: id, events, cancel };
-        match &operation.kind {
-            OperationKind::Build { image, content_key } => build::build(delivery(image, content_key)).await,
-            OperationKind::Push { image, content_key } => ready_made::push(delivery(image, content_key)).await,
-            OperationKind::Mirror { image, digest, content_key } => {
-                push::mirror(delivery(image, content_key), digest).await
-            }
-            OperationKind::Reuse { image, digest } => push::reuse(doors, image, digest, id, events, cancel).await,
-            _ => Err(Failure::new(FailureKind::Infrastructure, "this operation brings no image").into()),
-        }
-    }
+    let chain = vec![format!("image {}", image.key), image.repository.to_string()];
+    Diagnosis { failure, chain, evidence: Vec::new() }
 }
 
 /// Bars and rates need no more news than this.

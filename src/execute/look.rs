@@ -3,7 +3,7 @@
 use super::diagnose;
 use super::event::Diagnosis;
 use super::progress::{Around, Progress};
-use crate::health::{Judging, Readiness, Surroundings, assess, overdue};
+use crate::health::{Judging, Readiness, Surroundings, assess, event_time, overdue};
 use crate::model::ObjectRef;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -82,7 +82,6 @@ pub(super) fn reason(run: &Progress, object: &ObjectRef) -> Option<String> {
 
 /// The newest warning about an object or what it owns, in one line.
 fn newest_warning(object: &ObjectRef, events: &[Value], since: Timestamp) -> Option<String> {
-    let since = since.to_string();
     let runs_pods = matches!(object.gvk.group.as_str(), "apps" | "batch");
     let theirs = |event: &&Value| {
         let involved = &event["involvedObject"];
@@ -95,8 +94,8 @@ fn newest_warning(object: &ObjectRef, events: &[Value], since: Timestamp) -> Opt
         let in_making = event["message"].as_str().is_some_and(|message| message.contains("currently being created"));
         event["type"] == "Warning" && own && !in_making
     };
-    let when = |event: &Value| event["lastTimestamp"].as_str().unwrap_or_default().to_owned();
-    let newest = events.iter().filter(theirs).filter(|event| when(event) >= since).max_by_key(|event| when(event));
+    let recent = |event: &&Value| event_time(event).is_some_and(|at| at >= since);
+    let newest = events.iter().filter(theirs).filter(recent).max_by_key(|event| event_time(event));
     let message = newest?["message"].as_str()?.lines().next()?;
     let reason: String = message.chars().take(LONGEST_REASON).collect();
     let cut = if reason.len() < message.len() { "…" } else { "" };
@@ -109,11 +108,6 @@ pub(super) async fn too_late(run: &Progress, object: &ObjectRef, limit: &str) ->
     let live = run.reflector(object).get(&object.name).unwrap_or_else(|| stand_in(object));
     let cause = overdue(&live, &seen.surroundings(), &judging(run, object, false), limit);
     diagnose::diagnose(run, object, cause).await
-}
-
-/// The events of an object's namespace, as far as they were seen.
-pub(super) fn events(run: &Progress, namespace: &str) -> Arc<Vec<Value>> {
-    Around::of(run.cluster(), namespace).events.objects()
 }
 
 /// The circumstances of a judgement now.

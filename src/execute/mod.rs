@@ -12,6 +12,7 @@ pub(crate) mod clean;
 pub(crate) mod content_key;
 mod delivery;
 mod diagnose;
+mod errand;
 pub(crate) mod event;
 mod expose;
 pub(crate) mod images;
@@ -92,7 +93,7 @@ pub(crate) async fn push(plan: Arc<Plan>, doors: &ImageDoors, events: &Events, c
         let (doors, events, stop) = (doors.clone(), events.clone(), stop.clone());
         let (operation, digests) = (operation.clone(), digests.clone());
         async move {
-            let brought = images::bring(&doors, &operation, &events, &stop.cancel).await;
+            let brought = errand::bring(&doors, &operation, &events, &stop.cancel).await;
             let learnt = brought.map(|result| {
                 let mut digests = digests.lock().unwrap_or_else(PoisonError::into_inner);
                 digests.insert(result.key.clone(), result.digest.clone());
@@ -115,7 +116,7 @@ async fn perform(run: Arc<Progress>, operation: Operation) -> Ended {
         | OperationKind::Push { .. }
         | OperationKind::Mirror { .. }
         | OperationKind::Reuse { .. } => {
-            let brought = images::bring(&run.doors.images, &operation, &run.events, &run.stop.cancel).await;
+            let brought = errand::bring(&run.doors.images, &operation, &run.events, &run.stop.cancel).await;
             image_ended(brought.map(|result| run.learn_image(&result)), &run.stop)
         }
         OperationKind::Apply { object, change } => apply::apply(&run, &object, &change).await.into(),

@@ -8,6 +8,7 @@ use crate::kubernetes::{Cluster, Reflector, Scope};
 use crate::model::{GroupVersionKind, ObjectRef};
 use crate::plan::{Digests, OperationId, OperationKind, Plan};
 use jiff::Timestamp;
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -96,6 +97,11 @@ impl Progress {
     /// The cluster.
     pub(super) fn cluster(&self) -> &Cluster {
         &self.doors.cluster
+    }
+
+    /// The events of a namespace, as far as they were seen.
+    pub(super) fn events_in(&self, namespace: &str) -> Arc<Vec<Value>> {
+        Around::of(self.cluster(), namespace).events.objects()
     }
 
     /// The watch that shows an object.

@@ -1,12 +1,10 @@
 //! Brings images into the registry that need no build: mirrors, and tags on what is there.
 
-use super::account;
 use super::attest::Attest;
 use super::delivery::Delivery;
 use super::event::{Diagnosis, Events, ImageResult, Transfer};
-use super::images::{ImageDoors, on_transfer};
+use super::images::{ImageDoors, about, on_transfer};
 use crate::desired::{DesiredImage, DesiredSource};
-use crate::error::Failure;
 use crate::model::{Digest, Platform};
 use crate::plan::OperationId;
 use crate::registry::{Error, Mirror};
@@ -88,17 +86,6 @@ pub(crate) async fn reuse(
         origin: None,
     };
     Ok(result.with_attestations(attestations))
-}
-
-/// The diagnosis of a push that failed: which image, the cause as far as the account knows it, then what the registry said.
-pub(super) async fn about(doors: &ImageDoors, image: &DesiredImage, done: &str, error: &Error) -> Diagnosis {
-    let mut failure = Failure::of(error);
-    if !matches!(error, Error::Cancelled) {
-        failure.messages.insert(0, format!("image `{}` could not be {done}", image.key));
-        failure = account::explain(doors.account.as_ref(), &image.repository, error, failure).await;
-    }
-    let chain = vec![format!("image {}", image.key), image.repository.to_string()];
-    Diagnosis { failure, chain, evidence: Vec::new() }
 }
 
 #[cfg(test)]

@@ -34,6 +34,13 @@ pub(super) fn time(value: &Value, pointer: &str) -> Option<Timestamp> {
     text(value, pointer).parse().ok()
 }
 
+/// When an event happened last: of a series, its last one; of an event without any time, when it was written.
+pub(crate) fn event_time(event: &Value) -> Option<Timestamp> {
+    let pointers =
+        ["/series/lastObservedTime", "/lastTimestamp", "/eventTime", "/firstTimestamp", "/metadata/creationTimestamp"];
+    pointers.into_iter().find_map(|pointer| time(event, pointer))
+}
+
 /// The condition of a type.
 pub(super) fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
     list(object, "/status/conditions").iter().find(|condition| condition["type"] == kind)

@@ -13,6 +13,7 @@ mod signal;
 mod verdict;
 
 pub(crate) use cause::{Cause, LogTarget};
+pub(crate) use fields::event_time;
 pub(crate) use verdict::{Memory, assess, overdue};
 
 use jiff::Timestamp;

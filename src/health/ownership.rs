@@ -4,7 +4,7 @@
 //! revision before, and a crash of theirs must not fail the deploy that mends it.
 
 use super::Surroundings;
-use super::fields::{count, list, text};
+use super::fields::{count, event_time, list, text};
 use serde_json::Value;
 
 /// The revision that a Deployment's controller numbers its `ReplicaSets` with.
@@ -74,6 +74,6 @@ pub(super) fn events_of<'a>(object: &Value, around: &Surroundings<'a>) -> Vec<&'
     let uid = text(object, "/metadata/uid");
     let mut events: Vec<&Value> =
         around.events.iter().filter(|event| !uid.is_empty() && text(event, "/involvedObject/uid") == uid).collect();
-    events.sort_by_key(|event| super::signal::event_time(event));
+    events.sort_by_key(|event| event_time(event));
     events
 }

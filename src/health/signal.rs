@@ -5,7 +5,7 @@
 
 use super::Surroundings;
 use super::cause::{Cause, LogTarget};
-use super::fields::{condition, count, flag, list, mentions, one_line, text, time};
+use super::fields::{condition, count, event_time, flag, list, mentions, one_line, text};
 use super::ownership::events_of;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -44,13 +44,6 @@ fn signal(key: impl Into<String>, weight: Weight, cause: Cause) -> Signal {
 /// A signal that has this many seconds to heal.
 fn timed(key: impl Into<String>, seconds: u64, cause: Cause) -> Signal {
     signal(key, Weight::Timed(Duration::from_secs(seconds)), cause)
-}
-
-/// When an event happened last.
-pub(super) fn event_time(event: &Value) -> Option<Timestamp> {
-    ["/lastTimestamp", "/series/lastObservedTime", "/eventTime", "/firstTimestamp"]
-        .iter()
-        .find_map(|pointer| time(event, pointer))
 }
 
 /// What one pod says: its scheduling, its volumes, each of its containers.

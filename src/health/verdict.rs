@@ -1,9 +1,9 @@
 //! From signals to a verdict: an object has failed when something has stood in its way for long enough.
 
 use super::cause::{Cause, LogTarget};
-use super::fields::{condition, count, flag, list, number, one_line, text, time};
+use super::fields::{condition, count, event_time, flag, list, number, one_line, text, time};
 use super::ownership::{current_pods, events_of, newest_replica_set};
-use super::signal::{Signal, Weight, event_time, of_pod, of_pod_maker};
+use super::signal::{Signal, Weight, of_pod, of_pod_maker};
 use super::{Judging, Readiness, Surroundings, readiness};
 use crate::error::FailureKind;
 use jiff::Timestamp;
