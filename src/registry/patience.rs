@@ -14,6 +14,9 @@ pub(crate) struct Patience {
     pub(crate) request: Duration,
     /// Something moves within this while a blob is being sent or received.
     pub(crate) stall: Duration,
+    /// How long a registry that was cut off takes at most from one piece of what was on its way to the next: Linux lets a
+    /// writer to a busy disk pause for up to 200 ms.
+    pub(crate) settle: Duration,
     /// A registry may take this long to answer when it has the whole blob: those that store in S3 copy it first.
     pub(crate) commit: Duration,
     /// While it does, a sign of life is given so often.
@@ -29,6 +32,7 @@ impl Default for Patience {
         Self {
             request: Duration::from_mins(1),
             stall: Duration::from_mins(1),
+            settle: Duration::from_millis(250),
             commit: Duration::from_mins(15),
             heartbeat: Duration::from_secs(10),
             retry: RetryPolicy::default(),

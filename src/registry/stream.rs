@@ -280,12 +280,13 @@ impl<'a> Chunked<'a> {
         let features = &self.target.known.features;
         let session = lock(&self.session).clone();
         let untouched = is_untouched(&error);
-        let found = match session.filter(|_| untouched || features.resume.may_work()) {
-            Some(session) => self.target.status(&session).await,
-            None => Ok(None),
+        let found = match session {
+            Some(session) if untouched => self.target.status(&session).await,
+            Some(session) if features.resume.may_work() => self.target.settled(&session, end).await,
+            _ => Ok(None),
         };
         match found {
-            Ok(Some((session, next))) if (start..=end).contains(&next) => {
+            Ok(Some((session, next))) if next > 0 && (start..=end).contains(&next) => {
                 if !untouched {
                     features.resume.learn(true);
                 }

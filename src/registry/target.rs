@@ -192,7 +192,7 @@ impl Target {
     }
 
     /// Asks how much of an upload the registry holds: where it goes on and how many bytes there are, or `None` where the
-    /// upload is not known any more, or where nothing of it is.
+    /// upload is not known any more. None at all and a single one look alike: both count as none.
     pub(crate) async fn status(&self, session: &Session) -> Result<Option<(Session, u64)>, Error> {
         let question = self.question("say how much of an upload it holds");
         let patience = self.client.patience();
@@ -207,10 +207,32 @@ impl Target {
         });
         let answer = answer.await?;
         let held = answer.headers().get(RANGE).and_then(|value| value.to_str().ok()).and_then(parse_range);
-        // `0-0` may be one byte or none: too little to be worth finding out.
-        let Some(last) = held.filter(|last| answer.status().is_success() && *last > 0) else { return Ok(None) };
+        let Some(last) = held.filter(|_| answer.status().is_success()) else { return Ok(None) };
         let next = Self::session(question, &session.url, answer.headers(), session.shortest_chunk)?;
-        Ok(Some((next, last + 1)))
+        Ok(Some((next, if last == 0 { 0 } else { last + 1 })))
+    }
+
+    /// The same after a cut, when up to `most` bytes may come to be there: a registry goes on taking in what was on its way,
+    /// and whoever goes on too soon sends that once more, beside the writer that still writes it. Two answers in a row that
+    /// agree are believed.
+    pub(crate) async fn settled(&self, session: &Session, most: u64) -> Result<Option<(Session, u64)>, Error> {
+        let (patience, begin) = (self.client.patience(), Instant::now());
+        let mut now = self.status(session).await?;
+        while let Some((session, held)) = &now
+            && *held < most
+        {
+            if begin.elapsed() >= patience.stall {
+                return Err(self.lost("an upload", "it does not come to an end with what was cut off"));
+            }
+            tokio::time::sleep(patience.settle).await;
+            let next = self.status(session).await?;
+            let agree = next.as_ref().map(|(_, held)| *held) == Some(*held);
+            now = next;
+            if agree {
+                break;
+            }
+        }
+        Ok(now)
     }
 
     /// Tells the registry that a session is not needed any more, without waiting for what it thinks of that.

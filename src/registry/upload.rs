@@ -171,14 +171,15 @@ impl Upload<'_> {
             return true;
         }
         if is_cut && sent >= WORTH_RESUMING && features.resume.may_work() {
-            match self.target.status(&session).await {
-                Ok(Some((session, held))) if held <= self.blob.size => {
+            match self.target.settled(&session, self.blob.size).await {
+                Ok(Some((session, held))) if (1..=self.blob.size).contains(&held) => {
                     tracing::debug!("the registry holds {held} of {} bytes", self.blob.size);
                     features.resume.learn(true);
                     *lock(open) = Open { session: Some(session), held };
                     self.track.reach(held);
                     return false;
                 }
+                Ok(Some((_, 0))) => {} // nothing arrived: that says nothing of what it could do
                 Ok(_) => features.resume.learn(false),
                 Err(error) => tracing::debug!("no word of how much arrived: {error}"),
             }

@@ -35,7 +35,7 @@ fn client_as(fake: &Fake, password: &str) -> Client {
 /// Tries again at once, and not for long.
 fn patience() -> Patience {
     let retry = RetryPolicy { tries: 4, first: Duration::ZERO, longest: Duration::ZERO };
-    Patience { retry, outage: Duration::ZERO, ..Patience::default() }
+    Patience { retry, outage: Duration::ZERO, settle: Duration::ZERO, ..Patience::default() }
 }
 
 /// A blob in memory.

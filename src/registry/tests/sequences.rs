@@ -135,6 +135,7 @@ async fn a_cut_upload_is_asked_about_and_goes_on() {
     POST /v2/shop/api/blobs/uploads/
     PUT /v2/shop/api/blobs/uploads/session-1
     GET /v2/shop/api/blobs/uploads/session-1
+    GET /v2/shop/api/blobs/uploads/session-1
     PUT /v2/shop/api/blobs/uploads/session-1
     PUT /v2/shop/api/manifests/v1
     ");

@@ -91,6 +91,29 @@ async fn a_cut_chunk_goes_on_where_the_registry_stands() {
 }
 
 #[tokio::test]
+async fn what_was_on_its_way_when_a_chunk_was_cut_is_waited_for() {
+    let fake = Fake::start().await;
+    fake.faults(|faults| (faults.cut_patches, faults.late_steps) = (2, 4));
+    let bytes = noise(40 * MIB);
+    push_made(&client_with(8 * MIB), &fake, &bytes).await.unwrap();
+    assert_there(&fake, &bytes);
+    assert_eq!(fake.contents().received, bytes.len() as u64 + 4, "each byte once, and the configuration twice");
+    assert_eq!(fake.count("POST "), 2);
+}
+
+#[tokio::test]
+async fn a_cut_upload_that_goes_on_growing_forever_is_left_alone() {
+    let fake = Fake::start().await;
+    fake.faults(|faults| (faults.cut_patches, faults.late_steps) = (1, 100_000));
+    let patience = Patience { stall: Duration::from_millis(100), ..patience() };
+    let client = Client::with_patience(Hosts::new(None, Vec::new()), Logins::default(), patience);
+    let bytes = noise(20 * MIB);
+    push_made(&client.with_budget(8 * MIB as u64), &fake, &bytes).await.unwrap();
+    assert_there(&fake, &bytes);
+    assert_eq!(fake.count("POST "), 3, "a session for each of the two goes, and one for the configuration");
+}
+
+#[tokio::test]
 async fn a_stream_that_is_lost_in_its_first_chunk_begins_anew() {
     let fake = Fake::start().await;
     fake.faults(|faults| (faults.cut_patches, faults.stale_state_cancels) = (1, true));

@@ -6,6 +6,7 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use futures::StreamExt as _;
+use std::collections::VecDeque;
 
 /// An open session.
 #[derive(Clone, Debug, Default)]
@@ -14,6 +15,8 @@ pub(crate) struct Session {
     path: String,
     /// What it holds.
     bytes: Vec<u8>,
+    /// What comes after a cut, when it is asked next.
+    late: VecDeque<Vec<u8>>,
     /// It takes no more chunks: those that come are dropped.
     is_deaf: bool,
 }
@@ -97,7 +100,21 @@ fn status(fake: &Fake, id: &str, asked: &Asked) -> Response {
     if !contents.sessions.contains_key(id) {
         return error(StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN", &[]);
     }
-    (StatusCode::NO_CONTENT, session_headers(fake, &contents, id)).into_response()
+    let headers = session_headers(fake, &contents, id);
+    let session = contents.sessions.get_mut(id).unwrap();
+    session.bytes.extend(session.late.pop_front().unwrap_or_default());
+    (StatusCode::NO_CONTENT, headers).into_response()
+}
+
+impl Session {
+    /// Takes a body in. A cut one comes in steps: the first now, the others later; what meets another writer is mixed up.
+    fn take(&mut self, bytes: &[u8], late_steps: usize) {
+        let mut pieces = bytes.chunks((bytes.len() / (late_steps + 1)).max(1)).map(<[u8]>::to_vec);
+        let others = std::mem::take(&mut self.late);
+        self.bytes.extend(pieces.next().unwrap_or_default());
+        self.bytes.extend(others.into_iter().flatten());
+        self.late = pieces.collect();
+    }
 }
 
 /// Whether a request carries a state that is not the session's last, where that matters.
@@ -152,6 +169,7 @@ async fn patch(fake: &Fake, id: &str, asked: &Asked, body: Body) -> Response {
         contents.sessions.remove(id);
     }
     let (longest, first_only) = (contents.faults.longest_chunk, contents.faults.first_chunk_only);
+    let late_steps = if cut.is_some() { contents.faults.late_steps } else { 0 };
     let Some(session) = contents.sessions.get_mut(id) else {
         return error(StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN", &[]);
     };
@@ -164,7 +182,7 @@ async fn patch(fake: &Fake, id: &str, asked: &Asked, body: Body) -> Response {
         return StatusCode::RANGE_NOT_SATISFIABLE.into_response();
     }
     if !session.is_deaf {
-        session.bytes.extend(bytes);
+        session.take(&bytes, late_steps);
     }
     session.is_deaf = first_only && start.is_some();
     if cut.is_some() {
@@ -196,6 +214,7 @@ async fn put(fake: &Fake, path: &str, id: &str, asked: &Asked, body: Body) -> Re
     if is_stale(&contents, id, asked) {
         contents.sessions.remove(id);
     }
+    let late_steps = if cut.is_some() { contents.faults.late_steps } else { 0 };
     let Some(session) = contents.sessions.get_mut(id) else {
         return error(StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN", &[]);
     };
@@ -203,7 +222,7 @@ async fn put(fake: &Fake, path: &str, id: &str, asked: &Asked, body: Body) -> Re
     if start.is_some_and(|start| start != session.bytes.len()) {
         return error(StatusCode::RANGE_NOT_SATISFIABLE, "RANGE_INVALID", &[]);
     }
-    session.bytes.extend(bytes);
+    session.take(&bytes, late_steps);
     if cut.is_some() {
         drop(contents);
         hang_up();
