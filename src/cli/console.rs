@@ -1,7 +1,7 @@
 //! Results go to standard output, everything else to standard error. A closed pipe ends the writing, not the run.
 
 use super::args::Output;
-use super::commands::Stop;
+use super::ending::Stop;
 use super::settings::Settings;
 use crate::config::{Diagnostic, Diagnostics};
 use crate::error::{self, FailureKind};

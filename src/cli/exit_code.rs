@@ -1,6 +1,6 @@
 //! The codes that the process ends with. They are part of the interface: docs/messages.md lists them.
 
-use super::commands::Ending;
+use super::ending::Ending;
 use crate::error::FailureKind;
 use std::process::ExitCode;
 

@@ -1,8 +1,8 @@
 //! The corridor as the verbs walk it: from a checked file to a plan, and from there to an outcome that is reported.
 
 use super::args::OnGc;
-use super::commands::Ending;
 use super::doors::{Cloud, OpenCluster, http_client, learn_secrets};
+use super::ending::Ending;
 use super::reporting;
 use super::settings::Settings;
 use super::signals::Signals;

@@ -1,9 +1,9 @@
 //! A mistake in deploy.yml or in a file that it names: what, where, and what to do. All of them are shown at once.
 
-use super::source::{SourceFile, Span};
+use super::source::{Place, SourceFile, Span};
 use crate::model::counted;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,23 +22,6 @@ impl Severity {
             Self::Warning => "warning",
         }
     }
-}
-
-/// Where a mistake is, ready to be shown.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Place {
-    /// The file, as deploy.yml leads to it.
-    pub(crate) file: PathBuf,
-    /// The line, from 1.
-    pub(crate) line: usize,
-    /// The column, from 1, counted in characters.
-    pub(crate) column: usize,
-    /// How many characters of the shown text come before the mistake.
-    pub(super) indent: usize,
-    /// How many characters of the shown text are wrong.
-    pub(crate) length: usize,
-    /// The line's text with secrets blanked; `None` where it cannot be shown.
-    pub(crate) text: Option<String>,
 }
 
 /// One mistake.

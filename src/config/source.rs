@@ -1,7 +1,23 @@
 //! A file's text, and the way from a byte range in it to the line and column that a person looks for.
 
-use super::diagnostic::Place;
 use std::path::PathBuf;
+
+/// A place in a file, ready to be shown.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    /// The file, as deploy.yml leads to it.
+    pub(crate) file: PathBuf,
+    /// The line, from 1.
+    pub(crate) line: usize,
+    /// The column, from 1, counted in characters.
+    pub(crate) column: usize,
+    /// How many characters of the shown text come before it.
+    pub(super) indent: usize,
+    /// How many characters of the shown text it has.
+    pub(crate) length: usize,
+    /// The line's text with secrets blanked; `None` where it cannot be shown.
+    pub(crate) text: Option<String>,
+}
 
 /// A range of bytes in a [`SourceFile`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

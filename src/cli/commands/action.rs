@@ -1,8 +1,8 @@
 //! `action`: what the GitHub Action runs. The inputs and the event say which verb that is.
 
-use super::Stop;
 use crate::cli::args::{Arguments, Verb};
 use crate::cli::console;
+use crate::cli::ending::Stop;
 use crate::cli::environment::Surroundings;
 use crate::cli::settings::Settings;
 use crate::error::{Failure, FailureKind};

@@ -1,8 +1,9 @@
 //! `check`: reads deploy.yml and the manifests, and contacts nothing.
 
-use super::{Ending, Stop, check_builds, read_config};
+use super::{check_builds, read_config};
 use crate::cli::args::{CheckFlags, Output};
 use crate::cli::console;
+use crate::cli::ending::{Ending, Stop};
 use crate::cli::settings::Settings;
 use crate::config::{Config, Needs};
 use crate::model::counted;

@@ -1,8 +1,9 @@
 //! `down`: removes what `up` made, and waits until it is gone.
 
-use super::{Ending, Stop, read_config};
+use super::read_config;
 use crate::cli::args::DownFlags;
 use crate::cli::console;
+use crate::cli::ending::{Ending, Stop};
 use crate::cli::settings::Settings;
 use crate::cli::walk::Walk;
 use crate::config::Needs;

@@ -1,8 +1,9 @@
 //! `plan`: what `up` would do, and what it would leave alone. Nothing is written.
 
-use super::{Ending, Stop, check_builds, read_config};
+use super::{check_builds, read_config};
 use crate::cli::args::{Output, PlanFlags};
 use crate::cli::console;
+use crate::cli::ending::{Ending, Stop};
 use crate::cli::settings::Settings;
 use crate::cli::walk::Walk;
 use crate::config::Needs;

@@ -1,7 +1,8 @@
 //! `push`: builds the images and pushes them, and touches no cluster.
 
-use super::{Ending, Stop, check_builds, read_config};
+use super::{check_builds, read_config};
 use crate::cli::args::PushFlags;
+use crate::cli::ending::{Ending, Stop};
 use crate::cli::settings::Settings;
 use crate::cli::walk::{self, Walk};
 use crate::config::Needs;

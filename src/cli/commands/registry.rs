@@ -1,10 +1,11 @@
 //! `registry clean`: shows which images nothing needs any more, and deletes them when it is told to.
 
-use super::{Ending, Stop, read_config};
+use super::read_config;
 use crate::clean::{Decision, Inventory, Pattern, Rules, decide};
 use crate::cli::args::{CleanFlags, OnGc, Output};
 use crate::cli::console;
 use crate::cli::doors::{Cloud, learn_secrets};
+use crate::cli::ending::{Ending, Stop};
 use crate::cli::settings::Settings;
 use crate::cli::signals::Signals;
 use crate::cli::walk::redacted;

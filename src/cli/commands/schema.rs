@@ -1,7 +1,7 @@
 //! `schema`: prints the JSON Schema of deploy.yml.
 
-use super::{Ending, Stop};
 use crate::cli::console;
+use crate::cli::ending::{Ending, Stop};
 use crate::config::schema;
 
 /// Runs the verb.
