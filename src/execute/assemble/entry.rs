@@ -12,6 +12,7 @@ use crate::docker::{self, BuildFailure};
 use crate::error::{Failure, FailureKind};
 use crate::image::assembly::blueprint::Step;
 use crate::image::assembly::copy::{Account, Action, Copy};
+use crate::image::assembly::mode::Mode;
 use crate::image::assembly::source::{Content, Files};
 use crate::image::assembly::war::{DEFAULT_ROOT, explode};
 use crate::image::assembly::zip;
@@ -76,7 +77,8 @@ fn step(copy: &FileCopy, source: String) -> Step {
         Some((user, group)) => Account { user: user.to_owned(), group: Some(group.to_owned()) },
         None => Account { user: text.to_owned(), group: None },
     });
-    let action = Copy { sources: vec![source], dest: copy.to.clone(), owner, mode: copy.chmod, link: false };
+    let (sources, mode) = (vec![source], copy.chmod.map(Mode::Octal));
+    let action = Copy { sources, texts: Vec::new(), dest: copy.to.clone(), owner, mode, link: false };
     Step { line: 1, text: format!("COPY {name} {}", copy.to), action: Some(Action::Copy(action)), unpacks: false }
 }
 
@@ -159,7 +161,7 @@ fn hash(assembly: &Assembly, base: &str) -> Result<String, Failure> {
                 let path = match (content, &assembly.war) {
                     (Content::Path(path), _) => path,
                     (Content::Member(_), Some(war)) => &war.path,
-                    (Content::Member(_), None) => continue,
+                    (Content::Member(_), None) | (Content::Text(_), _) => continue,
                 };
                 digest(content, path, &listing.members).map_err(|error| unreadable(path, &error))?.to_string()
             }
@@ -179,6 +181,7 @@ fn digest(content: &Content, path: &Path, members: &[zip::Member]) -> io::Result
             let member = members.get(*number).ok_or(io::ErrorKind::NotFound)?;
             Box::new(zip::packed(File::open(path)?, member)?)
         }
+        Content::Text(text) => Box::new(&text[..]),
     };
     let (mut hash, mut piece) = (Sha256::new(), vec![0; 128 * 1024]);
     loop {
@@ -205,6 +208,7 @@ impl Opener for WithWar {
                 let member = self.members.get(*number).ok_or(io::ErrorKind::NotFound)?;
                 zip::open(&mut self.archive, member)
             }
+            Content::Text(text) => Ok(Box::new(io::Cursor::new(text.clone()))),
         }
     }
 }

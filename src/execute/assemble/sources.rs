@@ -19,6 +19,7 @@ impl Opener for Here {
                 let named = |error: io::Error| io::Error::new(error.kind(), format!("`{}`: {error}", path.display()));
                 Ok(Box::new(File::open(path).map_err(named)?))
             }
+            Content::Text(text) => Ok(Box::new(io::Cursor::new(text.clone()))),
             Content::Member(_) => Err(io::Error::other("there is no archive")),
         }
     }

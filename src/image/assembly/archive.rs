@@ -219,7 +219,14 @@ mod tests {
         }
         let owner = owner.map(|user| super::super::copy::Account { user: user.to_owned(), group: None });
         let mut site = Site::new(&base, &files);
-        let copy = Copy { sources: vec!["/".to_owned()], dest: "/".to_owned(), owner, mode: None, link: false };
+        let copy = Copy {
+            sources: vec!["/".to_owned()],
+            dest: "/".to_owned(),
+            texts: Vec::new(),
+            owner,
+            mode: None,
+            link: false,
+        };
         site.act(&Action::Copy(copy)).unwrap();
         site.take_layer().unwrap()
     }

@@ -88,7 +88,7 @@ mod tests {
         files.add("a", Item { kind: Kind::File { content, size: 1, identity: None }, mode: 0o644 });
         let copy = |source: &str, dest: &str| {
             let (sources, dest) = (vec![source.to_owned()], dest.to_owned());
-            Some(Action::Copy(Copy { sources, dest, owner: None, mode: None, link: false }))
+            Some(Action::Copy(Copy { sources, dest, texts: Vec::new(), owner: None, mode: None, link: false }))
         };
         let folder = |path: &str| Some(Action::Folder { path: path.to_owned(), owner: None });
         let steps = [

@@ -3,8 +3,10 @@
 //! Source: `solver/llbsolver/file` of <https://github.com/moby/buildkit> and `copy` of <https://github.com/tonistiigi/fsutil>.
 //! What is not obvious there is said at the line. Times are not kept: an image is the same whenever it is made.
 
+use super::mode::Mode;
 use super::source::{Content, Files, Item, Kind};
 use super::tree::{Base, Known, Node, Owner, Unknown, Whole, follow, join};
+use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
 
 /// What a layer has at a path.
@@ -68,14 +70,25 @@ impl Layer {
 pub(crate) struct Copy {
     /// The sources as they are written, variables filled in.
     pub(crate) sources: Vec<String>,
+    /// Files that stand in the instruction itself; they come after the sources.
+    pub(crate) texts: Vec<Text>,
     /// The destination, absolute; a slash at its end makes it a folder.
     pub(crate) dest: String,
     /// Whose everything becomes; root's without it.
     pub(crate) owner: Option<Account>,
-    /// The mode that everything gets; its own without it.
-    pub(crate) mode: Option<u32>,
+    /// What becomes of modes; they stay without it.
+    pub(crate) mode: Option<Mode>,
     /// `--link`: the layer does not look at what is below it.
     pub(crate) link: bool,
+}
+
+/// A file that stands in the instruction itself: a here-document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Text {
+    /// Its name, where the destination is a folder.
+    pub(crate) name: String,
+    /// Its content.
+    pub(crate) content: Bytes,
 }
 
 /// Whose something becomes, as it was written: `user`, `user:group`, names or numbers.
@@ -126,6 +139,9 @@ impl From<Unknown> for Trouble {
 
 /// The mode of folders that nobody said anything about.
 const FOLDER_MODE: u32 = 0o755;
+
+/// The mode of files that stand in the instruction.
+const TEXT_MODE: u32 = 0o644;
 
 /// A file tree that is being changed.
 pub(crate) struct Site<'a> {
@@ -236,6 +252,11 @@ impl<'a> Site<'a> {
                 self.copy_one(&from, &name, &item, copy, owner)?;
             }
         }
+        for text in &copy.texts {
+            let (content, size) = (Content::Text(text.content.clone()), text.content.len() as u64);
+            let item = Item { kind: Kind::File { content, size, identity: None }, mode: TEXT_MODE };
+            self.copy_one(&text.name, &text.name, &item, copy, owner)?;
+        }
         Ok(())
     }
 
@@ -255,7 +276,7 @@ impl<'a> Site<'a> {
 
     /// Copies one source to the destination, or into it.
     fn copy_one(&mut self, from: &str, name: &str, item: &Item, copy: &Copy, owner: Owner) -> Result<(), Trouble> {
-        let folder_mode = copy.mode.unwrap_or(FOLDER_MODE);
+        let folder_mode = copy.mode.as_ref().and_then(Mode::of_parents).unwrap_or(FOLDER_MODE);
         let is_folder = copy.dest.ends_with('/') || copy.dest.ends_with("/.");
         let above =
             if is_folder { copy.dest.as_str() } else { copy.dest.rsplit_once('/').map_or("", |(above, _)| above) };
@@ -270,7 +291,7 @@ impl<'a> Site<'a> {
         // The contents of a folder are copied, not the folder: a new destination has the mode of any new folder.
         let made = if from_folder && there.is_none() { target.as_str() } else { parent(&target) }.to_owned();
         self.make_folders(&made, folder_mode, owner)?;
-        let mut job = Job { mode: copy.mode, owner, names: HashMap::new() };
+        let mut job = Job { mode: copy.mode.as_ref(), owner, names: HashMap::new() };
         self.copy_item(from, &target, item, false, &mut job)
     }
 
@@ -281,10 +302,10 @@ impl<'a> Site<'a> {
         target: &str,
         item: &Item,
         overwrite: bool,
-        job: &mut Job,
+        job: &mut Job<'_>,
     ) -> Result<(), Trouble> {
         let there = self.look(target)?;
-        let mode = job.mode.unwrap_or(item.mode);
+        let mode = job.mode.map_or(item.mode, |mode| mode.apply(item.mode, item.kind == Kind::Folder));
         match (&item.kind, &there) {
             (Kind::Folder, None | Some(Node::Folder(..))) => {
                 if there.is_none() || overwrite {
@@ -349,9 +370,9 @@ impl<'a> Site<'a> {
 }
 
 /// What is the same for everything that one source brings.
-struct Job {
-    /// The mode that everything gets.
-    mode: Option<u32>,
+struct Job<'a> {
+    /// What becomes of modes.
+    mode: Option<&'a Mode>,
     /// Whose everything becomes.
     owner: Owner,
     /// The numbers of files with several names.

@@ -7,6 +7,7 @@ pub(crate) mod archive;
 pub(crate) mod blueprint;
 pub(crate) mod copy;
 pub(crate) mod glob;
+pub(crate) mod mode;
 pub(crate) mod source;
 pub(crate) mod tree;
 pub(crate) mod war;

@@ -2,6 +2,7 @@
 
 use super::glob;
 use super::tree::{follow, join};
+use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
@@ -12,6 +13,8 @@ pub(crate) enum Content {
     Path(PathBuf),
     /// A member of an archive, by its number in the archive's directory.
     Member(usize),
+    /// Text that stands where it is asked for: a here-document.
+    Text(Bytes),
 }
 
 /// What a path of the sources is.

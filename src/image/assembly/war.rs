@@ -57,7 +57,8 @@ pub(crate) fn explode(members: &[Member], name: &str, root: &str, files: &mut Fi
     let step = |at: &usize| {
         let (folder, what) = PARTS[*at];
         let (sources, dest) = (vec![folder.to_owned()], format!("{}/", root.trim_end_matches('/')));
-        let action = Some(Action::Copy(Copy { sources, dest, owner: None, mode: None, link: false }));
+        let action =
+            Some(Action::Copy(Copy { sources, dest, texts: Vec::new(), owner: None, mode: None, link: false }));
         Step { line: 1, text: format!("WAR {name}: {what}"), action, unpacks: false }
     };
     Ok(used.iter().map(step).collect())

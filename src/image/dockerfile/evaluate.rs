@@ -2,10 +2,11 @@
 //! configuration becomes. Nothing is looked up: whether a source is there shows when it is copied.
 
 use super::expand::{self, Variables};
-use super::parse::Instruction;
+use super::parse::{Heredoc, Instruction};
 use super::recipe::{Recipe, Refusal};
 use crate::image::assembly::blueprint::Step;
-use crate::image::assembly::copy::{Account, Action, Copy};
+use crate::image::assembly::copy::{Account, Action, Copy, Text};
+use crate::image::assembly::mode::Mode;
 use crate::image::config::Draft;
 use serde_json::{Value, json};
 
@@ -76,6 +77,8 @@ impl Evaluation<'_> {
             "CMD" => {
                 let command = self.command(instruction)?;
                 self.draft.set("Cmd", command);
+                // Means something on Windows only, but every builder writes it.
+                self.draft.set("ArgsEscaped", true);
                 self.has_command = true;
             }
             "ENTRYPOINT" => {
@@ -195,9 +198,16 @@ impl Evaluation<'_> {
     /// `COPY`, or `ADD` of files.
     fn copy(&self, instruction: &Instruction) -> Result<Copy, Refusal> {
         let expanded = |text: &String| self.expand(instruction, text);
-        let mut sources = instruction.list().iter().map(expanded).collect::<Result<Vec<_>, _>>()?;
-        let dest = sources.pop().filter(|_| !sources.is_empty());
+        let mut words = instruction.list();
+        let dest = words.pop().filter(|_| !words.is_empty());
         let dest = dest.ok_or_else(|| refuse(instruction, "it needs a source and a destination"))?;
+        if is_heredoc(instruction, &dest) {
+            return Err(refuse(instruction, "a here-document is no destination"));
+        }
+        let dest = self.expand(instruction, &dest)?;
+        let (texts, sources) = words.iter().partition::<Vec<_>, _>(|word| is_heredoc(instruction, word));
+        let texts = texts.into_iter().map(|word| self.text(instruction, word)).collect::<Result<_, _>>()?;
+        let sources = sources.into_iter().map(expanded).collect::<Result<Vec<_>, _>>()?;
         if let Some(remote) = sources.iter().find(|source| is_remote(source)) {
             return Err(Refusal::of(instruction, format!("`{} {remote}`", instruction.word)));
         }
@@ -208,8 +218,8 @@ impl Evaluation<'_> {
         };
         let owner = flag("chown")?.map(|text| account(instruction, &text)).transpose()?;
         let mode = flag("chmod")?.map(|text| {
-            let octal = u32::from_str_radix(&text, 8).ok().filter(|mode| *mode <= 0o7777);
-            octal.ok_or_else(|| Refusal::of(instruction, format!("`--chmod={text}`")).because("it is not octal"))
+            let unknown = || Refusal::of(instruction, format!("`--chmod={text}`")).because("it is no mode");
+            Mode::parse(&text).ok_or_else(unknown)
         });
         let link = match instruction.flag("link").map(str::to_ascii_lowercase).as_deref() {
             None | Some("false") => false,
@@ -220,8 +230,30 @@ impl Evaluation<'_> {
         // BuildKit itself lets a mode keep the copy in its place.
         let link = link && mode.is_none();
         let folder = absolute("/", self.draft.text("WorkingDir"));
-        Ok(Copy { sources, dest: destination(&folder, &dest), owner, mode, link })
+        Ok(Copy { sources, texts, dest: destination(&folder, &dest), owner, mode, link })
     }
+
+    /// A here-document as a file.
+    fn text(&self, instruction: &Instruction, word: &str) -> Result<Text, Refusal> {
+        let fail =
+            |problem: String| Refusal::of(instruction, format!("`{} {word}`", instruction.word)).because(problem);
+        let begun = Heredoc::begun_by(word);
+        // Of several with one name, all have the content of the last.
+        let heredoc = begun.and_then(|begun| instruction.heredocs.iter().rfind(|known| known.name == begun.name));
+        let heredoc = heredoc.filter(|known| known.is_plain);
+        let heredoc = heredoc.ok_or_else(|| fail("its name is more than a name".to_owned()))?;
+        let content = if heredoc.expand {
+            expand::here_document(&heredoc.content, &self.known).map_err(fail)?
+        } else {
+            heredoc.content.clone()
+        };
+        Ok(Text { name: heredoc.name.clone(), content: content.into() })
+    }
+}
+
+/// Whether a word of an instruction begins a here-document.
+fn is_heredoc(instruction: &Instruction, word: &str) -> bool {
+    !instruction.heredocs.is_empty() && Heredoc::begun_by(word).is_some()
 }
 
 /// A source that does not lie in the context.
@@ -282,14 +314,21 @@ fn health_check(instruction: &Instruction) -> Result<Value, Refusal> {
     for (flag, field) in times {
         if let Some(text) = instruction.flag(flag) {
             let time = nanoseconds(text).ok_or_else(|| refuse(instruction, format!("`{text}` is no duration")))?;
-            check[field] = json!(time);
+            set_unless_zero(&mut check, field, time);
         }
     }
     if let Some(text) = instruction.flag("retries") {
         let retries: u32 = text.parse().map_err(|_| refuse(instruction, format!("`{text}` is no number")))?;
-        check["Retries"] = json!(retries);
+        set_unless_zero(&mut check, "Retries", retries.into());
     }
     Ok(check)
+}
+
+/// Sets a number of a health check; nought says that the default is meant, and is left out.
+fn set_unless_zero(check: &mut Value, field: &str, number: u64) {
+    if number > 0 {
+        check[field] = json!(number);
+    }
 }
 
 /// A duration as Go writes it: `30s`, `1m30s`, `500ms`.
@@ -395,6 +434,7 @@ mod tests {
         let copy = |sources: &[&str], dest: &str| Copy {
             sources: sources.iter().map(|source| (*source).to_owned()).collect(),
             dest: dest.to_owned(),
+            texts: Vec::new(),
             owner: None,
             mode: None,
             link: false,
@@ -407,7 +447,11 @@ mod tests {
             Action::Copy(copy(&["a b", "x"], "/d/")),
             Action::Copy(copy(&["a b"], "/srv/")),
             Action::Folder { path: "/srv/sub".to_owned(), owner: account("7", None) },
-            Action::Copy(Copy { owner: account("1", Some("2")), mode: Some(0o750), ..copy(&["a"], "/srv/sub/b/") }),
+            Action::Copy(Copy {
+                owner: account("1", Some("2")),
+                mode: Some(Mode::Octal(0o750)),
+                ..copy(&["a"], "/srv/sub/b/")
+            }),
             Action::Copy(Copy { link: true, ..copy(&["a"], "/srv/sub/c") }),
             Action::Copy(copy(&["a"], "/srv")),
             Action::Copy(copy(&["a"], "/")),
@@ -416,12 +460,33 @@ mod tests {
     }
 
     #[test]
+    fn here_documents_are_files_after_the_sources() {
+        let text = "FROM b\nENV A=1\nCOPY --chmod=u+x <<one x <<'two' /d/\n$A\none\n$A\ntwo\n";
+        let Some(Action::Copy(copy)) = actions(text).pop() else { panic!() };
+        let texts = copy.texts.iter().map(|text| (text.name.as_str(), &text.content[..])).collect::<Vec<_>>();
+        assert_eq!((copy.sources, texts), (vec!["x".to_owned()], vec![("one", &b"1\n"[..]), ("two", b"$A\n")]));
+        assert_eq!(copy.mode, Mode::parse("u+x"));
+    }
+
+    #[test]
     fn what_cannot_be_done_here_is_said() {
         for (text, wanted) in [
             ("FROM b\nADD https://example.com/x /x\n", "`ADD https://example.com/x` at Dockerfile:2 needs a builder"),
             ("FROM b\nADD git@github.com:a/b.git /x\n", "`ADD git@github.com:a/b.git` at Dockerfile:2 needs a builder"),
-            ("FROM b\nCOPY --chmod=u+x a /x\n", "`--chmod=u+x` at Dockerfile:2 needs a builder: it is not octal"),
+            ("FROM b\nCOPY --chmod=u+y a /x\n", "`--chmod=u+y` at Dockerfile:2 needs a builder: it is no mode"),
+            (
+                "FROM b\nCOPY <<a/b /x\nhi\na/b\n",
+                "`COPY <<a/b` at Dockerfile:2 needs a builder: its name is more than a name",
+            ),
+            (
+                "FROM b\nCOPY a <<E\nhi\nE\n",
+                "`COPY` at Dockerfile:2 needs a builder: a here-document is no destination",
+            ),
             ("FROM b\nCOPY a\n", "`COPY` at Dockerfile:2 needs a builder: it needs a source and a destination"),
+            (
+                "FROM b\nCOPY <<E /x\n${B#x}\nE\n",
+                "`COPY <<E` at Dockerfile:2 needs a builder: `${B…}` uses an operator that only a builder knows",
+            ),
             (
                 "FROM b\nENV A=${B#x}\n",
                 "`ENV` at Dockerfile:2 needs a builder: `${B…}` uses an operator that only a builder knows",

@@ -61,16 +61,24 @@ struct Lexer<'a> {
     escape: char,
     /// The variables.
     known: &'a Variables,
+    /// Whether quotes mean something.
+    quotes: bool,
 }
 
 /// A text with its variables filled in and its quotes taken away.
 pub(crate) fn word(text: &str, known: &Variables, escape: char) -> Result<String, String> {
-    Ok(Lexer { rest: text.chars().peekable(), escape, known }.until(None)?.whole)
+    Ok(Lexer { rest: text.chars().peekable(), escape, known, quotes: true }.until(None)?.whole)
 }
 
 /// The same, split at blanks outside of quotes; blanks inside of variables split too.
 pub(crate) fn words(text: &str, known: &Variables, escape: char) -> Result<Vec<String>, String> {
-    Ok(Lexer { rest: text.chars().peekable(), escape, known }.until(None)?.into_words())
+    Ok(Lexer { rest: text.chars().peekable(), escape, known, quotes: true }.until(None)?.into_words())
+}
+
+/// The content of a here-document with its variables filled in: quotes stay, and a backslash takes the meaning from the
+/// next character and goes, whatever the Dockerfile's own escape character is.
+pub(crate) fn here_document(text: &str, known: &Variables) -> Result<String, String> {
+    Ok(Lexer { rest: text.chars().peekable(), escape: '\\', known, quotes: false }.until(None)?.whole)
 }
 
 impl Lexer<'_> {
@@ -80,8 +88,8 @@ impl Lexer<'_> {
         while let Some(character) = self.rest.next() {
             match character {
                 _ if Some(character) == stop => return Ok(out),
-                '\'' => out.push_raw(&self.single_quoted()?),
-                '"' => out.push_raw(&self.double_quoted()?),
+                '\'' if self.quotes => out.push_raw(&self.single_quoted()?),
+                '"' if self.quotes => out.push_raw(&self.double_quoted()?),
                 '$' => self.variable()?.chars().for_each(|character| out.push(character)),
                 _ if character == self.escape => match self.rest.next() {
                     Some(escaped) => out.push_raw(escaped.encode_utf8(&mut [0; 4])),
@@ -227,6 +235,14 @@ mod tests {
             assert_eq!(word(text, &known(), '\\').as_deref(), Ok(wanted), "{text}");
         }
         assert_eq!(word("C:\\x`$A", &known(), '`').as_deref(), Ok("C:\\x$A"));
+    }
+
+    #[test]
+    fn here_documents_keep_their_quotes() {
+        let text = "\"$A\" '$A' \\$A \\n ${NO:-'}'} `$P`";
+        assert_eq!(here_document(text, &known()).as_deref(), Ok("\"1\" '1' $A n ''} `/opt`"));
+        assert_eq!(here_document("$TWO\n\n", &known()).as_deref(), Ok("x y\n\n"));
+        assert!(here_document("${A#x}", &known()).is_err());
     }
 
     #[test]

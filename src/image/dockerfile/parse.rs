@@ -28,8 +28,23 @@ pub(crate) struct Instruction {
     pub(crate) flags: Vec<String>,
     /// What follows the flags, continuation lines joined, nothing filled in.
     pub(crate) rest: String,
-    /// Whether a here-document belongs to it.
-    pub(crate) has_heredoc: bool,
+    /// Its here-documents.
+    pub(crate) heredocs: Vec<Heredoc>,
+}
+
+/// A here-document of an instruction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Heredoc {
+    /// The line that ends it, which is its name too.
+    pub(crate) name: String,
+    /// Whether tabs at the beginning of its lines count for nothing: `<<-`.
+    tabs: bool,
+    /// Whether variables in it are filled in: its name has no quotes.
+    pub(crate) expand: bool,
+    /// Whether its name is nothing but a name, in quotes or not.
+    pub(crate) is_plain: bool,
+    /// Its lines with their ends.
+    pub(crate) content: String,
 }
 
 /// Why a text is no Dockerfile.
@@ -47,15 +62,18 @@ fn is_blank(character: char) -> bool {
     matches!(character, '\t' | '\u{b}' | '\u{c}' | '\r' | ' ')
 }
 
+/// What ends a line.
+const LINE_ENDS: [char; 2] = ['\r', '\n'];
+
 /// Reads a Dockerfile.
 pub(crate) fn parse(text: &str) -> Result<Dockerfile, SyntaxError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let directives = Directives::read(text)?;
     let escape = directives.escape.unwrap_or('\\');
-    let mut lines = text.lines().enumerate();
+    let mut lines = text.split_inclusive('\n').enumerate();
     let mut instructions = Vec::new();
     while let Some((number, first)) = lines.next() {
-        let first = first.trim_start();
+        let first = first.trim_end_matches(LINE_ENDS).trim_start();
         if first.is_empty() || first.starts_with('#') {
             continue;
         }
@@ -66,7 +84,7 @@ pub(crate) fn parse(text: &str) -> Result<Dockerfile, SyntaxError> {
             // Comments and blank lines do not end a continuation.
             let said = |line: &str| !line.trim_start().is_empty() && !line.trim_start().starts_with('#');
             let next = lines.by_ref().find(|(_, line)| said(line));
-            part = next.map_or("", |(_, next)| next.trim_end_matches('\r'));
+            part = next.map_or("", |(_, next)| next.trim_end_matches(LINE_ENDS));
             if next.is_none() {
                 break;
             }
@@ -76,13 +94,12 @@ pub(crate) fn parse(text: &str) -> Result<Dockerfile, SyntaxError> {
             continue;
         }
         let mut instruction = Instruction::read(number + 1, &joined, escape);
-        for heredoc in instruction.heredocs() {
-            let is_end = |line: &str| if heredoc.tabs { line.trim_start_matches('\t') } else { line } == heredoc.name;
-            if !lines.by_ref().any(|(_, line)| is_end(line.trim_end_matches('\r'))) {
+        for mut heredoc in instruction.find_heredocs() {
+            if !heredoc.take(&mut lines.by_ref().map(|(_, line)| line)) {
                 let problem = format!("the here-document `{}` does not end", heredoc.name);
                 return Err(SyntaxError { line: number + 1, problem });
             }
-            instruction.has_heredoc = true;
+            instruction.heredocs.push(heredoc);
         }
         instructions.push(instruction);
     }
@@ -132,12 +149,33 @@ impl Directives {
     }
 }
 
-/// A here-document that follows an instruction.
-struct Heredoc {
-    /// The line that ends it.
-    name: String,
-    /// Whether tabs before that line count for nothing: `<<-`.
-    tabs: bool,
+impl Heredoc {
+    /// The here-document that a word begins: `<<EOF`, `<<-"EOF"`, `3<<EOF`.
+    pub(crate) fn begun_by(word: &str) -> Option<Self> {
+        let (descriptor, rest) = word.split_once("<<")?;
+        if !descriptor.chars().all(|c| c.is_ascii_digit()) || rest.contains('<') {
+            return None;
+        }
+        let (tabs, rest) = rest.strip_prefix('-').map_or((false, rest), |rest| (true, rest));
+        let quoted = ['"', '\''].iter().find_map(|quote| rest.strip_prefix(*quote)?.strip_suffix(*quote));
+        let name = quoted.unwrap_or(rest);
+        let is_plain = !name.contains(['"', '\'', '\\', '$', '/']) && !matches!(name, "." | "..");
+        let name: String = name.chars().filter(|c| !matches!(c, '"' | '\'')).collect();
+        let expand = quoted.is_none();
+        (!name.is_empty()).then_some(Self { name, tabs, expand, is_plain, content: String::new() })
+    }
+
+    /// Takes the lines up to its end; `false` where there is none.
+    fn take<'a>(&mut self, lines: &mut impl Iterator<Item = &'a str>) -> bool {
+        for line in lines {
+            let line = if self.tabs { line.trim_start_matches('\t') } else { line };
+            if line.trim_end_matches(LINE_ENDS) == self.name {
+                return true;
+            }
+            self.content.push_str(line);
+        }
+        false
+    }
 }
 
 impl Instruction {
@@ -146,16 +184,16 @@ impl Instruction {
         let text = text.trim();
         let (word, rest) = text.split_once(is_blank).unwrap_or((text, ""));
         let (flags, rest) = flags(rest, escape);
-        Self { line, word: word.to_uppercase(), flags, rest: rest.trim().to_owned(), has_heredoc: false }
+        Self { line, word: word.to_uppercase(), flags, rest: rest.trim().to_owned(), heredocs: Vec::new() }
     }
 
     /// The here-documents that it begins. Only three words have them, and only outside of the JSON form.
-    fn heredocs(&self) -> Vec<Heredoc> {
+    fn find_heredocs(&self) -> Vec<Heredoc> {
         let may = matches!(self.word.as_str(), "RUN" | "COPY" | "ADD") && self.rest.contains("<<");
         if !may || self.json().is_some() {
             return Vec::new();
         }
-        self.rest.split_whitespace().filter_map(heredoc).collect()
+        self.rest.split_whitespace().filter_map(Heredoc::begun_by).collect()
     }
 
     /// What follows as a list of texts, if it is written in JSON.
@@ -219,17 +257,6 @@ impl fmt::Display for Instruction {
         }
         Ok(())
     }
-}
-
-/// The here-document that a word begins: `<<EOF`, `<<-"EOF"`, `3<<EOF`.
-fn heredoc(word: &str) -> Option<Heredoc> {
-    let (descriptor, rest) = word.split_once("<<")?;
-    if !descriptor.chars().all(|c| c.is_ascii_digit()) || rest.contains('<') {
-        return None;
-    }
-    let (tabs, rest) = rest.strip_prefix('-').map_or((false, rest), |rest| (true, rest));
-    let name: String = rest.chars().filter(|c| !matches!(c, '"' | '\'')).collect();
-    (!name.is_empty()).then_some(Heredoc { name, tabs })
 }
 
 /// Takes the flags from the beginning of a text.
@@ -338,9 +365,25 @@ mod tests {
     fn here_documents_are_skipped_and_noted() {
         let text = "RUN <<EOF cat\nCOPY a b\nEOF\nCOPY <<-\"X\" 3<<Y /z\n\tX\nY\nRUN a <<< b\nCOPY [\"<<A\", \"b\"]\n";
         let parsed = parse(text).unwrap();
-        let seen: Vec<_> = parsed.instructions.iter().map(|i| (i.line, i.has_heredoc)).collect();
+        let seen: Vec<_> = parsed.instructions.iter().map(|i| (i.line, !i.heredocs.is_empty())).collect();
         assert_eq!(seen, [(1, true), (4, true), (7, false), (8, false)]);
         assert_eq!(parse("RUN <<EOF\nx\n").unwrap_err().to_string(), "line 1: the here-document `EOF` does not end");
+    }
+
+    #[test]
+    fn here_documents_keep_their_lines() {
+        let text = "COPY <<A <<-'B' <<C/D /x/\n$a\r\n\n# b\nA\n\t\tc\n \td\n\tB\nC/D\nENV a=b\n";
+        let parsed = parse(text).unwrap();
+        let seen = |h: &Heredoc| (h.name.clone(), h.expand, h.is_plain, h.content.clone());
+        let seen: Vec<_> = parsed.instructions[0].heredocs.iter().map(seen).collect();
+        let wanted = |name: &str, expand, plain, content: &str| (name.to_owned(), expand, plain, content.to_owned());
+        let wanted = [
+            wanted("A", true, true, "$a\r\n\n# b\n"),
+            wanted("B", false, true, "c\n \td\n"),
+            wanted("C/D", true, false, ""),
+        ];
+        assert_eq!(seen, wanted);
+        assert_eq!(parsed.instructions[1].line, 10);
     }
 
     #[test]

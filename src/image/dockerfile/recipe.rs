@@ -228,9 +228,6 @@ fn check_word(instruction: &Instruction) -> Result<(), Refusal> {
     if !UNDERSTOOD.contains(&word) && word != WORKDIR {
         return Err(Refusal::of(instruction, format!("`{word}`")));
     }
-    if instruction.has_heredoc {
-        return Err(Refusal::of(instruction, format!("the here-document of `{word}`")));
-    }
     let flags: &[&str] = match word {
         "COPY" | "ADD" => &["chown", "chmod", "link"],
         "HEALTHCHECK" => &["interval", "timeout", "start-period", "start-interval", "retries"],
@@ -284,7 +281,6 @@ mod tests {
             ("FROM a\nONBUILD COPY a b\n", "`ONBUILD` at Dockerfile:2 needs a builder"),
             ("FROM a\nCOPY --from=b /x /y\n", "`COPY --from=b` at Dockerfile:2 needs a builder"),
             ("FROM a\nCOPY --parents x /y\n", "`COPY --parents` at Dockerfile:2 needs a builder"),
-            ("FROM a\nCOPY <<E /x\nhi\nE\n", "the here-document of `COPY` at Dockerfile:2 needs a builder"),
             (
                 "FROM --platform=linux/arm64 a\n",
                 "`FROM --platform=linux/arm64` at Dockerfile:1 needs a builder: it is not `linux/amd64`",

@@ -13,7 +13,7 @@ pub(crate) use account::Account;
 pub(crate) use faults::{Fault, through_the_fault_proxy};
 pub(crate) use kubectl_diff::kubectl_diff;
 pub(crate) use project::{Project, Run};
-pub(crate) use pull::pull;
+pub(crate) use pull::{copy_out, pull};
 pub(crate) use sandbox::Sandbox;
 pub(crate) use small::small;
 

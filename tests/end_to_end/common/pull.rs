@@ -11,22 +11,36 @@ pub(crate) struct Pulled {
     pub(crate) digests: [String; 2],
 }
 
-/// Pulls an image whole. `image` has its production name; the clients are sent to the sandbox's registry, with a login.
-pub(crate) fn pull(sandbox: &Sandbox, image: &str) -> Pulled {
+/// The address of the sandbox's registry.
+fn registry(sandbox: &Sandbox) -> String {
+    format!("127.77.{}.1:5000", sandbox.variable("SANDBOX_NUMBER"))
+}
+
+/// A folder with a login for the sandbox's registry.
+fn login(sandbox: &Sandbox) -> tempfile::TempDir {
     use base64::Engine as _;
-    let registry = format!("127.77.{}.1:5000", sandbox.variable("SANDBOX_NUMBER"));
-    let image = image.replace("registry.digitalocean.com", &registry);
     let token = sandbox.variable("DIGITALOCEAN_ACCESS_TOKEN");
     let auth = base64::engine::general_purpose::STANDARD.encode(format!("{token}:{token}"));
     let logins = tempfile::tempdir().expect("a folder");
-    let authfile = logins.path().join("config.json");
-    let config = serde_json::json!({ "auths": { registry: { "auth": auth } } });
-    std::fs::write(&authfile, config.to_string()).expect("a file");
+    let config = serde_json::json!({ "auths": { registry(sandbox): { "auth": auth } } });
+    std::fs::write(logins.path().join("config.json"), config.to_string()).expect("a file");
+    logins
+}
 
-    let folder = tempfile::tempdir().expect("a folder");
+/// Copies an image whole into a folder, with skopeo. `image` has its production name.
+pub(crate) fn copy_out(sandbox: &Sandbox, image: &str) -> tempfile::TempDir {
+    let image = image.replace("registry.digitalocean.com", &registry(sandbox));
+    let (logins, folder) = (login(sandbox), tempfile::tempdir().expect("a folder"));
     let mut skopeo = Command::new("skopeo");
-    skopeo.args(["copy", "--quiet", "--src-tls-verify=false", "--authfile"]).arg(&authfile);
+    skopeo.args(["copy", "--quiet", "--src-tls-verify=false", "--authfile"]).arg(logins.path().join("config.json"));
     succeed(skopeo.arg(format!("docker://{image}")).arg(format!("dir:{}", folder.path().display())));
+    folder
+}
+
+/// Pulls an image whole. `image` has its production name; the clients are sent to the sandbox's registry, with a login.
+pub(crate) fn pull(sandbox: &Sandbox, image: &str) -> Pulled {
+    let (logins, folder) = (login(sandbox), copy_out(sandbox, image));
+    let image = image.replace("registry.digitalocean.com", &registry(sandbox));
     let sum = succeed(Command::new("sha256sum").arg(folder.path().join("manifest.json")));
     let read = format!("sha256:{}", sum.split_whitespace().next().expect("a sum"));
 

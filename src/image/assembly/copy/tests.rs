@@ -47,7 +47,7 @@ fn files() -> Files {
 /// A copy of these sources.
 fn copy(sources: &[&str], dest: &str) -> Copy {
     let sources = sources.iter().map(|source| (*source).to_owned()).collect();
-    Copy { sources, dest: dest.to_owned(), owner: None, mode: None, link: false }
+    Copy { sources, dest: dest.to_owned(), texts: Vec::new(), owner: None, mode: None, link: false }
 }
 
 /// The layer of some actions as lines: `path mode user:group what`.
@@ -62,7 +62,7 @@ fn lines(known: &Known, actions: &[Action]) -> Result<Vec<String>, Trouble> {
             Body::Link(target) => format!("-> {target}"),
             Body::File { content: Content::Path(path), same: None, .. } => format!("= {}", path.display()),
             Body::File { content: Content::Path(path), same: Some(n), .. } => format!("= {} #{n}", path.display()),
-            Body::File { .. } => "member".to_owned(),
+            Body::File { .. } => "other".to_owned(),
         };
         format!("{path} {:o} {}:{} {what}", entry.mode, entry.owner.user, entry.owner.group)
     };
@@ -119,7 +119,10 @@ fn modes_and_owners_are_set_on_everything() {
     let known = debian();
     let with = |user: &str, group: Option<&str>| {
         let owner = Some(Account { user: user.to_owned(), group: group.map(str::to_owned) });
-        lines(&known, &[Action::Copy(Copy { owner, mode: Some(0o750), ..copy(&["dir/to", "dir/sub"], "/x/") })])
+        lines(
+            &known,
+            &[Action::Copy(Copy { owner, mode: Some(Mode::Octal(0o750)), ..copy(&["dir/to", "dir/sub"], "/x/") })],
+        )
     };
     let done = with("7", None).unwrap();
     assert_eq!(done, ["x 750 7:7 folder", "x/to 750 7:7 = dir/one #1"]);
@@ -127,6 +130,18 @@ fn modes_and_owners_are_set_on_everything() {
     assert_eq!(with("app", Some("staff")).unwrap()[0], "x 750 7:50 folder");
     assert_eq!(with("1", Some("2")).unwrap()[0], "x 750 1:2 folder");
     assert_eq!(with("none", None).unwrap_err(), blocked("the base has no user `none`".to_owned()));
+}
+
+#[test]
+fn files_of_the_instruction_come_after_the_sources() {
+    let text = Text { name: "t".to_owned(), content: Bytes::from_static(b"hello") };
+    let with = |sources: &[&str], dest: &str, mode: &str| {
+        let copy = Copy { texts: vec![text.clone()], mode: Mode::parse(mode), ..copy(sources, dest) };
+        lines(&debian(), &[Action::Copy(copy)]).unwrap()
+    };
+    assert_eq!(with(&["a"], "/x/", ""), ["x 755 0:0 folder", "x/a 644 0:0 = a", "x/t 644 0:0 other"]);
+    assert_eq!(with(&[], "/x/y", "4711"), ["x 711 0:0 folder", "x/y 4711 0:0 other"]);
+    assert_eq!(with(&[], "/x/y", "u+x"), ["x 755 0:0 folder", "x/y 744 0:0 other"]);
 }
 
 #[test]
