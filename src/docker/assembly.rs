@@ -136,6 +136,12 @@ impl Assembly {
             return Err(unusable(format!("it holds {} images, and one was expected", images.len())));
         };
         let config = self.find(&image.config).ok_or_else(|| unusable("its configuration is missing"))?;
+        self.bare(config, &image.layers, platform)
+    }
+
+    /// The image of a configuration, with a manifest of our own. `names` are those of its layers in an archive, if there was
+    /// one.
+    pub(crate) fn bare(&self, config: &Bytes, names: &[String], platform: &Platform) -> Result<Vec<Part>, Error> {
         check_platform(config, platform)?;
         let id = Digest::of(config);
         if let Some(whole) = self.known.whole(&id) {
@@ -144,7 +150,7 @@ impl Assembly {
         let inside: ImageConfig = read(config, "configuration")?;
         let layers = inside.rootfs.diff_ids.iter().enumerate().map(|(at, diff_id)| {
             let missing = || unusable(format!("its layer {} is missing", diff_id.short()));
-            let by_name = || self.named.get(image.layers.get(at)?);
+            let by_name = || self.named.get(names.get(at)?);
             self.made.get(diff_id).or_else(by_name).cloned().ok_or_else(missing)
         });
         let layers = layers.collect::<Result<Vec<_>, _>>()?;

@@ -6,6 +6,7 @@ use super::buildkit::{self, BuildRequest, Exporter, Solve, fresh_id};
 use super::content_store::ContentStore;
 use super::engine::{About, Engine, Inspected, Named, Store};
 use super::error::Error;
+use super::layer_store;
 use super::progress::Progress;
 use super::save::{self, ChannelReader, Expected};
 use super::session::{METHODS, Services};
@@ -252,24 +253,58 @@ struct Exit<'a> {
 }
 
 impl Exit<'_> {
-    /// Takes the image out, unless the registry has all of it.
+    /// Takes the image out, unless the registry has all of it: out of the Engine's storage where that lies open, else by its
+    /// export.
     async fn take(self, name: &str, image: Inspected) -> Result<(), Error> {
         check_platforms(&image.platform, &self.platform)?;
-        let (engine, built, store) = (self.about.name.clone(), self.built, self.about.store);
-        let _ = self.progress.send(Progress::Source(Source::Save { engine, built, store }));
         if let Some(part) = self.known.whole(&image.id) {
+            self.tell_export();
             let _ = self.parts.send(Ok(part)).await;
             return Ok(());
         }
-        let _ = self.progress.send(Progress::Step("taking the image out of the Docker Engine".to_owned()));
+        match self.read(&image.id).await {
+            Err(error) if !matches!(error, Error::Cancelled) => {
+                tracing::info!("the image is exported, since it cannot be read from the Engine's storage: {error}");
+            }
+            result => return result,
+        }
+        self.tell_export();
+        self.tell(Progress::Step("taking the image out of the Docker Engine".to_owned()));
         let (sender, pieces) = mpsc::channel(PIECES);
         let expected = Expected { platform: self.platform, known: self.known, layers: image.layers };
         let parts = self.parts;
-        let reading = tokio::task::spawn_blocking(move || save::read(ChannelReader::new(pieces), &expected, &parts));
-        let reading = async { reading.await.unwrap_or_else(|error| Err(Error::Image { problem: error.to_string() })) };
+        let reading = blocking(move || save::read(ChannelReader::new(pieces), &expected, &parts));
         let (copied, read) = tokio::join!(self.engine.save(name, sender), reading);
         copied.and(read)
     }
+
+    /// Reads the image from the Engine's storage.
+    async fn read(&self, id: &Digest) -> Result<(), Error> {
+        let closed = |error: std::io::Error| Error::Image { problem: error.to_string() };
+        let Some(root) = self.about.layers.clone() else { return Err(closed(std::io::ErrorKind::Unsupported.into())) };
+        let (id, parts) = (id.clone(), self.parts.clone());
+        let expected = Expected { platform: self.platform.clone(), known: self.known.clone(), layers: Vec::new() };
+        let found = blocking(move || layer_store::find(&root, &id, expected).map_err(closed)).await?;
+        self.tell(Progress::Source(Source::Storage { engine: self.about.name.clone() }));
+        blocking(move || found.read(&parts)).await
+    }
+
+    /// Says that the image comes by the Engine's export.
+    fn tell_export(&self) {
+        let (engine, built, store) = (self.about.name.clone(), self.built, self.about.store);
+        self.tell(Progress::Source(Source::Save { engine, built, store }));
+    }
+
+    /// Says something.
+    fn tell(&self, news: Progress) {
+        let _ = self.progress.send(news);
+    }
+}
+
+/// Does blocking work on a thread for it.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(Error::Image { problem: error.to_string() }))
 }
 
 /// Serves a session inside of a call: buildkitd calls back over messages of bytes.

@@ -2,11 +2,12 @@
 
 use super::address::{Address, Connection, connect};
 use super::error::Error;
+use super::layer_store;
 use super::session::METHODS;
 use crate::model::{Digest, Platform};
 use bytes::Bytes;
 use futures::StreamExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tokio::sync::mpsc;
 
 /// An Engine with an overlay store writes the whole image to its disk before the first byte of a `save` comes.
@@ -31,6 +32,9 @@ pub(crate) struct About {
     pub(crate) name: String,
     /// How it stores images.
     pub(crate) store: Store,
+    /// Where it keeps layers, as it says itself: a folder of the machine that it runs on. `None` where they lie in a way that
+    /// is not known here.
+    pub(crate) layers: Option<PathBuf>,
 }
 
 impl About {
@@ -39,13 +43,15 @@ impl About {
     fn of(info: bollard::models::SystemInfo) -> Self {
         let status = info.driver_status.unwrap_or_default();
         let containerd = status.iter().flatten().any(|text| text.starts_with("io.containerd.snapshotter."));
+        let is_plain = !containerd && info.driver.as_deref() == Some(layer_store::DRIVER);
+        let layers = info.docker_root_dir.filter(|_| is_plain).map(PathBuf::from);
         let (store, kind) = match (containerd, info.driver) {
             (true, _) => (Store::Containerd, "containerd store".to_owned()),
             (false, driver) => (Store::Layers, driver.unwrap_or_else(|| "its own store".to_owned())),
         };
         let version = info.server_version.unwrap_or_default();
         let version = version.splitn(3, '.').take(2).collect::<Vec<_>>().join(".");
-        Self { name: format!("Docker Engine {version} ({kind})"), store }
+        Self { name: format!("Docker Engine {version} ({kind})"), store, layers }
     }
 }
 
@@ -231,13 +237,17 @@ mod tests {
             About::of(bollard::models::SystemInfo {
                 server_version: Some(version.to_owned()),
                 driver: Some(driver.to_owned()),
+                docker_root_dir: Some("/var/lib/docker".to_owned()),
                 driver_status: Some(vec![status.map(str::to_owned).into()]),
                 ..bollard::models::SystemInfo::default()
             })
         };
         let old = about("20.10.24+dfsg1", "overlay2", ["Backing Filesystem", "extfs"]);
         assert_eq!((old.name.as_str(), old.store), ("Docker Engine 20.10 (overlay2)", Store::Layers));
+        assert_eq!(old.layers.as_deref(), Some(Path::new("/var/lib/docker")));
         let new = about("29.1.2", "overlayfs", ["driver-type", "io.containerd.snapshotter.v1"]);
         assert_eq!((new.name.as_str(), new.store), ("Docker Engine 29.1 (containerd store)", Store::Containerd));
+        assert_eq!(new.layers, None);
+        assert_eq!(about("28.0.1", "vfs", ["", ""]).layers, None);
     }
 }

@@ -20,6 +20,7 @@ pub(crate) mod fuzzing;
 #[cfg(test)]
 mod gathered;
 mod go_pattern;
+mod layer_store;
 pub(crate) mod layout;
 mod legacy;
 mod progress;

@@ -20,6 +20,11 @@ pub(crate) enum Source {
         /// How the Engine stores images.
         store: Store,
     },
+    /// From where an Engine of this machine keeps its layers.
+    Storage {
+        /// `Docker Engine 20.10 (overlay2)`.
+        engine: String,
+    },
     /// From files of this machine, laid on a base in the registry.
     Files {
         /// Why no builder is needed: `nothing in the Dockerfile has to be run`.
@@ -40,6 +45,7 @@ impl Source {
         match self {
             Self::Session { .. } => "buildkit-session",
             Self::Save { .. } => "docker-save",
+            Self::Storage { .. } => "docker-storage",
             Self::Files { .. } => "registry",
             Self::Layout { .. } => "layout",
         }
@@ -54,6 +60,7 @@ impl std::fmt::Display for Source {
                 let why = if *built && *store == Store::Layers { ": it has no oci exporter" } else { "" };
                 write!(f, "taken out of the {engine}{why}")
             }
+            Self::Storage { engine } => write!(f, "read from the storage of the {engine}"),
             Self::Files { reason } => write!(f, "assembled in the registry: {reason}"),
             Self::Layout { path, form } => write!(f, "read from the {form} `{}`", path.display()),
         }
@@ -75,6 +82,8 @@ mod tests {
         let engine = || "Docker Engine 20.10 (overlay2)".to_owned();
         let save = |built| Source::Save { engine: engine(), built, store: Store::Layers }.to_string();
         assert_eq!(save(true), "taken out of the Docker Engine 20.10 (overlay2): it has no oci exporter");
+        let storage = Source::Storage { engine: engine() };
+        assert_eq!(storage.to_string(), "read from the storage of the Docker Engine 20.10 (overlay2)");
         assert_eq!(save(false), "taken out of the Docker Engine 20.10 (overlay2)");
     }
 }

@@ -4,7 +4,7 @@
 //! layer while this one is still being compressed. Only when its pieces are not taken any more (the push has no room for
 //! them) does a reader wait.
 
-use super::assembly::Assembly;
+use super::assembly::{Assembly, unusable};
 use super::error::Error;
 use crate::image::Descriptor;
 use crate::image::compress::{CompressedLayer, Compressor};
@@ -55,10 +55,20 @@ pub(crate) struct Squeezed(JoinHandle<Result<Digest, Error>>);
 impl Squeeze {
     /// Begins a layer, and gives the compressed end of it to `parts`. Needs a runtime.
     pub(crate) fn start(assembly: &Shared) -> (Self, Part) {
+        Self::begin(assembly, None)
+    }
+
+    /// The same for a layer whose archive must have this digest: one that has another is an error, and no part of the image.
+    pub(crate) fn expecting(assembly: &Shared, diff_id: Digest) -> (Self, Part) {
+        Self::begin(assembly, Some(diff_id))
+    }
+
+    /// Begins a layer, which must have a digest or may have any.
+    fn begin(assembly: &Shared, wanted: Option<Digest>) -> (Self, Part) {
         let (raw, archive) = mpsc::channel(WAITING);
         let (pieces, receiver) = part::layer();
         let assembly = Arc::clone(assembly);
-        let work = tokio::task::spawn_blocking(move || work(archive, pieces, &assembly));
+        let work = tokio::task::spawn_blocking(move || work(archive, pieces, wanted.as_ref(), &assembly));
         (Self { raw, work: Squeezed(work) }, Part::Layer { pieces: receiver })
     }
 
@@ -93,7 +103,12 @@ impl Squeezed {
 }
 
 /// Compresses one layer. One that turns out to be known, or to have come before, is not ended: nobody needs it.
-fn work(mut archive: mpsc::Receiver<Raw>, pieces: LayerSender, assembly: &Shared) -> Result<Digest, Error> {
+fn work(
+    mut archive: mpsc::Receiver<Raw>,
+    pieces: LayerSender,
+    wanted: Option<&Digest>,
+    assembly: &Shared,
+) -> Result<Digest, Error> {
     let sink = |piece: Bytes| pieces.blocking_send(piece).map_err(|_| io::ErrorKind::BrokenPipe.into());
     let compression = lock(assembly).known.compression();
     let mut compressor = Compressor::new(compression, sink);
@@ -105,6 +120,9 @@ fn work(mut archive: mpsc::Receiver<Raw>, pieces: LayerSender, assembly: &Shared
         }
     }
     let CompressedLayer { diff_id, descriptor } = compressor.finish().map_err(|error| broken(&error))?;
+    if let Some(wanted) = wanted.filter(|wanted| **wanted != diff_id) {
+        return Err(unusable(format!("a layer is {}, and {} was expected", diff_id.short(), wanted.short())));
+    }
     if is_needed(assembly, &diff_id, &descriptor) {
         pieces.blocking_end(descriptor).map_err(|_| UNWANTED)?;
     }

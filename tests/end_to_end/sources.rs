@@ -46,11 +46,11 @@ fn what_other_tools_made_is_pushed_as_it_is_and_runs() {
     let context = project.file("web");
     docker(sandbox, config.path(), &["build", "--quiet", "--tag", "sources:dev", context.to_str().expect("a path")]);
 
-    // Out of the Engine, and into the cluster: the nodes' containerd pulls it.
+    // Out of the Engine, whose storage lies open here, and into the cluster: the nodes' containerd pulls it.
     from(&project, "./web", "{ engine: \"sources:dev\" }");
     let run = project.run(&["up", "--output", "json"]).exits(0);
     let image = only_image(&run.stdout);
-    assert_eq!((&image["state"], &image["source"]["kind"]), (&"pushed".into(), &"docker-save".into()), "{image:#}");
+    assert_eq!((&image["state"], &image["source"]["kind"]), (&"pushed".into(), &"docker-storage".into()), "{image:#}");
     let digest = image["digest"].as_str().expect("a digest");
     let production = format!("registry.digitalocean.com/todo-app-registry/{name}@{digest}");
     let pulled = pull(sandbox, &production);
