@@ -13,6 +13,8 @@ pub(crate) struct Features {
     pub(crate) resume: Feature,
     /// It takes a blob in chunks.
     pub(crate) chunks: Feature,
+    /// It takes a body that does not say how long it is.
+    pub(crate) open_end: Feature,
 }
 
 /// Something that a registry may be able to do.

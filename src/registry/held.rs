@@ -88,6 +88,11 @@ impl Held {
         self.grown.notify_waiters();
     }
 
+    /// How many bytes there are so far.
+    pub(crate) fn length(&self) -> u64 {
+        lock(&self.state).0.iter().map(|piece| piece.len() as u64).sum()
+    }
+
     /// The bytes from here on, those that are still to come included.
     pub(crate) fn stream(self: &Arc<Self>, from: u64) -> ContentStream {
         let pieces = stream::unfold((Arc::clone(self), 0), |(held, at)| async move {

@@ -7,19 +7,24 @@ use super::held::{Held, Source};
 use super::limiter::SMALL;
 use super::manifest::RawManifest;
 use super::progress::{BlobState, Meter, OnProgress, Track, lock};
+use super::stream::early::{EARLY, Early, Whole};
 use super::stream::{Chunked, Incoming};
 use super::target::Target;
 use super::upload::{Upload, Uploaded};
 use crate::image::part::{Answer, LayerReceiver, Piece, layer};
 use crate::image::{Content, Descriptor, Part};
 use crate::model::{Digest, Repository};
+use bytes::Bytes;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+/// So many layers of an image go up while they are made. More would only wait for the same processors.
+const EARLY_AT_ONCE: usize = 2;
 
 /// What a push has done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +86,8 @@ pub(crate) struct Pusher {
     repository: Repository,
     /// The uploads.
     uploads: JoinSet<Result<Ended, Error>>,
+    /// How many layers more may go up while they are made.
+    early: Arc<Semaphore>,
     /// Blobs that were added, or have come.
     seen: Arc<Mutex<HashSet<Digest>>>,
     /// Blobs that can be read again, for a registry that has lost them meanwhile.
@@ -109,6 +116,7 @@ impl Pusher {
             target: Target::new(client, repository)?,
             repository: repository.clone(),
             uploads: JoinSet::new(),
+            early: Arc::new(Semaphore::new(EARLY_AT_ONCE)),
             seen: Arc::default(),
             again: HashMap::new(),
             tags: HashMap::new(),
@@ -166,8 +174,8 @@ impl Pusher {
 
     /// Takes a layer that is being made.
     fn made(&mut self, pieces: LayerReceiver) {
-        let (one, seen) = (self.one(None), Arc::clone(&self.seen));
-        self.uploads.spawn(async move { one.made(pieces, &seen).await });
+        let (one, early, seen) = (self.one(None), Arc::clone(&self.early), Arc::clone(&self.seen));
+        self.uploads.spawn(async move { one.made(pieces, &early, &seen).await });
     }
 
     /// A phase is over.
@@ -385,30 +393,77 @@ impl One {
         }
     }
 
-    /// Takes a layer that is being made: as a blob where it can be held in memory, in chunks where it cannot.
-    async fn made(&self, pieces: LayerReceiver, seen: &Mutex<HashSet<Digest>>) -> Result<Ended, Error> {
+    /// Takes a layer that is being made: as a blob where it is complete in a moment, or can be held in memory until it is;
+    /// `early` says how many may go up while they are made. What cannot be held goes up in chunks.
+    async fn made(
+        &self,
+        pieces: LayerReceiver,
+        early: &Semaphore,
+        seen: &Mutex<HashSet<Digest>>,
+    ) -> Result<Ended, Error> {
         let mut incoming = Incoming::new(pieces, self.target.client.budget().grant(), self.track.clone());
-        let is_too_large = tokio::select! {
-            biased;
-            () = self.cancel.cancelled() => return Err(Error::Cancelled),
-            stopped = incoming.fill(u64::MAX, 0) => stopped,
-        };
+        let mut is_full = self.uncancelled(incoming.fill(EARLY, 0)).await?;
+        if !is_full
+            && !incoming.is_over()
+            && self.target.known.features.open_end.may_work()
+            && let Ok(_turn) = early.try_acquire()
+        {
+            return self.early(incoming, seen).await;
+        }
+        is_full = is_full || self.uncancelled(incoming.fill(u64::MAX, 0)).await?;
         let Some(blob) = incoming.end().cloned() else {
-            return if is_too_large { self.chunked(incoming, true).await } else { Ok(self.unneeded()) };
+            return if is_full { self.chunked(incoming, true).await } else { Ok(self.unneeded()) };
         };
         if !lock(seen).insert(blob.digest.clone()) {
             return Ok(self.unneeded()); // the same layer twice in an image
         }
         let (pieces, _sending) = incoming.take(u64::MAX);
+        self.complete(blob, pieces).await
+    }
+
+    /// Sends a layer that has become complete.
+    async fn complete(&self, blob: Descriptor, pieces: Vec<Bytes>) -> Result<Ended, Error> {
         self.track.identify(&blob.digest, blob.size);
         self.track.enter(BlobState::Waiting);
         let source = Source::Held(Held::complete(pieces));
         Ok(Ended { was_made: true, ..self.known(blob, source, None, true).await? })
     }
 
+    /// Sends a layer from now on, while the rest of it is made.
+    async fn early(&self, mut incoming: Incoming, seen: &Mutex<HashSet<Digest>>) -> Result<Ended, Error> {
+        let upload = Chunked::new(&self.target, &self.track);
+        let is_first = |blob: &Descriptor| lock(seen).insert(blob.digest.clone());
+        let early = self.uncancelled(Box::pin(upload.early(&mut incoming, is_first))).await;
+        if early.is_err() {
+            upload.stop().await;
+        }
+        match early? {
+            Early::Sent(whole) => Ok(Ended { how: Uploaded::Sent, blob: Some(whole.blob), was_made: true }),
+            Early::Complete(whole) => {
+                let Whole { blob, pieces, grant: _sending } = *whole;
+                self.complete(blob, pieces).await
+            }
+            Early::Full(sent) => {
+                let blob = upload.run(incoming, sent, &self.cancel).await?;
+                let how = if blob.is_some() { Uploaded::Sent } else { Uploaded::Unneeded };
+                Ok(Ended { how, blob, was_made: true })
+            }
+            Early::Unneeded => Ok(self.unneeded()),
+        }
+    }
+
+    /// Waits for something, unless somebody stops it.
+    async fn uncancelled<T>(&self, work: impl Future<Output = T>) -> Result<T, Error> {
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Err(Error::Cancelled),
+            done = work => Ok(done),
+        }
+    }
+
     /// Sends a layer in chunks.
     async fn chunked(&self, incoming: Incoming, was_made: bool) -> Result<Ended, Error> {
-        let blob = Chunked::new(&self.target, &self.track).run(incoming, &self.cancel).await?;
+        let blob = Chunked::new(&self.target, &self.track).run(incoming, 0, &self.cancel).await?;
         let how = if blob.is_some() { Uploaded::Sent } else { Uploaded::Unneeded };
         Ok(Ended { how, blob, was_made })
     }

@@ -4,6 +4,8 @@
 //! from version 3 on can say, and the chunk goes on from there. Version 2 drops the upload at this very question, so a
 //! stream that is lost after its first chunk has to come from its source once more, in a new session.
 
+pub(crate) mod early;
+
 use super::budget::Grant;
 use super::error::Error;
 use super::held::Held;
@@ -89,7 +91,7 @@ impl Incoming {
     }
 
     /// Whether nothing more will come.
-    fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.end.is_some() || self.unneeded
     }
 
@@ -146,14 +148,16 @@ impl<'a> Chunked<'a> {
     }
 
     /// Sends the layer; what it is, or `None` where it turned out not to be needed.
+    /// `sent` bytes of it are in the open session already.
     pub(crate) async fn run(
         &self,
         incoming: Incoming,
+        sent: u64,
         cancel: &CancellationToken,
     ) -> Result<Option<Descriptor>, Error> {
         let sending = async {
-            if self.target.known.features.chunks.may_work() {
-                self.in_chunks(incoming).await
+            if sent > 0 || self.target.known.features.chunks.may_work() {
+                self.in_chunks(incoming, sent).await
             } else {
                 self.in_one_body(incoming).await
             }
@@ -175,9 +179,11 @@ impl<'a> Chunked<'a> {
     }
 
     /// Sends chunk after chunk; while one is sent, the next is collected.
-    async fn in_chunks(&self, mut incoming: Incoming) -> Result<Option<Descriptor>, Error> {
-        self.begin().await?;
-        let (mut sent, mut size) = (0, FIRST_CHUNK);
+    async fn in_chunks(&self, mut incoming: Incoming, sent: u64) -> Result<Option<Descriptor>, Error> {
+        if sent == 0 {
+            self.begin().await?;
+        }
+        let (mut sent, mut size) = (sent, FIRST_CHUNK);
         loop {
             let least = self.shortest().max(FIRST_CHUNK);
             size = size.max(least).min(self.limit.load(Ordering::Relaxed).max(self.shortest()));
@@ -385,6 +391,12 @@ impl<'a> Chunked<'a> {
         }
         let (what, got) = ("a layer".to_owned(), format!("{sent} bytes"));
         Err(Error::SourceChanged { what, wanted: format!("{} bytes", blob.size), got })
+    }
+
+    /// Ends the open session of a layer that goes another way.
+    pub(crate) async fn stop(&self) {
+        let session = lock(&self.session).take();
+        self.target.end(session).await;
     }
 
     /// What is being attempted.

@@ -225,6 +225,84 @@ async fn a_layer_that_turns_out_to_be_known_leaves_nothing_behind() {
     }
 }
 
+/// A layer that is begun and not complete, of which the registry has begun to take something.
+async fn begun(pusher: &mut Pusher, fake: &Fake, bytes: &Bytes) -> (LayerSender, Bytes) {
+    let (sender, pieces) = layer();
+    pusher.take(Part::Layer { pieces });
+    let (mut rest, before) = (bytes.clone(), fake.count("PATCH "));
+    while rest.len() > MIB {
+        sender.send(rest.split_to(MIB)).await.unwrap();
+    }
+    while fake.count("PATCH ") == before {
+        tokio::time::sleep(Duration::from_millis(1)).await; // it is not complete, and never will be if nobody sends it
+    }
+    (sender, rest)
+}
+
+/// Ends a push of these layers.
+async fn finish(mut pusher: Pusher, layers: &[&Descriptor]) -> Result<PushReport, Error> {
+    let config = blob(media_type::OCI_CONFIG, "{}");
+    let layers = layers.iter().copied().cloned().collect();
+    let manifest = Manifest::new(config.descriptor.clone(), layers).to_bytes().unwrap();
+    pusher.add(config);
+    pusher.finish(&RawManifest::new(None, manifest.into()), &["v1"]).await
+}
+
+/// A push into `shop/api`, a layer for it, and what that is.
+fn early(fake: &Fake) -> (Pusher, Bytes, Descriptor) {
+    let (repository, bytes) = (fake.repository("shop/api"), noise(20 * MIB));
+    let pusher = Pusher::new(&client(), &repository, Box::new(|_| ()), &CancellationToken::new()).unwrap();
+    let descriptor = Descriptor::new(media_type::OCI_LAYER_GZIP, Digest::of(&bytes), bytes.len() as u64);
+    (pusher, bytes, descriptor)
+}
+
+#[tokio::test]
+async fn a_long_layer_goes_up_while_it_is_made() {
+    let fake = Fake::start().await;
+    let (mut pusher, bytes, descriptor) = early(&fake);
+    let (sender, rest) = begun(&mut pusher, &fake, &bytes).await;
+    give(sender, rest, &descriptor).await;
+    let report = finish(pusher, &[&descriptor]).await.unwrap();
+    assert_eq!((report.sent, report.bytes_compressed), (2, bytes.len() as u64));
+    assert_there(&fake, &bytes);
+    let requests = ["HEAD ", "POST ", "PATCH ", "PUT /v2/shop/api/blobs/"].map(|request| fake.count(request));
+    assert_eq!(requests, [0, 2, 1, 2], "one of two POSTs and of two PUTs is the configuration's");
+}
+
+#[tokio::test]
+async fn an_early_upload_that_fails_costs_nothing_but_time() {
+    for fault in 0..4 {
+        let fake = Fake::start().await;
+        fake.faults(|faults| match fault {
+            0 => faults.cut_patches = 1,
+            1 => faults.patch_statuses = [416].into(),
+            2 => faults.patch_statuses = [503].into(),
+            _ => faults.swallow_put_answers = 1,
+        });
+        let (mut pusher, bytes, descriptor) = early(&fake);
+        let (sender, rest) = begun(&mut pusher, &fake, &bytes).await;
+        give(sender, rest, &descriptor).await;
+        let report = finish(pusher, &[&descriptor]).await.unwrap();
+        assert_there(&fake, &bytes);
+        assert_eq!(report.new.len() + report.existed, 2, "fault {fault}");
+    }
+}
+
+#[tokio::test]
+async fn an_early_upload_of_what_is_not_needed_leaves_nothing_behind() {
+    let fake = Fake::start().await;
+    let (mut pusher, bytes, descriptor) = early(&fake);
+    let (sender, _) = begun(&mut pusher, &fake, &bytes).await;
+    drop(sender);
+    let twice = [begun(&mut pusher, &fake, &bytes).await, begun(&mut pusher, &fake, &bytes).await];
+    for (sender, rest) in twice {
+        give(sender, rest, &descriptor).await;
+    }
+    let report = finish(pusher, &[&descriptor, &descriptor]).await.unwrap();
+    assert_eq!((report.sent, report.bytes_compressed), (2, bytes.len() as u64));
+    assert_there(&fake, &bytes);
+}
+
 #[tokio::test]
 async fn an_offer_is_taken_only_where_the_registry_lacks_it() {
     let fake = Fake::start().await;
