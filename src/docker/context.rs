@@ -284,32 +284,11 @@ impl Context {
     /// The digests of the files, in the order of the entries; `None` for what is none, and for another name of a file. Reads
     /// every file, several at once: blocking work.
     pub(crate) fn digests(&self) -> Result<Vec<Option<Digest>>, ContextError> {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
-        let next = AtomicUsize::new(0);
-        let hash_some = || {
-            let mut digests = Vec::new();
-            while let Some((at, entry)) = take(&next, &self.entries) {
-                if matches!(entry.kind, EntryKind::File { .. }) && entry.same_as.is_none() {
-                    digests.push((at, self.digest(entry)));
-                }
-            }
-            digests
-        };
-        let mut all: Vec<Option<Digest>> = vec![None; self.entries.len()];
-        let hashed = std::thread::scope(|scope| {
-            let workers: Vec<_> = (1..threads).map(|_| scope.spawn(hash_some)).collect();
-            let mut hashed = hash_some();
-            for worker in workers {
-                hashed.extend(worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-            }
-            hashed
+        let hashed = side_by_side(&self.entries, |entry| {
+            let is_hashed = matches!(entry.kind, EntryKind::File { .. }) && entry.same_as.is_none();
+            is_hashed.then(|| self.digest(entry))
         });
-        let mut hashed: Vec<_> = hashed;
-        hashed.sort_unstable_by_key(|(at, _)| *at); // of several mistakes the first is told
-        for (at, digest) in hashed {
-            all[at] = Some(digest?);
-        }
-        Ok(all)
+        hashed.into_iter().map(Option::transpose).collect() // of several mistakes the first is told
     }
 
     /// The digest of a file's content.
@@ -349,10 +328,28 @@ const PIECE: usize = 128 * 1024;
 /// More threads wait for the disk.
 const MOST_THREADS: usize = 8;
 
-/// The next entry that nobody has taken yet.
-fn take<'a>(next: &AtomicUsize, entries: &'a [Entry]) -> Option<(usize, &'a Entry)> {
-    let at = next.fetch_add(1, Ordering::Relaxed);
-    entries.get(at).map(|entry| (at, entry))
+/// Does the same work on many things, several at once, and gives what came of them in their order. Blocking work.
+pub(crate) fn side_by_side<T: Sync, R: Send>(things: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS).min(things.len());
+    let next = AtomicUsize::new(0);
+    let do_some = || {
+        let mut done = Vec::new();
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(thing) = things.get(at) else { return done };
+            done.push((at, work(thing)));
+        }
+    };
+    let mut done = std::thread::scope(|scope| {
+        let workers: Vec<_> = (1..threads).map(|_| scope.spawn(do_some)).collect();
+        let mut done = do_some();
+        for worker in workers {
+            done.extend(worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+        done
+    });
+    done.sort_unstable_by_key(|(at, _)| *at);
+    done.into_iter().map(|(_, result)| result).collect()
 }
 
 #[cfg(test)]

@@ -8,12 +8,13 @@ use super::{Obstacle, Order};
 use crate::config::{Assembly, FileCopy, War};
 use crate::desired::DesiredSource;
 use crate::docker::content_key::tag_of;
+use crate::docker::context::side_by_side;
 use crate::docker::{self, BuildFailure};
 use crate::error::{Failure, FailureKind};
 use crate::image::assembly::blueprint::Step;
 use crate::image::assembly::copy::{Account, Action, Copy};
 use crate::image::assembly::mode::Mode;
-use crate::image::assembly::source::{Content, Files};
+use crate::image::assembly::source::{Content, Files, Kind};
 use crate::image::assembly::war::{DEFAULT_ROOT, explode};
 use crate::image::assembly::zip;
 use crate::image::config::Draft;
@@ -23,7 +24,7 @@ use futures::FutureExt as _;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek as _, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -109,29 +110,28 @@ fn settle(assembly: &Assembly, mut draft: Draft) -> Draft {
 }
 
 /// Changes whenever the meaning of a key changes.
-const VERSION: &str = "seaway assembly key 1";
+const VERSION: &str = "seaway assembly key 2";
 
 /// The content key of an entry: its base's digest, its settings, its files without their times. A WAR counts by its
 /// members, packed as they are: building it again at another time changes nothing.
 pub(crate) async fn content_key(assembly: &Assembly, registry: &registry::Client) -> Result<String, Failure> {
-    let base = match &assembly.from {
-        Some(reference) => {
-            let digest = registry.resolve(reference).await;
-            let about = |error: registry::Error| {
-                super::super::content_key::prefixed(format!("it is made on `{reference}`"), &error)
-            };
-            digest.map_err(about)?.to_string()
-        }
-        None => "scratch".to_owned(),
+    let base = async {
+        let Some(reference) = &assembly.from else { return Ok("scratch".to_owned()) };
+        let about = |error: registry::Error| {
+            super::super::content_key::prefixed(format!("it is made on `{reference}`"), &error)
+        };
+        registry.resolve(reference).await.map(|digest| digest.to_string()).map_err(about)
     };
-    let assembly = assembly.clone();
-    let hashing = tokio::task::spawn_blocking(move || hash(&assembly, &base));
-    hashing.await.unwrap_or_else(|error| Err(Failure::new(FailureKind::Infrastructure, error.to_string())))
+    let hashed = assembly.clone();
+    let hashing = tokio::task::spawn_blocking(move || hash_files(&hashed));
+    let hashing = hashing
+        .map(|done| done.unwrap_or_else(|error| Err(Failure::new(FailureKind::Infrastructure, error.to_string()))));
+    let (base, files) = futures::future::try_join(base, hashing).await?;
+    Ok(key(assembly, &base, &files))
 }
 
-/// Hashes an entry. Blocking work.
-fn hash(assembly: &Assembly, base: &str) -> Result<String, Failure> {
-    let listing = list(assembly)?;
+/// The key of an entry, of its settings, its base and its files.
+fn key(assembly: &Assembly, base: &str, files: &[Counted]) -> String {
     let mut hash = Sha256::new();
     let mut field = |bytes: &[u8]| {
         hash.update((bytes.len() as u64).to_be_bytes());
@@ -153,33 +153,86 @@ fn hash(assembly: &Assembly, base: &str) -> Result<String, Failure> {
         assembly.war.as_ref().map(|war| &war.root),
     ]);
     field(settings.to_string().as_bytes());
+    for file in files {
+        field(file.path.as_bytes());
+        field(format!("{:o}", file.mode).as_bytes());
+        field(file.content.as_bytes());
+    }
+    tag_of(&Digest::from_hash(&hash.finalize()))
+}
+
+/// What a file counts by.
+struct Counted {
+    /// Its path in the listing.
+    path: String,
+    /// Its mode.
+    mode: u32,
+    /// What it is.
+    content: String,
+}
+
+/// A stretch of a file's content that is hashed by itself.
+struct Stretch<'a> {
+    /// The content.
+    content: &'a Content,
+    /// The file that it lies in.
+    file: &'a Path,
+    /// Where the stretch begins, in bytes.
+    from: u64,
+    /// How long it is at most.
+    length: u64,
+}
+
+/// Files are hashed in stretches of this length, in bytes, so that one large file keeps all processors busy.
+const STRETCH: u64 = 4 * 1024 * 1024;
+
+/// Reads and hashes the files of an entry, several at once. Blocking work.
+fn hash_files(assembly: &Assembly) -> Result<Vec<Counted>, Failure> {
+    let listing = list(assembly)?;
+    let (mut counted, mut stretches, mut whose) = (Vec::new(), Vec::new(), Vec::new());
     for (path, item) in listing.files.all() {
         let content = match &item.kind {
-            crate::image::assembly::source::Kind::Folder => "folder".to_owned(),
-            crate::image::assembly::source::Kind::Link(target) => format!("link {target}"),
-            crate::image::assembly::source::Kind::File { content, .. } => {
-                let path = match (content, &assembly.war) {
+            Kind::Folder => "folder".to_owned(),
+            Kind::Link(target) => format!("link {target}"),
+            Kind::File { content, size, .. } => {
+                let file = match (content, &assembly.war) {
                     (Content::Path(path), _) => path,
                     (Content::Member(_), Some(war)) => &war.path,
                     (Content::Member(_), None) | (Content::Text(_), _) => continue,
                 };
-                digest(content, path, &listing.members).map_err(|error| unreadable(path, &error))?.to_string()
+                let is_file = matches!(content, Content::Path(_));
+                let starts =
+                    (0..=if is_file { size.saturating_sub(1) / STRETCH } else { 0 }).map(|part| part * STRETCH);
+                let length = if is_file { STRETCH } else { u64::MAX };
+                for from in starts {
+                    stretches.push(Stretch { content, file, from, length });
+                    whose.push(counted.len());
+                }
+                format!("file {} bytes", if is_file { *size } else { 0 })
             }
         };
-        field(path.as_bytes());
-        field(format!("{:o}", item.mode).as_bytes());
-        field(content.as_bytes());
+        counted.push(Counted { path: path.to_owned(), mode: item.mode, content });
     }
-    Ok(tag_of(&Digest::from_hash(&hash.finalize())))
+    let digests = side_by_side(&stretches, |stretch| digest(stretch, &listing.members));
+    for ((digest, stretch), at) in digests.into_iter().zip(&stretches).zip(whose) {
+        let digest = digest.map_err(|error| unreadable(stretch.file, &error))?;
+        counted[at].content.push(' ');
+        counted[at].content.push_str(digest.hex());
+    }
+    Ok(counted)
 }
 
-/// The digest of a file, or of a member of the WAR as it is packed.
-fn digest(content: &Content, path: &Path, members: &[zip::Member]) -> io::Result<Digest> {
-    let mut reader: Box<dyn Read> = match content {
-        Content::Path(path) => Box::new(File::open(path)?),
+/// The digest of a stretch of a file, or of a member of the WAR as it is packed.
+fn digest(stretch: &Stretch<'_>, members: &[zip::Member]) -> io::Result<Digest> {
+    let mut file = File::open(stretch.file)?;
+    let mut reader: Box<dyn Read> = match stretch.content {
+        Content::Path(_) => {
+            file.seek(SeekFrom::Start(stretch.from))?;
+            Box::new(file.take(stretch.length))
+        }
         Content::Member(number) => {
             let member = members.get(*number).ok_or(io::ErrorKind::NotFound)?;
-            Box::new(zip::packed(File::open(path)?, member)?)
+            Box::new(zip::packed(file, member)?)
         }
         Content::Text(text) => Box::new(&text[..]),
     };

@@ -131,10 +131,12 @@ impl Ready {
         Ok(layers)
     }
 
-    /// Makes one layer. Where the repository has layers, its archive is hashed first: one that is there is not compressed.
+    /// Makes one layer. Of several, each is hashed before it is compressed, since most of them are there: that is what they
+    /// are separate for. An only one is almost always new (what it is made of is what has changed since the last image), and
+    /// goes up at once.
     fn make_layer(&self, at: usize, known: &KnownLayers, pieces: part::LayerSender) -> Result<Made, docker::Error> {
         let layer = &self.blueprint.layers[at].1;
-        if !known.is_empty() {
+        if !known.is_empty() && self.blueprint.layers.len() > 1 {
             let mut hash = Hash(Sha256::new());
             self.write(layer, &mut hash)?;
             let diff_id = Digest::from_hash(&hash.0.finalize());
@@ -146,6 +148,9 @@ impl Ready {
         let mut compressor = Compressor::new(known.compression(), sink);
         self.write(layer, &mut compressor)?;
         let CompressedLayer { diff_id, descriptor } = compressor.finish().map_err(broken)?;
+        if let Some(descriptor) = known.blob(&diff_id) {
+            return Ok(Made { diff_id, descriptor: descriptor.clone(), known: true });
+        }
         pieces.blocking_end(descriptor.clone()).map_err(|_| docker::Error::Cancelled)?;
         Ok(Made { diff_id, descriptor, known: false })
     }
