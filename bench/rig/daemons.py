@@ -12,6 +12,7 @@ from .measure import Command, Daemon, Failure, run
 DOCKER_SOCKET = "/run/docker.sock"
 BUILDKIT_SOCKET = "/run/buildkit.sock"
 CONTAINERD_SOCKET = "/run/docker/containerd/containerd.sock"
+DOCKER_FOLDER = paths.WORK / "docker"
 
 
 def _spawn(name: str, words: list) -> int:
@@ -50,7 +51,7 @@ def start_docker() -> list:
     """Starts dockerd: overlay2, and no firewall rules, which would slow every packet of the stage."""
     configuration = paths.WORK / "daemon.json"
     configuration.write_text(json.dumps({
-        "hosts": [f"unix://{DOCKER_SOCKET}"], "data-root": str(oci.fresh(paths.WORK / "docker")), "exec-root": "/run/docker",
+        "hosts": [f"unix://{DOCKER_SOCKET}"], "data-root": str(oci.fresh(DOCKER_FOLDER)), "exec-root": "/run/docker",
         "pidfile": "/run/docker.pid", "deprecated-key-path": str(paths.WORK / "docker-key.json"), "storage-driver": "overlay2",
         "bip": "172.31.255.1/24", "iptables": False, "ip6tables": False, "ip-forward": False, "log-level": "warn",
         "exec-opts": ["native.cgroupdriver=cgroupfs"], "features": {"buildkit": True},

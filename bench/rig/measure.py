@@ -33,6 +33,12 @@ class Command:
         """Several commands, one after the other."""
         return Command(["/bin/sh", "-ec", script], **rest)
 
+    def without(self, folder: Path) -> "Command":
+        """The same, to which a folder of this machine looks empty."""
+        script = f"mount -t tmpfs none {folder}\nexec \"$@\""
+        words = ["unshare", "--mount", "--propagation", "private", "/bin/sh", "-ec", script, "sh", *self.words]
+        return Command(words, self.env, self.patience, self.folder)
+
 
 def base_environment() -> dict:
     """The variables of every command: nothing of whoever runs the bench."""

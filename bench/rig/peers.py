@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 from . import install, oci, paths
-from .daemons import CONTAINERD_SOCKET
+from .daemons import CONTAINERD_SOCKET, DOCKER_FOLDER
 from .measure import Command, run
 
 POLICY = '{"default":[{"type":"insecureAcceptAnything"}]}'
@@ -20,7 +20,7 @@ class Docker:
 
     def forget(self):
         """What the daemon knows of registries: the state of an Engine on a fresh machine. It reads these files each time."""
-        shutil.rmtree(paths.WORK / "docker" / "image" / "overlay2" / "distribution", ignore_errors=True)
+        shutil.rmtree(DOCKER_FOLDER / "image" / "overlay2" / "distribution", ignore_errors=True)
 
     def tag(self, image: str, reference: str):
         """Gives an image of the Engine the name that it is pushed under."""
@@ -199,6 +199,10 @@ class Seaway:
 
     def forget(self):
         """It remembers nothing."""
+
+    def push_exported(self, case: str, image: str, registry: str) -> Command:
+        """Pushes an image of the Engine as whoever may not read the Engine's own folder: by the Engine's export."""
+        return self.push(case, f'{{ engine: "{image}" }}', registry).without(DOCKER_FOLDER)
 
     def push(self, case: str, image: str, registry: str, files=(), **variables) -> Command:
         """Pushes what `image`, a line of YAML, describes, into the repository `CASE/seaway`. `files` are linked beside

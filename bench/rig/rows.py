@@ -75,6 +75,10 @@ def from_engine(rig, case: str, image: Callable[[int], str], layers, before=noth
         ("skopeo", lambda n: skopeo.copy(f"docker-daemon:{image(n)}", to("skopeo")), forgetting(skopeo)),
     ]
     found = [entry(case, tool, command, layers, ready) for tool, command, ready in entries]
+    if case in ("s1", "s3"):
+        export, registry = f"{case}-export", f"127.0.0.1:{MAIN}"
+        exported = lambda n: rig.seaway.push_exported(export, image(n), registry)  # noqa: E731
+        found.append(entry(export, "seaway by the Engine's export", exported, layers, before))
     once = dict(most=1, note="one round: it makes an archive or an image of its own first, which takes its time")
     found.append(entry(case, "buildah", lambda n: buildah.from_engine(image(n), to("buildah")), layers, forgetting(buildah), **once))
     if forgetful:  # else there is nothing new to see: it remembers nothing
