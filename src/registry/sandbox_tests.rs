@@ -111,6 +111,18 @@ async fn push_made(client: &Client, to: &Repository, bytes: &Bytes) -> Result<Di
     Ok(pusher.finish(&manifest, &["v1"]).await?.digest)
 }
 
+/// The same, from the beginning where the registry has lost it; how often it was given.
+async fn push_with_replays(client: &Client, to: &Repository, bytes: &Bytes) -> (Digest, usize) {
+    let mut given = 1;
+    loop {
+        match push_made(client, to, bytes).await {
+            Ok(digest) => return (digest, given),
+            Err(error) if error.wants_replay() && given < 3 => given += 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
 /// Cuts a layer of 48 MiB in its middle, while it goes up in chunks; how many percent of it were sent in all, and how often
 /// its source had to give it.
 async fn cut_in_the_middle((port, target): (u16, &str)) -> (u64, usize) {
@@ -118,14 +130,7 @@ async fn cut_in_the_middle((port, target): (u16, &str)) -> (u64, usize) {
     let watch = Rule::new(target, &to, "PATCH", json!({ "watch": true })).await;
     // The first chunk has 16 MiB: half of the layer is 8 MiB into the second one.
     let cut = Rule::new(target, &to, "PATCH", json!({ "cut_request_after": 8 * MIB, "skip": 1, "times": 1 })).await;
-    let mut given = 1;
-    let digest = loop {
-        match push_made(&client, &to, &bytes).await {
-            Ok(digest) => break digest,
-            Err(error) if error.wants_replay() && given < 3 => given += 1,
-            Err(error) => panic!("{error}"),
-        }
-    };
+    let (digest, given) = push_with_replays(&client, &to, &bytes).await;
     assert_eq!(client.head_manifest(&to, "v1").await.unwrap(), Some(digest));
     assert_eq!(cut.number("hits").await, 1);
     let sent = watch.number("request_bytes").await;
@@ -164,27 +169,59 @@ fn watch_tag(to: &Repository, port: u16) -> (CancellationToken, tokio::task::Joi
     (stop, watching)
 }
 
-/// Pushes an image, then another one under the same tag through a fault, and watches the tag meanwhile.
-async fn through(name: &str, (port, target): (u16, &str), direct: u16, size: usize, methods: &str, what: Value) {
-    let (client, to) = (client(port), repository(name));
-    let push = async |image: usize| {
-        let (blobs, manifest) = image_of(vec![noise(size + image), noise(size / 3 + image)]);
-        let cancel = CancellationToken::new();
-        client.push(&to, blobs, &manifest, &["v1"], Box::new(|_| ()), &cancel).await.map(|report| report.digest)
-    };
-    let old = push(0).await.unwrap();
-    let (stop, watching) = watch_tag(&to, direct);
-    let fault = Rule::new(target, &to, methods, what.clone()).await;
-    let new = push(1).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+/// Pushes an image in a way, then another one under the same tag in the same way while a fault acts, and watches the tag
+/// meanwhile at the registry itself, which listens at `direct`.
+async fn watched(
+    name: &str,
+    (to, direct): (&Repository, u16),
+    push: impl AsyncFn(usize) -> Digest,
+    fault: impl Future<Output = ()>,
+) {
+    let old = push(0).await;
+    let (stop, watching) = watch_tag(to, direct);
+    let (new, ()) = tokio::join!(push(1), fault);
     stop.cancel();
     let seen = watching.await.unwrap();
-    if what.get("refuse_seconds").is_none() {
-        assert!(fault.number("hits").await > 0, "{name} has not happened");
-        fault.end().await;
-    }
     assert!(seen.is_subset(&BTreeSet::from([Some(old.clone()), Some(new.clone())])), "{name}: {seen:?}");
     assert!(seen.contains(&Some(old)), "{name}: the watcher has seen the old image first");
-    assert_eq!(client.head_manifest(&to, "v1").await.unwrap(), Some(new), "{name}");
+    assert_eq!(client(direct).head_manifest(to, "v1").await.unwrap(), Some(new), "{name}");
+}
+
+/// Pushes blobs whose digests are known through a fault, and watches the tag.
+async fn through(name: &str, (port, target): (u16, &str), direct: u16, size: usize, methods: &str, what: Value) {
+    let (client, to) = (client(port), repository(name));
+    let fault = Mutex::new(None);
+    let push = async |image: usize| {
+        if image > 0 {
+            let rule = Rule::new(target, &to, methods, what.clone()).await;
+            *fault.lock().unwrap() = Some(rule);
+        }
+        let (blobs, manifest) = image_of(vec![noise(size + image), noise(size / 3 + image)]);
+        let cancel = CancellationToken::new();
+        let pushed = client.push(&to, blobs, &manifest, &["v1"], Box::new(|_| ()), &cancel).await;
+        pushed.unwrap_or_else(|error| panic!("{name}: {error}")).digest
+    };
+    watched(name, (&to, direct), push, async {}).await;
+    let fault = fault.lock().unwrap().take().unwrap();
+    assert!(fault.number("hits").await > 0, "{name} has not happened");
+    fault.end().await;
+}
+
+/// Pushes layers that are made while they go up in chunks, one of which is cut in its middle, and watches the tag.
+async fn stream_through(name: &str, (port, target): (u16, &str), direct: u16) {
+    let (client, to) = (client(port).with_budget(8 << 20), repository(name));
+    // The old image is one chunk and a bit; of the new one, the second chunk is cut.
+    let cut = json!({ "cut_request_after": 4 * MIB, "skip": 3, "times": 1 });
+    let cut = Rule::new(target, &to, "PATCH", cut).await;
+    watched(
+        name,
+        (&to, direct),
+        async |image| push_with_replays(&client, &to, &noise(24 * MIB + image)).await.0,
+        async {},
+    )
+    .await;
+    assert_eq!(cut.number("hits").await, 1, "{name} has not happened");
+    cut.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -201,25 +238,44 @@ async fn every_fault_ends_in_the_new_image_and_nobody_sees_anything_between() {
         through("token", NEW, 5000, MIB, "PUT", json!({ "status": 401, "times": 1 })),
         // So small that the whole body is on its way before anybody reads it: what is left is the wait for the answer.
         through("slow", NEW, 5000, 300_000, "PUT", commit),
+        stream_through("stream", NEW, 5000),
+        stream_through("stream-old", OLD, 5001),
     );
+}
+
+/// The registry is not there for half a minute from this moment on.
+async fn go_away(target: &str, to: &Repository) {
+    Rule::new(target, to, "", json!({ "refuse_seconds": 30 })).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the sandbox"]
-async fn a_registry_that_goes_away_for_half_a_minute_is_waited_for() {
-    let (client, to) = (client(OLD.0), repository("away"));
-    let (blobs, manifest) = image_of(vec![noise(30 * MIB), noise(10 * MIB)]);
-    let slow = Rule::new(OLD.1, &to, "PUT", json!({ "delay_seconds": 1 })).await;
+async fn a_registry_that_goes_away_for_half_a_minute_is_waited_for_and_nobody_sees_anything_between() {
+    let ((port, target), direct) = (OLD, 5001);
+    let (known, made) = (repository("away"), repository("away-stream"));
+    let (client, small) = (client(port), client(port).with_budget(8 << 20));
+    // What the registry takes gets slow, so that it goes away in the middle of both pushes.
+    let slow = [
+        Rule::new(target, &known, "PUT", json!({ "delay_seconds": 1, "skip": 3 })).await,
+        Rule::new(target, &made, "PATCH", json!({ "delay_seconds": 1, "skip": 2 })).await,
+    ];
+    let push_known = async |image: usize| {
+        let (blobs, manifest) = image_of(vec![noise(30 * MIB + image), noise(10 * MIB + image)]);
+        let cancel = CancellationToken::new();
+        client.push(&known, blobs, &manifest, &["v1"], Box::new(|_| ()), &cancel).await.unwrap().digest
+    };
+    let push_made = async |image: usize| push_with_replays(&small, &made, &noise(24 * MIB + image)).await.0;
     let gone = async {
-        while slow.number("hits").await == 0 {
+        while slow[0].number("hits").await == 0 || slow[1].number("hits").await == 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        Rule::new(OLD.1, &to, "", json!({ "refuse_seconds": 30 })).await
+        go_away(target, &known).await;
     };
-    let cancel = CancellationToken::new();
-    let pushing = client.push(&to, blobs, &manifest, &["v1"], Box::new(|_| ()), &cancel);
-    let (report, _) = tokio::join!(pushing, gone);
-    slow.end().await;
-    assert_eq!(report.unwrap().digest, manifest.digest);
-    assert_eq!(client.head_manifest(&to, "v1").await.unwrap(), Some(manifest.digest));
+    tokio::join!(
+        watched("away", (&known, direct), push_known, gone),
+        watched("away-stream", (&made, direct), push_made, async {}),
+    );
+    for rule in slow {
+        rule.end().await;
+    }
 }
