@@ -4,7 +4,7 @@
 //! names of secrets. A secret's value is left out on purpose: a tag is public.
 
 use super::context::{Context, ContextError, EntryKind};
-use crate::model::{Digest, Platform};
+use crate::model::{Compression, Digest, Platform};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 
@@ -87,6 +87,15 @@ impl Inputs<'_> {
 /// The content key that a digest stands for: a mirrored image's key is its digest.
 pub(crate) fn tag_of(digest: &Digest) -> String {
     format!("ck-{}", &digest.hex()[..32])
+}
+
+/// The key of the same inputs with layers that are compressed so: another compression makes another image. Keys of gzip,
+/// which is the default, stay as they are.
+pub(crate) fn compressed(key: String, compression: Compression) -> String {
+    match compression {
+        Compression::Gzip => key,
+        Compression::Zstd => tag_of(&Digest::of(format!("{key} in zstd").as_bytes())),
+    }
 }
 
 #[cfg(test)]
@@ -174,6 +183,14 @@ mod tests {
             change(&mut case);
             assert_ne!(case.key(), before, "change {number}");
         }
+    }
+
+    #[test]
+    fn another_compression_is_another_key_of_the_same_form() {
+        let gzip = Case::new().key();
+        assert_eq!(compressed(gzip.clone(), Compression::Gzip), gzip);
+        let zstd = compressed(gzip.clone(), Compression::Zstd);
+        assert!(zstd != gzip && zstd.starts_with("ck-") && zstd.len() == gzip.len(), "{zstd}");
     }
 
     #[test]

@@ -3,11 +3,11 @@
 //! The survey asks for it before a build, and the build once more at its end.
 
 use crate::config::Build;
-use crate::docker::content_key::Inputs;
+use crate::docker::content_key::{Inputs, compressed};
 use crate::docker::context::{self, Context, ContextError};
 use crate::error::{Failure, FailureKind};
 use crate::image::dockerfile::{self, Base, Reach};
-use crate::model::{Digest, Reference};
+use crate::model::{Compression, Digest, Reference};
 use crate::registry;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use std::collections::BTreeMap;
@@ -54,6 +54,7 @@ fn taken_by(build: &Build, dockerfile: &[u8]) -> dockerfile::Inputs {
 pub(crate) async fn content_key(
     image: &str,
     build: &Build,
+    compression: Compression,
     registry: &registry::Client,
 ) -> Result<ContentKey, Failure> {
     let unreadable = |error: ContextError| {
@@ -78,7 +79,8 @@ pub(crate) async fn content_key(
         };
         inputs.content_key()
     });
-    Ok(ContentKey { tag: hashing.await?.map_err(unreadable)?, network: inputs.network })
+    let tag = compressed(hashing.await?.map_err(unreadable)?, compression);
+    Ok(ContentKey { tag, network: inputs.network })
 }
 
 /// Does blocking work on a thread for it.

@@ -2,8 +2,8 @@
 
 use super::delivery::{Delivery, Source};
 use super::event::{Diagnosis, ImageResult};
-use crate::desired::DesiredSource;
-use crate::docker::content_key::tag_of;
+use crate::desired::{DesiredImage, DesiredSource};
+use crate::docker::content_key::{compressed, tag_of};
 use crate::docker::layout::{self, Identity};
 use crate::docker::{self, Builder};
 use futures::FutureExt as _;
@@ -23,6 +23,11 @@ pub(crate) async fn identify(source: &DesiredSource, builder: &Builder) -> Resul
     }
 }
 
+/// The content key of an image that is known by this.
+pub(crate) fn key(image: &DesiredImage, identity: &Identity) -> String {
+    compressed(tag_of(identity.digest()), image.supply.compression)
+}
+
 /// Pushes an image under its content key and its tag for people.
 pub(super) async fn push(delivery: Delivery<'_>) -> Result<ImageResult, Diagnosis> {
     let Delivery { doors, image, content_key, .. } = delivery;
@@ -31,7 +36,7 @@ pub(super) async fn push(delivery: Delivery<'_>) -> Result<ImageResult, Diagnosi
     }
     let same = || async {
         let now = identify(&image.source, &doors.builder).await;
-        now.is_ok_and(|now| tag_of(now.digest()) == content_key)
+        now.is_ok_and(|now| key(image, &now) == content_key)
     };
     let unchanged = || same().boxed();
     let (pushed, place) = match &image.source {

@@ -37,9 +37,15 @@ impl KnownLayers {
         self
     }
 
-    /// The same, and this is how the layers that the registry lacks are compressed.
+    /// The same, and this is how the layers that the registry lacks are compressed. Layers that are compressed in another
+    /// way are no longer known by what is in them, nor are images of such layers: who asks for another compression gets it.
     #[must_use]
-    pub(crate) fn with_compression(self, compression: Compression) -> Self {
+    pub(crate) fn with_compression(mut self, compression: Compression) -> Self {
+        let is_so = |blob: &Descriptor| blob.media_type.ends_with("zstd") == (compression == Compression::Zstd);
+        self.by_diff_id.retain(|_, blob| is_so(blob));
+        self.images.retain(|_, (_, bytes)| {
+            serde_json::from_slice::<Manifest>(bytes).is_ok_and(|manifest| manifest.layers.iter().all(is_so))
+        });
         Self { compression, ..self }
     }
 
@@ -131,5 +137,25 @@ mod tests {
         assert!(known.whole(&config.digest).is_none());
         assert_eq!((known.blob(&Digest::of(b"A")), known.blob(&Digest::of(b"B"))), (Some(&blob(b"a")), None));
         assert!(known.has(&Digest::of(b"a")) && !known.has(&Digest::of(b"b")));
+    }
+
+    #[test]
+    fn what_is_compressed_in_another_way_is_made_again() {
+        let diff_id = Digest::of(b"A");
+        for (there, kind) in
+            [(Compression::Gzip, media_type::OCI_LAYER_GZIP), (Compression::Zstd, media_type::OCI_LAYER_ZSTD)]
+        {
+            let blob = Descriptor::new(kind, Digest::of(b"a"), 1);
+            let config = Descriptor::new(media_type::OCI_CONFIG, Digest::of(b"config"), 1);
+            let manifest = Manifest::new(config.clone(), vec![blob.clone()]).to_bytes().unwrap();
+            for wanted in [Compression::Gzip, Compression::Zstd] {
+                let known = KnownLayers::new([(diff_id.clone(), blob.clone())]);
+                let known = known.with_images([(config.digest.clone(), String::new(), manifest.clone().into())]);
+                let known = known.with_compression(wanted);
+                let same = wanted == there;
+                assert_eq!((known.blob(&diff_id).is_some(), known.whole(&config.digest).is_some()), (same, same));
+                assert!(known.has(&blob.digest), "a blob that comes as it is need not be sent");
+            }
+        }
     }
 }

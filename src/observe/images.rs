@@ -62,7 +62,7 @@ async fn observe(image: &DesiredImage, doors: &ImageDoors) -> Result<ObservedIma
         DesiredSource::Layout(_) | DesiredSource::Engine(_) => {
             let identity = ready_made::identify(&image.source, builder).await;
             let identity = identity.map_err(|error| unidentified(&image.key, &error))?;
-            let key = tag_of(identity.digest());
+            let key = ready_made::key(image, &identity);
             // Where the image keeps its manifest, the digest itself is looked for: any tag may have brought it.
             let target = match &identity {
                 Identity::Manifest(digest) => digest.to_string(),
@@ -71,7 +71,7 @@ async fn observe(image: &DesiredImage, doors: &ImageDoors) -> Result<ObservedIma
             (key, target, None)
         }
         DesiredSource::Assembly(assembly) => {
-            let key = crate::execute::assembly_key(assembly, registry).await;
+            let key = crate::execute::assembly_key(assembly, image.supply.compression, registry).await;
             let key = key.map_err(|mut failure| {
                 failure.messages.insert(0, format!("image `{}` cannot be made", image.key));
                 failure
@@ -97,7 +97,7 @@ async fn observe(image: &DesiredImage, doors: &ImageDoors) -> Result<ObservedIma
 
 /// What the registry knows of an image that is built: by one HEAD. Only where its age matters is more asked.
 async fn observe_build(image: &DesiredImage, build: &Build, doors: &ImageDoors) -> Result<ObservedImage, Failure> {
-    let key = content_key(&image.key, build, &doors.registry).await?;
+    let key = content_key(&image.key, build, image.supply.compression, &doors.registry).await?;
     let (repository, tag) = (&image.repository, key.tag.as_str());
     let (digest, stale) = match build.max_age.limit(key.network.is_some()) {
         _ if build.anew => (None, Some("--no-cache".to_owned())),
@@ -158,7 +158,7 @@ mod tests {
     use crate::docker::Builder;
     use crate::error::FailureKind;
     use crate::image::{Descriptor, Manifest, descriptor::media_type};
-    use crate::model::{GroupVersionKind, ObjectRef};
+    use crate::model::{Compression, GroupVersionKind, ObjectRef};
     use crate::registry::tests::{client, fake::Fake};
 
     /// The image `api` after this change to its build.
@@ -229,6 +229,20 @@ mod tests {
         let anew = observed(&fake, folder.path(), |build| build.anew = true).await;
         assert_eq!((anew.digest, anew.stale.as_deref()), (None, Some("--no-cache")));
         assert!(!fake.log()[before..].iter().any(|line| line.contains("/shop/api/")), "the key is not asked for");
+    }
+
+    #[tokio::test]
+    async fn an_image_in_another_compression_is_not_reused() {
+        let (fake, folder, digest) = built("COPY Dockerfile /", "2026-11-21T00:00:00Z").await;
+        let mut desired = desired(&fake, folder.path());
+        desired.images.truncate(1);
+        desired.objects.clear();
+        for (compression, wanted) in [(Compression::Gzip, Some(&digest)), (Compression::Zstd, None)] {
+            desired.images[0].supply.compression = compression;
+            let doors = ImageDoors { registry: client(), builder: Builder::default(), account: None };
+            let images = survey(&desired, &doors, &Events::channel().0).await.unwrap().0;
+            assert_eq!(images["api"].digest.as_ref(), wanted);
+        }
     }
 
     #[tokio::test]

@@ -7,7 +7,7 @@ use super::sources::{self, here};
 use super::{Obstacle, Order};
 use crate::config::{Assembly, FileCopy, War};
 use crate::desired::DesiredSource;
-use crate::docker::content_key::tag_of;
+use crate::docker::content_key::{compressed, tag_of};
 use crate::docker::context::side_by_side;
 use crate::docker::{self, BuildFailure};
 use crate::error::{Failure, FailureKind};
@@ -18,7 +18,7 @@ use crate::image::assembly::source::{Content, Files, Kind};
 use crate::image::assembly::war::{DEFAULT_ROOT, explode};
 use crate::image::assembly::zip;
 use crate::image::config::Draft;
-use crate::model::Digest;
+use crate::model::{Compression, Digest};
 use crate::registry;
 use futures::FutureExt as _;
 use serde_json::json;
@@ -114,7 +114,11 @@ const VERSION: &str = "seaway assembly key 2";
 
 /// The content key of an entry: its base's digest, its settings, its files without their times. A WAR counts by its
 /// members, packed as they are: building it again at another time changes nothing.
-pub(crate) async fn content_key(assembly: &Assembly, registry: &registry::Client) -> Result<String, Failure> {
+pub(crate) async fn content_key(
+    assembly: &Assembly,
+    compression: Compression,
+    registry: &registry::Client,
+) -> Result<String, Failure> {
     let base = async {
         let Some(reference) = &assembly.from else { return Ok("scratch".to_owned()) };
         let about = |error: registry::Error| {
@@ -127,7 +131,7 @@ pub(crate) async fn content_key(assembly: &Assembly, registry: &registry::Client
     let hashing = hashing
         .map(|done| done.unwrap_or_else(|error| Err(Failure::new(FailureKind::Infrastructure, error.to_string()))));
     let (base, files) = futures::future::try_join(base, hashing).await?;
-    Ok(key(assembly, &base, &files))
+    Ok(compressed(key(assembly, &base, &files), compression))
 }
 
 /// The key of an entry, of its settings, its base and its files.
@@ -327,7 +331,7 @@ async fn deliver(delivery: &Delivery<'_>, assembly: &Assembly, listing: Listing)
         Err(Obstacle::Builder(problem)) => return Err(impossible(problem).into()),
     };
     let same = || async {
-        let now = self::content_key(assembly, &delivery.doors.registry).await;
+        let now = self::content_key(assembly, delivery.image.supply.compression, &delivery.doors.registry).await;
         now.is_ok_and(|now| now == delivery.content_key)
     };
     let give = |known, progress| make::make(&ready, known, &progress);
