@@ -36,6 +36,8 @@ struct Inner {
     registry: Option<Registry>,
     /// What becomes of a push that meets a garbage collection.
     on_collection: OnCollection,
+    /// The pause between two looks at it.
+    pace: Duration,
     /// The garbage collection that was seen last. Whoever waits for its end holds the lock.
     seen: Mutex<Option<GarbageCollection>>,
 }
@@ -55,7 +57,14 @@ impl RegistryAccount {
         on_collection: OnCollection,
         running: Option<GarbageCollection>,
     ) -> Self {
-        Self(Arc::new(Inner { client, registry, on_collection, seen: Mutex::new(running) }))
+        Self(Arc::new(Inner { client, registry, on_collection, pace: BETWEEN_LOOKS, seen: Mutex::new(running) }))
+    }
+
+    /// The same account, looked at without pauses.
+    #[cfg(test)]
+    fn without_pauses(self) -> Self {
+        let inner = Arc::into_inner(self.0).expect("an account that nobody else has");
+        Self(Arc::new(Inner { pace: Duration::ZERO, ..inner }))
     }
 
     /// The API.
@@ -94,7 +103,6 @@ impl RegistryAccount {
         say: impl Fn(String),
         cancel: &CancellationToken,
     ) -> Result<(), Failure> {
-        let begin = Instant::now();
         if self.0.seen.try_lock().is_err() {
             say("waiting for the registry's garbage collection".to_owned());
         }
@@ -105,18 +113,15 @@ impl RegistryAccount {
             OnCollection::Cancel => "cancelling",
             OnCollection::Wait | OnCollection::Fail => "waiting for",
         };
-        while let Some(collection) = &*seen {
+        let say = |collection: &GarbageCollection| {
             say(format!("{what} the registry's garbage collection: {}", collection.status));
-            if begin.elapsed() >= LONGEST_WAIT {
-                return Err(self.waited_too_long(collection));
-            }
-            tokio::select! {
-                () = cancel.cancelled() => return Err(Failure::new(FailureKind::Interrupted, "stopped")),
-                () = tokio::time::sleep(BETWEEN_LOOKS) => {}
-            }
-            *seen = self.running().await;
-        }
-        Ok(())
+        };
+        let ended = tokio::select! {
+            biased;
+            () = cancel.cancelled() => return Err(Failure::new(FailureKind::Interrupted, "stopped")),
+            ended = until_ended(&mut seen, self.0.pace, say, || self.running()) => ended,
+        };
+        ended.map_err(|collection| self.waited_too_long(&collection))
     }
 
     /// Does what the option says about a garbage collection that was met.
@@ -163,6 +168,26 @@ impl RegistryAccount {
     }
 }
 
+/// Looks again and again, until no garbage collection runs any more; the one that still runs after the longest wait. `say`
+/// is told of each that was seen, which is the last in `seen`.
+async fn until_ended<F: Future<Output = Option<GarbageCollection>>>(
+    seen: &mut Option<GarbageCollection>,
+    pace: Duration,
+    say: impl Fn(&GarbageCollection),
+    look: impl Fn() -> F,
+) -> Result<(), GarbageCollection> {
+    let begin = Instant::now();
+    while let Some(collection) = seen {
+        say(collection);
+        if begin.elapsed() >= LONGEST_WAIT {
+            return Err(collection.clone());
+        }
+        tokio::time::sleep(pace).await;
+        *seen = look().await;
+    }
+    Ok(())
+}
+
 /// A failure with the cause behind a refusal of DigitalOcean's registry in front, and what helps against it; any other
 /// failure stays as it is. `failure` is what `error` is to be told as; `account` is asked where there is one.
 pub(crate) async fn explain(
@@ -177,4 +202,159 @@ pub(crate) async fn explain(
         None => None,
     };
     refusal::explain(refusal, &repository.path, facts.as_ref(), failure)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::desired::{DesiredImage, DesiredSource, Supply};
+    use crate::docker::Builder;
+    use crate::error::render;
+    use crate::execute::errand::bring;
+    use crate::execute::{EventKind, Events, ImageDoors};
+    use crate::http;
+    use crate::model::{Digest, Redactor, Reference, Secret};
+    use crate::plan::{Operation, OperationKind};
+    use crate::registry::tests::{client, fake::Fake};
+    use serde_json::json;
+    use std::cell::Cell;
+    use wiremock::matchers::{method, path};
+    use wiremock::{Mock, MockServer, ResponseTemplate};
+
+    /// A garbage collection in this state.
+    fn collection(status: &str) -> serde_json::Value {
+        json!({ "uuid": "c-1", "status": status })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_collection_that_does_not_end_is_waited_for_for_half_an_hour() {
+        let stuck: GarbageCollection = serde_json::from_value(collection("waiting for write JWTs to expire")).unwrap();
+        let (begin, looks, told) = (Instant::now(), Cell::new(0_u32), Cell::new(0_u32));
+        let look = || {
+            looks.set(looks.get() + 1);
+            let found = stuck.clone();
+            async { Some(found) }
+        };
+        let tell = |_: &GarbageCollection| told.set(told.get() + 1);
+        let ended = until_ended(&mut Some(stuck.clone()), BETWEEN_LOOKS, tell, look).await;
+        assert_eq!(ended.as_ref().unwrap_err(), &stuck);
+        assert_eq!((begin.elapsed(), looks.get(), told.get()), (Duration::from_mins(30), 600, 601));
+
+        let account = account("http://127.0.0.1:1", OnCollection::Wait);
+        let failure = account.waited_too_long(&stuck);
+        assert_eq!(failure.kind.exit_code(), 4);
+        insta::assert_snapshot!(render(&failure), @r"
+        error: registry `shop` still collects garbage after 30 min of waiting (waiting for write JWTs to expire)
+          help: try again later, or end the collection: `--on-gc cancel`
+        ");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_ends_is_waited_for_until_then() {
+        let running: GarbageCollection = serde_json::from_value(collection("scanning manifests")).unwrap();
+        let (begin, left) = (Instant::now(), Cell::new(200_u32));
+        let look = || {
+            left.set(left.get() - 1);
+            let found = (left.get() > 0).then(|| running.clone());
+            async { found }
+        };
+        until_ended(&mut Some(running.clone()), BETWEEN_LOOKS, |_| (), look).await.unwrap();
+        assert_eq!(begin.elapsed(), Duration::from_mins(10));
+    }
+
+    /// The account of a registry `shop` behind this API, in which nothing has been seen.
+    fn account(api: &str, on_collection: OnCollection) -> RegistryAccount {
+        let http = http::client(&http::Recipe::default()).unwrap();
+        let client = Client::new(http, api, Some(Secret::new("dop_v1_x")), Redactor::default()).unwrap();
+        let registry = serde_json::from_value(json!({ "name": "shop", "region": "nyc3" })).unwrap();
+        RegistryAccount::new(client, Some(registry), on_collection, None).without_pauses()
+    }
+
+    /// An API that shows a garbage collection in these states, one a question, and none afterwards.
+    async fn api(states: &[&str]) -> MockServer {
+        let server = MockServer::start().await;
+        for status in states {
+            let body = json!({ "garbage_collection": collection(status) });
+            Mock::given(method("GET"))
+                .and(path("/v2/registries/shop/garbage-collection"))
+                .respond_with(ResponseTemplate::new(200).set_body_json(body))
+                .up_to_n_times(1)
+                .mount(&server)
+                .await;
+        }
+        let none = ResponseTemplate::new(404).set_body_json(json!({ "id": "not_found", "message": "none" }));
+        Mock::given(method("GET")).respond_with(none).mount(&server).await;
+        let cancelling = json!({ "garbage_collection": collection("cancelling") });
+        let cancelled = ResponseTemplate::new(200).set_body_json(cancelling);
+        Mock::given(method("PUT")).respond_with(cancelled).mount(&server).await;
+        server
+    }
+
+    /// Mirrors an image into a registry that refuses its manifest once, as a garbage collection that begins in the middle of
+    /// the push would; what came of it, what was said, and what the API was asked for.
+    async fn meet(on_collection: OnCollection, states: &[&str]) -> (Option<String>, Vec<String>, Vec<String>) {
+        let (source, target, api) = (Fake::start().await, Fake::start().await, api(states).await);
+        let digest = source.seed("library/redis", "7", b"redis");
+        let image = DesiredImage {
+            key: "cache".to_owned(),
+            source: DesiredSource::Mirror(Reference::parse(&format!("{}/library/redis:7", source.host)).unwrap()),
+            repository: target.repository("shop/cache"),
+            tag: "1a2b3c4d5e6f".to_owned(),
+            pin: true,
+            supply: Supply::default(),
+        };
+        target.faults(|faults| faults.put_statuses = [403].into());
+        let account = Some(account(&api.uri(), on_collection));
+        let doors = ImageDoors { registry: client(), builder: Builder::default(), account };
+        let kind = OperationKind::Mirror { image, digest: digest.clone(), content_key: "ck-1".to_owned() };
+        let operation = Operation { id: 0, kind, needs: Vec::new(), reason: String::new() };
+        let (events, mut received) = Events::channel();
+        let brought = bring(&doors, &operation, &events, &CancellationToken::new()).await;
+        drop(events);
+        let mut said = Vec::new();
+        while let Some(event) = received.recv().await {
+            if let EventKind::Progress { message, .. } = event.kind {
+                said.push(message);
+            }
+        }
+        let repository = target.repository("shop/cache");
+        let tagged: Option<Digest> = client().head_manifest(&repository, "1a2b3c4d5e6f").await.unwrap();
+        assert_eq!(tagged, brought.is_ok().then_some(digest));
+        let asked = api.received_requests().await.unwrap();
+        let asked = asked.iter().map(|request| format!("{} {}", request.method, request.url.path())).collect();
+        (brought.err().map(|diagnosis| render(&diagnosis.failure)), said, asked)
+    }
+
+    #[tokio::test]
+    async fn a_collection_that_begins_in_the_middle_of_a_push_is_waited_for() {
+        let states = ["requested", "scanning manifests", "deleting unreferenced blobs"];
+        let (failure, said, asked) = meet(OnCollection::Wait, &states).await;
+        assert_eq!(failure, None);
+        assert_eq!(said, states.map(|status| format!("waiting for the registry's garbage collection: {status}")));
+        assert_eq!(asked, ["GET /v2/registries/shop/garbage-collection"; 4]);
+    }
+
+    #[tokio::test]
+    async fn or_cancelled() {
+        let (failure, said, asked) = meet(OnCollection::Cancel, &["scanning manifests", "cancelling"]).await;
+        assert_eq!(failure, None);
+        let wanted = ["scanning manifests", "cancelling"]
+            .map(|status| format!("cancelling the registry's garbage collection: {status}"));
+        assert_eq!(said, wanted);
+        assert_eq!(asked[1], "PUT /v2/registries/shop/garbage-collection/c-1");
+    }
+
+    #[tokio::test]
+    async fn or_ends_the_push() {
+        let (failure, said, asked) = meet(OnCollection::Fail, &["scanning manifests"]).await;
+        assert!(failure.is_some_and(|text| text.contains("403")));
+        assert!(said.is_empty() && asked.is_empty(), "{said:?} {asked:?}");
+    }
+
+    #[tokio::test]
+    async fn without_a_collection_a_refusal_is_told_at_once() {
+        let (failure, said, asked) = meet(OnCollection::Wait, &[]).await;
+        assert!(failure.is_some_and(|text| text.contains("403")));
+        assert_eq!((said.len(), asked.len()), (0, 1));
+    }
 }
