@@ -49,7 +49,7 @@ impl Command {
 }
 
 /// The names of all inputs, as in action.yml.
-pub(crate) const NAMES: [&str; 12] = [
+pub(crate) const NAMES: [&str; 15] = [
     "command",
     "args",
     "file",
@@ -59,6 +59,9 @@ pub(crate) const NAMES: [&str; 12] = [
     "token",
     "kubeconfig",
     "context",
+    "on_gc",
+    "sbom",
+    "provenance",
     "api_url",
     "github_token",
     "comment",
@@ -85,6 +88,12 @@ pub(crate) struct Inputs {
     pub(crate) kubeconfig: Option<String>,
     /// The context in it.
     pub(crate) context: Option<String>,
+    /// What becomes of a push that meets a garbage collection, in the words of `--on-gc`.
+    pub(crate) on_gc: Option<String>,
+    /// Whether a list of its packages is put beside every image.
+    pub(crate) sbom: bool,
+    /// Whether it is put beside every image that is built how it was made.
+    pub(crate) provenance: bool,
     /// The address of the DigitalOcean API.
     pub(crate) api_url: Option<String>,
     /// The token for the comment.
@@ -115,6 +124,9 @@ impl Inputs {
             token: secret("token"),
             kubeconfig: get("kubeconfig"),
             context: get("context"),
+            on_gc: get("on_gc").filter(|text| !text.is_empty()),
+            sbom: get("sbom").map_or(Ok(false), |text| boolean("sbom", &text))?,
+            provenance: get("provenance").map_or(Ok(false), |text| boolean("provenance", &text))?,
             api_url: get("api_url"),
             github_token: secret("github_token"),
             comment: get("comment").map_or(Ok(true), |text| boolean("comment", &text))?,
@@ -139,6 +151,12 @@ impl Inputs {
                 arguments.push(format!("{flag}={value}"));
             }
         }
+        // A workflow may run several commands with the same inputs: those that say nothing to one are left out.
+        let (pushes, plans) = (matches!(arguments[0].as_str(), "up" | "push"), self.command == Command::Plan);
+        arguments.extend(self.on_gc.iter().filter(|_| pushes).map(|what| format!("--on-gc={what}")));
+        let wanted = [("--sbom", self.sbom), ("--provenance", self.provenance)];
+        let wanted = wanted.into_iter().filter(|(_, is_wanted)| *is_wanted && (pushes || plans));
+        arguments.extend(wanted.map(|(flag, _)| flag.to_owned()));
         arguments.extend(self.args.iter().cloned());
         arguments
     }
@@ -277,6 +295,23 @@ mod tests {
         assert_eq!((environment.get("A"), environment.get("B")), (Some("1"), Some(" x=y")));
         assert!(!inputs.comment && inputs.warnings.is_empty());
         assert!(!format!("{inputs:?}").contains("dop_v1_x"));
+    }
+
+    #[test]
+    fn what_is_asked_of_images_goes_to_the_commands_that_have_some() {
+        for (command, wanted) in [
+            ("auto", "up --on-gc=cancel --sbom --provenance"),
+            ("push", "push --on-gc=cancel --sbom --provenance"),
+            ("plan", "plan --sbom --provenance"),
+            ("check", "check"),
+            ("down", "down"),
+        ] {
+            let given = [("INPUT_ON-GC", "cancel"), ("INPUT_SBOM", "true"), ("INPUT_PROVENANCE", "true")];
+            let arguments = inputs(&[&given[..], &[("INPUT_COMMAND", command)]].concat()).unwrap().arguments();
+            assert_eq!(arguments.join(" "), wanted);
+        }
+        let defaults = [("INPUT_ON_GC", "wait"), ("INPUT_SBOM", "false"), ("INPUT_PROVENANCE", "false")];
+        assert_eq!(inputs(&defaults).unwrap().arguments(), ["up", "--on-gc=wait"]);
     }
 
     #[test]
