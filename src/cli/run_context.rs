@@ -9,8 +9,10 @@ use std::process::{Child, Command, Stdio};
 
 /// Reads the context of a run whose deploy.yml lies in a folder. `secrets` learns what must not be told as the run does.
 pub(crate) fn read(folder: &Path, environment: &Environment, secrets: &Redactor) -> RunContext {
-    // All questions are asked at once: each is a process of its own.
-    let [status, commit, remote] = [STATUS, origin::COMMIT, origin::REMOTE].map(|arguments| ask(folder, arguments));
+    // All questions are asked at once: each is a process of its own, and none where they could not be answered.
+    let is_tree = may_be_tree(folder, environment);
+    let questions = [STATUS, origin::COMMIT, origin::REMOTE];
+    let [status, commit, remote] = questions.map(|arguments| is_tree.then(|| ask(folder, arguments)).flatten());
     let git = answer(status).and_then(|text| parse_status(&text)).or_else(|| checked_out_by_github(environment));
     let git = git.map(|git| GitState { branch: branch(environment).or(git.branch), ..git });
     let origin = origin::read(environment, git.as_ref(), answer(commit).as_deref(), answer(remote).as_deref());
@@ -47,6 +49,13 @@ fn checked_out_by_github(environment: &Environment) -> Option<GitState> {
     environment.non_empty("GITHUB_ACTIONS")?;
     let sha = environment.non_empty("GITHUB_SHA")?.to_owned();
     Some(GitState { sha, branch: None, dirty: false })
+}
+
+/// Whether a folder may lie in a work tree: it, or one around it, has a `.git`, or the environment names one.
+fn may_be_tree(folder: &Path, environment: &Environment) -> bool {
+    let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    let folder = folder.canonicalize().unwrap_or(folder);
+    environment.non_empty("GIT_DIR").is_some() || folder.ancestors().any(|around| around.join(".git").exists())
 }
 
 /// The question for the state of the work tree.
@@ -118,6 +127,17 @@ mod tests {
         assert_eq!((context.run_id.as_str(), context.pull_request), ("42-2", Some(7)));
         let git = context.git.unwrap();
         assert_eq!((git.sha.as_str(), git.branch.as_deref(), git.dirty), (SHA, Some("feature/x"), false));
+    }
+
+    #[test]
+    fn git_is_asked_only_where_there_may_be_a_work_tree() {
+        let outside = tempfile::tempdir().unwrap();
+        let (inside, nothing) = (outside.path().join("a/b"), environment(&[]));
+        std::fs::create_dir_all(&inside).unwrap();
+        assert!(!may_be_tree(&inside, &nothing));
+        assert!(may_be_tree(&inside, &environment(&[("GIT_DIR", "/srv/x.git")])));
+        std::fs::write(outside.path().join("a/.git"), "gitdir: elsewhere").unwrap(); // as in a linked work tree
+        assert!(may_be_tree(&inside, &nothing));
     }
 
     #[test]
