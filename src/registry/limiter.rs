@@ -9,11 +9,11 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-/// Uploads at once to begin with.
-const START: f64 = 4.0;
+/// Uploads at once to begin with: large ones share the line from the first byte on, small ones only wait for answers.
+const START: [f64; 2] = [4.0, 16.0];
 
-/// More connections than this only share the same line.
-const MOST: f64 = 16.0;
+/// More connections than this only share the same line, or the registry's processors.
+const MOST: [f64; 2] = [16.0, 32.0];
 
 /// A blob up to this size is small: its round trips take longer than its bytes.
 pub(crate) const SMALL: u64 = 64 * 1024;
@@ -30,12 +30,12 @@ pub(crate) struct Limiter {
 #[derive(Debug)]
 struct State {
     /// How many may run in each lane; grows by fractions.
-    limit: f64,
+    limit: [f64; 2],
     /// How many run: large ones, small ones.
     running: [u32; 2],
     /// Who waits.
     waiting: Vec<Waiting>,
-    /// How often the limit was halved: what began before the last time says nothing new.
+    /// How often the limits were halved: what began before the last time says nothing new.
     halved: u64,
     /// Until when the registry asked for a pause.
     pause: Option<Instant>,
@@ -64,7 +64,7 @@ pub(crate) struct Permit {
     limiter: Arc<Limiter>,
     /// In which lane.
     lane: usize,
-    /// How often the limit had been halved when it was given.
+    /// How often the limits had been halved when it was given.
     halved: u64,
 }
 
@@ -76,7 +76,7 @@ fn lane(size: u64) -> usize {
 impl State {
     /// The largest blob that waits in a lane with room.
     fn next(&self) -> Option<usize> {
-        let has_room = |lane: usize| f64::from(self.running[lane]) + 1.0 <= self.limit;
+        let has_room = |lane: usize| f64::from(self.running[lane]) + 1.0 <= self.limit[lane];
         let waiting = self.waiting.iter().enumerate().filter(|(_, waiting)| has_room(lane(waiting.size)));
         // The first of those that are equally large.
         waiting.max_by_key(|(at, waiting)| (waiting.size, std::cmp::Reverse(*at))).map(|(at, _)| at)
@@ -117,7 +117,7 @@ impl Limiter {
     pub(crate) fn complained(&self, mark: u64) {
         let mut state = lock(&self.state);
         if state.halved == mark {
-            state.limit = (state.limit / 2.0).max(1.0);
+            state.limit = state.limit.map(|limit| (limit / 2.0).max(1.0));
             state.halved += 1;
         }
     }
@@ -150,8 +150,8 @@ impl Permit {
     /// The registry kept up: one more for each success at first, then one more after each round of successes.
     pub(crate) fn succeeded(&self) {
         let mut state = lock(&self.limiter.state);
-        let more = if state.halved == 0 { 1.0 } else { 1.0 / state.limit };
-        state.limit = (state.limit + more).min(MOST);
+        let more = if state.halved == 0 { 1.0 } else { 1.0 / state.limit[self.lane] };
+        state.limit[self.lane] = (state.limit[self.lane] + more).min(MOST[self.lane]);
     }
 
     /// The registry complained: half as many.
@@ -177,7 +177,12 @@ mod tests {
 
     /// All permits that a limiter gives for large blobs now.
     fn all(limiter: &Arc<Limiter>) -> Vec<Permit> {
-        std::iter::from_fn(|| limiter.acquire(LARGE).now_or_never()).collect()
+        all_of(limiter, LARGE)
+    }
+
+    /// All permits that it gives for blobs of a size.
+    fn all_of(limiter: &Arc<Limiter>, size: u64) -> Vec<Permit> {
+        std::iter::from_fn(|| limiter.acquire(size).now_or_never()).collect()
     }
 
     #[test]
@@ -200,6 +205,20 @@ mod tests {
             limiter.complained(limiter.mark());
         }
         assert_eq!(all(&limiter).len(), 1, "never fewer than one");
+    }
+
+    #[test]
+    fn forty_small_blobs_are_two_rounds_and_a_complaint_about_any_halves_all() {
+        let limiter = Arc::new(Limiter::default());
+        let permits = all_of(&limiter, SMALL);
+        assert_eq!(permits.len(), 16);
+        permits.iter().for_each(Permit::succeeded);
+        drop(permits);
+        let permits = all_of(&limiter, SMALL);
+        assert_eq!(permits.len(), 32);
+        permits[0].throttled();
+        drop(permits);
+        assert_eq!((all_of(&limiter, SMALL).len(), all(&limiter).len()), (16, 2));
     }
 
     #[test]
