@@ -9,7 +9,7 @@ use super::manifest::RawManifest;
 use crate::image::{Descriptor, ImageConfig};
 use crate::model::{Digest, Platform, Repository};
 use futures::future::{join, join_all};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// Layers of a repository: the digest before compression to the blob.
 #[derive(Clone, Debug, Default)]
@@ -59,6 +59,7 @@ impl Client {
     /// and without the list a fresh machine would know nothing of the layers that the commit before has pushed. The list is
     /// asked for beside the tags, so it costs no time.
     pub(crate) async fn diff_index(&self, repository: &Repository, tags: &[&str], platform: &Platform) -> DiffIndex {
+        let tags = &tags.iter().copied().collect::<BTreeSet<_>>(); // two may be the same
         let named = join_all(tags.iter().map(|tag| self.tagged(repository, tag, platform)));
         let (mut found, listed) = join(named, self.tags(repository)).await;
         if found.iter().all(Option::is_none) {
@@ -67,7 +68,7 @@ impl Client {
                 Vec::new()
             });
             // Tags like `sha256-…` are signatures and the like.
-            let others = others.iter().filter(|name| !tags.contains(&name.as_str()) && !name.starts_with("sha256-"));
+            let others = others.iter().filter(|name| !tags.contains(name.as_str()) && !name.starts_with("sha256-"));
             found = join_all(others.take(MOST_IMAGES).map(|tag| self.tagged(repository, tag, platform))).await;
         }
         let mut index = DiffIndex::default();

@@ -37,6 +37,11 @@ impl Feature {
         first.map_or_else(|now| now == YES, |_| true)
     }
 
+    /// Whether it is known to work.
+    pub(crate) fn works(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == YES
+    }
+
     /// Whether it may work: only where it is known not to, it is not worth asking.
     pub(crate) fn may_work(&self) -> bool {
         self.0.load(Ordering::Relaxed) != NO

@@ -10,6 +10,7 @@ use crate::model::{Digest, Platform, Reference, Repository};
 use bytes::Bytes;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Method, Response, StatusCode};
+use std::collections::BTreeSet;
 
 /// A manifest or an index as the bytes it came in: its digest depends on each of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,27 +136,33 @@ impl Client {
     ///
     /// Several tags: newer registries take them all with the manifest
     /// (<https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pushing-manifests>); others ignore them, so
-    /// only those count that are echoed. Otherwise the first tag goes alone, and shows whether the manifest is accepted.
+    /// only those count that are echoed. Two tags are put side by side where it is not known: to find out would cost as many
+    /// requests as it saves, and two round trips instead of one.
     pub(crate) async fn put_tags(
         &self,
         repository: &Repository,
         manifest: &RawManifest,
         tags: &[&str],
     ) -> Result<(), Error> {
-        let several = tags.len() > 1;
-        let feature = self.known(&repository.registry);
-        let (mut confirmed, rest) = if several && feature.features.tag_parameter.try_it() {
+        let known = self.known(&repository.registry);
+        let feature = &known.features.tag_parameter;
+        let tags: Vec<&str> = tags.iter().copied().collect::<BTreeSet<_>>().into_iter().collect(); // two may be the same
+        let tags = tags.as_slice();
+        let together = feature.works() || tags.len() > 2 && feature.try_it();
+        let (mut confirmed, rest) = if together && tags.len() > 1 {
             let (confirmed, echoed) = self.put_manifest(repository, manifest, None, tags).await?;
-            feature.features.tag_parameter.learn(tags.iter().all(|tag| echoed.iter().any(|there| there == tag)));
-            (confirmed, tags.iter().filter(|tag| !echoed.iter().any(|there| there == *tag)).copied().collect())
+            let (echoed, rest): (Vec<&str>, Vec<&str>) =
+                tags.iter().partition(|tag| echoed.contains(&(**tag).to_owned()));
+            feature.learn(echoed.len() == tags.len());
+            (confirmed, rest)
+        } else if tags.is_empty() {
+            (self.put_manifest(repository, manifest, None, &[]).await?.0, Vec::new())
         } else {
-            let first = tags.first().copied();
-            let (confirmed, _) = self.put_manifest(repository, manifest, first, &[]).await?;
-            (confirmed, tags.get(1..).unwrap_or_default().to_vec())
+            (true, tags.to_vec())
         };
         let put = rest.iter().map(|tag| self.put_manifest(repository, manifest, Some(tag), &[]));
-        for (one, _) in futures::future::try_join_all(put).await? {
-            confirmed &= one;
+        for put in futures::future::join_all(put).await {
+            confirmed &= put?.0;
         }
         if confirmed { Ok(()) } else { self.confirm(repository, manifest, tags.last().copied()).await }
     }
