@@ -15,13 +15,14 @@ use url::Url;
 pub(crate) const USER_AGENT: &str = concat!("seaway/", env!("CARGO_PKG_VERSION"));
 
 /// A server that does not accept a connection within this is treated as away.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A server that asks for a longer pause than this is treated as having refused.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_mins(2);
 
 /// How a client differs from the ordinary one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(crate) struct Recipe {
     /// PEM bundles trusted beside the operating system's (`SSL_CERT_FILE`, `ca` of a hosts.toml).
     pub(crate) ca_files: Vec<PathBuf>,
@@ -32,6 +33,8 @@ pub(crate) struct Recipe {
     /// For large blobs. HTTP/1.1 only: uploads on one HTTP/2 connection would share one flow-control window. And bodies are
     /// taken as they are stored, without asking for compression: a blob's digest is of those bytes.
     pub(crate) for_blobs: bool,
+    /// Never encrypts, and so loads no certificates, which takes longer than a request to a registry on this machine.
+    pub(crate) plain: bool,
 }
 
 /// Why a client could not be made.
@@ -72,10 +75,8 @@ pub(crate) fn install_crypto() {
 /// A client after this recipe. It has no overall time-out: a transfer may be long, so each caller sets its own.
 pub(crate) fn client(recipe: &Recipe) -> Result<reqwest::Client, Error> {
     install_crypto();
-    let mut builder = reqwest::Client::builder()
-        .user_agent(USER_AGENT)
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tls_certs_merge(trusted(recipe)?);
+    let mut builder = reqwest::Client::builder().user_agent(USER_AGENT).connect_timeout(CONNECT_TIMEOUT);
+    builder = if recipe.plain { builder.tls_certs_only([]) } else { builder.tls_certs_merge(trusted(recipe)?) };
     if recipe.no_redirects {
         builder = builder.redirect(reqwest::redirect::Policy::none());
     }
@@ -136,7 +137,12 @@ pub(crate) fn redact_url(url: &Url) -> String {
 /// The innermost cause of a transport error: `Connection refused (os error 111)`. The layers above only repeat the URL,
 /// which may hold secrets.
 pub(crate) fn transport_cause(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
+    innermost(error)
+}
+
+/// The innermost cause of any error.
+pub(crate) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut cause = error;
     while let Some(source) = cause.source() {
         cause = source;
     }
@@ -288,6 +294,7 @@ mod tests {
     #[test]
     fn a_client_needs_no_operating_system_store() {
         assert!(client(&Recipe::default()).is_ok());
+        assert!(client(&Recipe { plain: true, ..Recipe::default() }).is_ok());
         let missing = Recipe { ca_files: vec!["/nowhere/ca.pem".into()], ..Recipe::default() };
         assert_eq!(client(&missing).unwrap_err().to_string(), "cannot read the certificates in `/nowhere/ca.pem`");
     }

@@ -1,7 +1,7 @@
 //! The files of a layout: in a folder, or inside of a tar archive, where they are read in place.
 
 use super::error::Error;
-use crate::image::part::{Content, ContentStream};
+use crate::image::part::{Content, ContentStream, FileRange};
 use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _};
 use std::collections::HashMap;
@@ -16,10 +16,10 @@ use tokio_stream::wrappers::ReceiverStream;
 const LARGEST_DOCUMENT: u64 = 4 * 1024 * 1024;
 
 /// Files are read in pieces of this size.
-const PIECE: u64 = 1024 * 1024;
+const PIECE: u64 = 256 * 1024;
 
 /// So many pieces are read ahead.
-const AHEAD: usize = 3;
+const AHEAD: usize = 8;
 
 /// Links that lead on further than this are a loop.
 const MOST_LINKS: usize = 8;
@@ -136,14 +136,14 @@ impl Place {
         if self.size > LARGEST_DOCUMENT {
             return Err(io::Error::other(format!("{} bytes are too many for a document", self.size)));
         }
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(usize::try_from(self.size).unwrap_or_default() + 1); // the end shows at once
         self.open()?.read_to_end(&mut bytes)?;
         Ok(bytes.into())
     }
 
     /// The first bytes: enough to tell what it is. Blocking work.
     pub(crate) fn beginning(&self) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(512);
         self.open()?.take(512).read_to_end(&mut bytes)?;
         Ok(bytes)
     }
@@ -166,10 +166,12 @@ impl Place {
 
     /// Its content, opened anew for each try.
     pub(crate) fn content(self) -> Content {
-        Content::Open(Arc::new(move || {
+        let range = FileRange { file: self.file.clone(), start: self.start };
+        let open = Arc::new(move || {
             let place = self.clone();
             async move { Ok(place.stream()) }.boxed()
-        }))
+        });
+        Content::File { range, open }
     }
 
     /// A stream of its bytes, read ahead on a thread that may block.

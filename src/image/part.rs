@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, StreamExt as _};
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
@@ -133,6 +134,15 @@ pub(crate) type ContentStream = BoxStream<'static, io::Result<Bytes>>;
 /// knows them can take them out again.
 pub(crate) type Opener = Arc<dyn Fn() -> BoxFuture<'static, io::Result<ContentStream>> + Send + Sync>;
 
+/// A file from here on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FileRange {
+    /// The file.
+    pub(crate) file: PathBuf,
+    /// Where it begins, in bytes.
+    pub(crate) start: u64,
+}
+
 /// The content of a blob that can be read any number of times.
 #[derive(Clone)]
 pub(crate) enum Content {
@@ -140,6 +150,13 @@ pub(crate) enum Content {
     Bytes(Bytes),
     /// It is opened anew for each try.
     Open(Opener),
+    /// The same, and it lies in a file as it is: whoever can send files need not read it.
+    File {
+        /// Where it lies.
+        range: FileRange,
+        /// Reads it.
+        open: Opener,
+    },
 }
 
 impl std::fmt::Debug for Content {
@@ -147,6 +164,7 @@ impl std::fmt::Debug for Content {
         match self {
             Self::Bytes(bytes) => write!(f, "Content({} bytes)", bytes.len()),
             Self::Open(_) => write!(f, "Content(opened when needed)"),
+            Self::File { range, .. } => write!(f, "Content({range:?})"),
         }
     }
 }
@@ -159,7 +177,7 @@ impl Content {
     pub(crate) async fn open(&self) -> io::Result<ContentStream> {
         match self {
             Self::Bytes(bytes) => Ok(slices(bytes.clone()).boxed()),
-            Self::Open(open) => open().await,
+            Self::Open(open) | Self::File { open, .. } => open().await,
         }
     }
 }

@@ -76,6 +76,26 @@ struct Token {
 /// A slot that several tasks share; whoever locks it first fills it.
 type Slot<T> = Arc<tokio::sync::Mutex<Option<T>>>;
 
+/// What a request may carry to prove who sends it.
+#[derive(Debug)]
+pub(crate) enum Proof {
+    /// This `Authorization` header; `None` where the registry wants none.
+    Known(Option<HeaderValue>),
+    /// Nothing yet: the answer to the request itself will tell. Others wait for it.
+    Asked(Scout),
+}
+
+/// A request that finds out what a place wants.
+#[derive(Debug)]
+pub(crate) struct Scout(tokio::sync::OwnedMutexGuard<Option<Scheme>>);
+
+impl Scout {
+    /// Learns from an answer that is not worth another try. Until then nobody else asks the place.
+    pub(crate) fn learn(mut self, endpoint: &Endpoint, headers: &HeaderMap) {
+        *self.0 = Some(scheme_of(endpoint, headers).unwrap_or(Scheme::Anonymous));
+    }
+}
+
 /// The tokens of a run.
 #[derive(Debug)]
 pub(crate) struct Tokens {
@@ -108,6 +128,20 @@ impl Tokens {
     /// No token yet.
     pub(crate) fn new(logins: Logins) -> Self {
         Self { logins, schemes: Mutex::default(), in_use: Mutex::default() }
+    }
+
+    /// The proof for a request that may be repeated.
+    ///
+    /// To a registry that nobody has logged in to the first request goes as it is: most such registries want no login, and
+    /// one that wants a token says so in its refusal, as it would to `GET /v2/`. With a login `GET /v2/` comes first: some
+    /// registries hide from strangers what they have (404) instead of asking who they are.
+    pub(crate) async fn proof(&self, client: &Client, endpoint: &Endpoint, scope: &Scope) -> Result<Proof, Error> {
+        let scheme = slot(&self.schemes, &endpoint.base).lock_owned().await;
+        if scheme.is_none() && !self.logins.may_have(&endpoint.registry).await {
+            return Ok(Proof::Asked(Scout(scheme)));
+        }
+        drop(scheme);
+        self.authorization(client, endpoint, scope).await.map(Proof::Known)
     }
 
     /// The `Authorization` header for a request; `None` where the registry wants none.
@@ -180,7 +214,7 @@ impl Tokens {
     async fn ask_scheme(&self, client: &Client, endpoint: &Endpoint) -> Result<HeaderMap, Error> {
         let action = "say which login it wants";
         let fail = |error: reqwest::Error| transport(endpoint, &endpoint.base, action, &error);
-        let pool = client.pool(endpoint)?;
+        let pool = client.pool(endpoint, &endpoint.base)?;
         let request = pool.get(endpoint.base.clone()).timeout(TOKEN_TIMEOUT).build().map_err(fail)?;
         let answer = client.execute(&pool, request).await.map_err(fail)?;
         let (status, headers) = (answer.status(), answer.headers().clone());
@@ -202,7 +236,7 @@ impl Tokens {
         service: Option<&str>,
     ) -> Result<Token, Error> {
         let login = self.logins.get(&endpoint.registry).await?;
-        let pool = client.pool(endpoint)?;
+        let pool = client.pool(endpoint, realm)?;
         let ask = Ask { client, pool, endpoint, scope, realm, service, login: login.as_ref() };
         ask.token().await
     }

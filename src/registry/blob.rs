@@ -1,7 +1,7 @@
 //! Blobs: where their content comes from, whether a registry has one, and reading one.
 
 use super::auth::Scope;
-use super::client::{Client, Question};
+use super::client::{Client, Question, Way};
 use super::error::Error;
 use super::hosts::{Capability, Endpoint, is_loopback};
 use crate::image::{Content, Descriptor};
@@ -109,7 +109,7 @@ impl Client {
 
     /// One GET of a blob; the token goes to the registry only, never to where it redirects.
     async fn get_blob(&self, question: Question<'_>, url: &Url) -> Result<Response, Error> {
-        let pool = self.pool(question.endpoint)?;
+        let pool = self.pool(question.endpoint, url)?;
         for last in [false, true] {
             let mut request = pool.get(url.clone());
             let mut token = None;
@@ -119,7 +119,7 @@ impl Client {
                     request = request.header(reqwest::header::AUTHORIZATION, token.clone());
                 }
             }
-            let answer = tokio::time::timeout(self.patience().request, self.send(question, &pool, request));
+            let answer = tokio::time::timeout(self.patience().request, self.send(question, Way::Pool(&pool), request));
             let answer = answer.await.map_err(|_| Self::stalled(question, self.patience().request))??;
             if answer.status() != StatusCode::UNAUTHORIZED || last {
                 return Ok(answer);

@@ -1,6 +1,6 @@
 //! The client itself: which place, which token, which error.
 
-use super::auth::{Scope, Tokens, transport};
+use super::auth::{Proof, Scope, Scout, Tokens, transport};
 use super::budget::Budget;
 use super::error::{Error, Refusal};
 use super::features::Features;
@@ -9,7 +9,9 @@ use super::limiter::Limiter;
 use super::logins::Logins;
 use super::patience::{LONGEST_PAUSE, Patience};
 use super::progress::lock;
+use super::wire;
 use crate::http::{self, Recipe};
+use crate::image::part::FileRange;
 use crate::model::Digest;
 use reqwest::header::{HeaderMap, WARNING};
 use reqwest::{RequestBuilder, Response, StatusCode};
@@ -106,6 +108,15 @@ pub(crate) struct Question<'a> {
     pub(crate) action: &'a str,
 }
 
+/// Which way a request goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Way<'a> {
+    /// On a connection of a pool.
+    Pool(&'a reqwest::Client),
+    /// On a connection of its own that sends this file as its body.
+    Wire(&'a FileRange),
+}
+
 impl Client {
     /// A client that finds places and logins here.
     pub(crate) fn new(hosts: Hosts, logins: Logins) -> Self {
@@ -196,14 +207,15 @@ impl Client {
         &self.inner.budget
     }
 
-    /// The connections to a place.
-    pub(crate) fn pool(&self, endpoint: &Endpoint) -> Result<reqwest::Client, Error> {
+    /// The connections on which a URL is asked for that a place has named, or for its own.
+    pub(crate) fn pool(&self, endpoint: &Endpoint, url: &Url) -> Result<reqwest::Client, Error> {
+        let recipe = Recipe { plain: url.scheme() == "http", ..endpoint.recipe.clone() };
         let mut pools = lock(&self.inner.pools);
-        if let Some(pool) = pools.get(&endpoint.recipe) {
+        if let Some(pool) = pools.get(&recipe) {
             return Ok(pool.clone());
         }
-        let pool = http::client(&endpoint.recipe)?;
-        pools.insert(endpoint.recipe.clone(), pool.clone());
+        let pool = http::client(&recipe)?;
+        pools.insert(recipe, pool.clone());
         Ok(pool)
     }
 
@@ -248,17 +260,39 @@ impl Client {
         question: Question<'_>,
         make: &impl Fn(&reqwest::Client) -> RequestBuilder,
     ) -> Result<Response, Error> {
-        let pool = self.pool(question.endpoint)?;
-        let token = self.inner.tokens.authorization(self, question.endpoint, question.scope).await?;
+        let pool = self.pool(question.endpoint, &question.endpoint.base)?;
+        let token = match self.inner.tokens.proof(self, question.endpoint, question.scope).await? {
+            Proof::Known(token) => token,
+            Proof::Asked(scout) => match self.scout(question, &pool, make, scout).await? {
+                Some(answer) => return Ok(answer),
+                None => self.inner.tokens.authorization(self, question.endpoint, question.scope).await?,
+            },
+        };
         let mut request = make(&pool).timeout(self.inner.patience.request);
         if let Some(token) = &token {
             request = request.header(reqwest::header::AUTHORIZATION, token.clone());
         }
-        let answer = self.send(question, &pool, request).await?;
+        let answer = self.send(question, Way::Pool(&pool), request).await?;
         if answer.status() == StatusCode::UNAUTHORIZED {
             self.inner.tokens.refused(question.endpoint, question.scope, token.as_ref(), answer.headers()).await;
         }
         Ok(answer)
+    }
+
+    /// Sends one request without a proof, and learns from its answer what the registry wants; `None` where it wants one.
+    async fn scout(
+        &self,
+        question: Question<'_>,
+        pool: &reqwest::Client,
+        make: &impl Fn(&reqwest::Client) -> RequestBuilder,
+        scout: Scout,
+    ) -> Result<Option<Response>, Error> {
+        let request = make(pool).timeout(self.inner.patience.request);
+        let answer = self.send(question, Way::Pool(pool), request).await?;
+        if http::Retry::of_answer(answer.status(), answer.headers()) == http::Retry::Never {
+            scout.learn(question.endpoint, answer.headers());
+        }
+        Ok((answer.status() != StatusCode::UNAUTHORIZED).then_some(answer))
     }
 
     /// Sends a request as it is, after any pause that the registry asked for. What it says about its load holds for all
@@ -266,14 +300,20 @@ impl Client {
     pub(crate) async fn send(
         &self,
         question: Question<'_>,
-        pool: &reqwest::Client,
+        way: Way<'_>,
         request: RequestBuilder,
     ) -> Result<Response, Error> {
         let request = request.build().map_err(|error| Self::transport(question, &error))?;
         let known = self.known(&question.endpoint.registry);
         known.limiter.open().await;
         let mark = known.limiter.mark();
-        let answer = self.execute(pool, request).await.map_err(|error| Self::transport(question, &error))?;
+        let answer = match way {
+            Way::Pool(pool) => self.execute(pool, request).await.map_err(|error| Self::transport(question, &error))?,
+            Way::Wire(file) => {
+                self.requests.fetch_add(1, Ordering::Relaxed);
+                wire::send(question, file, request).await?
+            }
+        };
         if matches!(answer.status().as_u16(), 429 | 503) {
             known.limiter.complained(mark);
             let pause = http::retry_after(answer.headers());

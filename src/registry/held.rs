@@ -2,7 +2,7 @@
 
 use super::progress::lock;
 use crate::image::Content;
-use crate::image::part::ContentStream;
+use crate::image::part::{ContentStream, FileRange};
 use bytes::Bytes;
 use futures::stream::{self, StreamExt as _};
 use std::io;
@@ -29,6 +29,12 @@ impl Source {
             }
             Self::Content(content) => Ok(skip(content.open().await?, from)),
         }
+    }
+
+    /// The file that the bytes from here on lie in, if they lie in one.
+    pub(crate) fn file(&self, from: u64) -> Option<FileRange> {
+        let Self::Content(Content::File { range, .. }) = self else { return None };
+        Some(FileRange { file: range.file.clone(), start: range.start + from })
     }
 }
 

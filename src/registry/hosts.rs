@@ -117,7 +117,7 @@ impl Hosts {
     /// Looks into this folder; without one, every name leads to itself.
     pub(crate) fn new(folder: Option<PathBuf>, ca_files: Vec<PathBuf>) -> Self {
         // Redirects of blobs lead to other hosts, which must not see the registry's token; the client decides itself.
-        Self { folder, recipe: Recipe { ca_files, no_redirects: true, for_blobs: true, skip_verify: false } }
+        Self { folder, recipe: Recipe { ca_files, no_redirects: true, for_blobs: true, ..Recipe::default() } }
     }
 
     /// The places that may be asked for this, in order. There is always one.

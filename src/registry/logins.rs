@@ -64,6 +64,17 @@ impl Logins {
         Ok(login)
     }
 
+    /// Whether there may be a login of a registry, without asking a credential helper for it.
+    pub(crate) async fn may_have(&self, registry: &str) -> bool {
+        if let Some(known) = self.known.read().ok().and_then(|known| known.get(registry).map(Option::is_some)) {
+            return known;
+        }
+        let Some(path) = self.docker_config.clone() else { return false };
+        let name = registry.to_owned();
+        let looked = tokio::task::spawn_blocking(move || is_mentioned(&path, &name)).await;
+        looked.unwrap_or(true)
+    }
+
     /// Keeps an answer.
     fn remember(&self, registry: &str, login: Option<Login>) {
         if let Ok(mut known) = self.known.write() {
@@ -75,6 +86,36 @@ impl Logins {
 /// The name under which Docker stores a login; Docker Hub's is an old URL.
 fn docker_key(registry: &str) -> &str {
     if registry == "docker.io" { "https://index.docker.io/v1/" } else { registry }
+}
+
+/// Whether Docker's configuration has a login of a registry, or names a helper that may have one; also if it cannot be
+/// understood, so that whoever needs the login finds out why.
+fn is_mentioned(path: &std::path::Path, registry: &str) -> bool {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Mentions {
+        #[serde(default)]
+        auths: serde_json::Map<String, serde_json::Value>,
+        #[serde(default)]
+        cred_helpers: serde_json::Map<String, serde_json::Value>,
+        creds_store: Option<String>,
+    }
+    let text = match std::fs::read(path) {
+        Ok(text) => text,
+        Err(error) => return error.kind() != std::io::ErrorKind::NotFound,
+    };
+    let Ok(mentions) = serde_json::from_slice::<Mentions>(&text) else { return true };
+    let wanted = host_of(docker_key(registry));
+    let named = |all: &serde_json::Map<String, serde_json::Value>| all.keys().any(|key| host_of(key) == wanted);
+    mentions.creds_store.is_some_and(|store| !store.is_empty())
+        || named(&mentions.auths)
+        || named(&mentions.cred_helpers)
+}
+
+/// The host and port of a key of Docker's configuration, which may be a URL.
+fn host_of(key: &str) -> &str {
+    let name = key.split_once("://").map_or(key, |(_, name)| name);
+    name.split('/').next().unwrap_or(name)
 }
 
 /// Asks Docker's configuration, which may run a credential helper. A file that is not there is an anonymous login.
@@ -116,6 +157,28 @@ mod tests {
         assert_eq!(logins.get("other.example").await.unwrap(), None);
         logins.clone().set("r.example", "you", Secret::new("pw"));
         assert_eq!(logins.get("r.example").await.unwrap(), Some(password("you")));
+    }
+
+    #[tokio::test]
+    async fn whether_there_may_be_a_login_is_known_without_asking_a_helper() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        for (text, wanted) in [
+            (r#"{"auths":{"r.example":{}}}"#, true),
+            (r#"{"auths":{"https://r.example/v1/":{}}}"#, true),
+            (r#"{"credHelpers":{"r.example":"missing"}}"#, true),
+            (r#"{"credsStore":"missing"}"#, true),
+            (r#"{"credsStore":"","auths":{"other.example":{}}}"#, false),
+            ("{}", false),
+            ("{", true),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            assert_eq!(Logins::new(Some(path.clone())).may_have("r.example").await, wanted, "{text}");
+        }
+        let logins = Logins::new(Some("/nowhere/config.json".into()));
+        assert!(!logins.may_have("r.example").await);
+        logins.set("r.example", "me", Secret::new("pw"));
+        assert!(logins.may_have("r.example").await);
     }
 
     #[tokio::test]

@@ -34,6 +34,7 @@ mod target;
 #[cfg(test)]
 pub(crate) mod tests;
 mod upload;
+mod wire;
 
 pub(crate) use age::Dated;
 pub(crate) use blob::BlobStream;

@@ -146,7 +146,7 @@ impl Pusher {
             return;
         }
         // What is held in memory anyway is not kept longer than it takes, unless it is next to nothing.
-        if blob.descriptor.size <= SMALL || matches!(blob.content, Content::Open(_)) {
+        if blob.descriptor.size <= SMALL || !matches!(blob.content, Content::Bytes(_)) {
             self.again.insert(blob.descriptor.digest.clone(), blob.clone());
         }
         self.send(blob, true);

@@ -266,7 +266,7 @@ impl<'a> Chunked<'a> {
     async fn piece(&self, held: &Arc<Held>, start: u64, from: u64, end: u64) -> Result<u64, Error> {
         let session = lock(&self.session).clone().ok_or_else(|| self.target.lost("a layer", "no session is open"))?;
         let length = (end - from).min(self.limit.load(Ordering::Relaxed));
-        let body = Body { from, length: Some(length), source: held.stream(from - start), is_chunk: true };
+        let body = Body { from, length: Some(length), source: held.stream(from - start), is_chunk: true, file: None };
         let (session, holds) = self.target.patch(&self.action(), &session, body, self.track).await?;
         *lock(&self.session) = Some(session);
         let next = holds.unwrap_or(from + length);
@@ -330,7 +330,8 @@ impl<'a> Chunked<'a> {
         let attempt = || async {
             let session = lock(&self.session).clone().ok_or_else(|| target.lost("a layer", "no session is open"))?;
             let _permit = target.known.limiter.acquire(FIRST_OF_ALL).await;
-            let body = Body { from: blob.size, length: Some(0), source: stream::empty().boxed(), is_chunk: false };
+            let body =
+                Body { from: blob.size, length: Some(0), source: stream::empty().boxed(), is_chunk: false, file: None };
             let result = target.put(&self.action(), &session, &blob.digest, body, self.track).await;
             let Err(error) = result else { return Ok(()) };
             if judge_once()(&error) == Retry::Never || error.status() == Some(StatusCode::UNAUTHORIZED) {
@@ -371,7 +372,7 @@ impl<'a> Chunked<'a> {
                 next.map(|next| (next, incoming))
             }
         });
-        let body = Body { from: 0, length: None, source: pieces.boxed(), is_chunk: false };
+        let body = Body { from: 0, length: None, source: pieces.boxed(), is_chunk: false, file: None };
         let permit = self.target.known.limiter.acquire(FIRST_OF_ALL).await;
         let sent = self.target.patch(&self.action(), &session, body, self.track).await;
         drop(permit);

@@ -2,13 +2,14 @@
 
 use super::auth::Scope;
 use super::blob::check_target;
-use super::client::{Client, Known, Question};
+use super::client::{Client, Known, Question, Way};
 use super::error::Error;
 use super::hosts::Endpoint;
 use super::manifest::check_digest;
 use super::progress::{BlobState, Track, lock};
+use super::wire;
 use crate::http::Retry;
-use crate::image::part::ContentStream;
+use crate::image::part::{ContentStream, FileRange};
 use crate::model::{Digest, Repository};
 use bytes::Bytes;
 use futures::stream::{Stream, StreamExt as _};
@@ -64,6 +65,8 @@ pub(crate) struct Body {
     pub(crate) source: ContentStream,
     /// Whether it is a chunk, and so says where it belongs.
     pub(crate) is_chunk: bool,
+    /// The file that is sent in place of its bytes, which are blank then.
+    pub(crate) file: Option<FileRange>,
 }
 
 /// What the two halves of a transfer tell each other.
@@ -197,9 +200,9 @@ impl Target {
         let question = self.question("say how much of an upload it holds");
         let patience = self.client.patience();
         let answer = patience.run(Error::retry, || async {
-            let pool = self.client.pool(&self.endpoint)?;
+            let pool = self.client.pool(&self.endpoint, &session.url)?;
             let request = pool.get(session.url.clone()).timeout(patience.request);
-            let answer = self.with_token(question, &session.url, request).await?;
+            let answer = self.with_token(question, &session.url, Way::Pool(&pool), request).await?;
             match Retry::of_answer(answer.status(), answer.headers()) {
                 Retry::Never => Ok(answer),
                 _ => Err(self.client.refusal(question, answer).await),
@@ -239,8 +242,9 @@ impl Target {
     pub(crate) async fn end(&self, session: Option<Session>) {
         let Some(session) = session else { return };
         let goodbye = async {
-            let request = self.client.pool(&self.endpoint)?.delete(session.url.clone());
-            self.with_token(self.question("end an upload"), &session.url, request).await
+            let pool = self.client.pool(&self.endpoint, &session.url)?;
+            let request = pool.delete(session.url.clone());
+            self.with_token(self.question("end an upload"), &session.url, Way::Pool(&pool), request).await
         };
         let _ = tokio::time::timeout(GOODBYE, goodbye).await;
     }
@@ -262,16 +266,17 @@ impl Target {
         &self,
         question: Question<'_>,
         url: &Url,
+        way: Way<'_>,
         mut request: RequestBuilder,
     ) -> Result<Response, Error> {
-        let (pool, mut token) = (self.client.pool(&self.endpoint)?, None);
+        let mut token = None;
         if self.endpoint.serves(url) {
             token = self.client.tokens().authorization(&self.client, &self.endpoint, &self.scope).await?;
             if let Some(token) = &token {
                 request = request.header(AUTHORIZATION, token.clone());
             }
         }
-        let answer = self.client.send(question, &pool, request).await?;
+        let answer = self.client.send(question, way, request).await?;
         if answer.status() == StatusCode::UNAUTHORIZED {
             let tokens = self.client.tokens();
             tokens.refused(&self.endpoint, &self.scope, token.as_ref(), answer.headers()).await;
@@ -288,7 +293,7 @@ impl Target {
         body: Body,
         track: &Track,
     ) -> Result<Response, Error> {
-        let pool = self.client.pool(&self.endpoint)?;
+        let pool = self.client.pool(&self.endpoint, &url)?;
         let mut request = pool.request(method, url.clone()).header(CONTENT_TYPE, OCTETS);
         if let Some(length) = body.length {
             request = request.header(CONTENT_LENGTH, length);
@@ -296,15 +301,24 @@ impl Target {
                 request = request.header(CONTENT_RANGE, format!("{}-{}", body.from, body.from + length - 1));
             }
         }
+        let (file, length) = (body.file.clone(), body.length.unwrap_or_default());
+        let end = body.from + length;
         let pulse = Arc::new(Pulse { last: Mutex::new((Instant::now(), false)), problem: Mutex::default() });
         let watched = Watched { body, sent: 0, pulse: Arc::clone(&pulse), track: track.clone() };
         track.enter(BlobState::Sending);
         watched.note();
         let request = request.body(reqwest::Body::wrap_stream(watched));
+        let way = file.as_ref().map_or(Way::Pool(&pool), Way::Wire);
         let answer = tokio::select! {
-            answer = self.with_token(question, &url, request) => answer,
+            answer = self.with_token(question, &url, way, request) => answer,
             waited = self.stalled(&pulse, track) => Err(Client::stalled(question, waited)),
         };
+        if answer.is_err()
+            && let Some(missing) = file.and_then(|file| wire::missing(&file, length))
+        {
+            let (what, got) = ("a blob".to_owned(), format!("{} bytes", end - missing));
+            return Err(Error::SourceChanged { what, wanted: format!("{end} bytes"), got });
+        }
         // What the source complained of is the cause; the broken connection is only its consequence.
         lock(&pulse.problem).take().map_or(answer, Err)
     }

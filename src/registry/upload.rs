@@ -9,6 +9,7 @@ use super::held::Source;
 use super::limiter::SMALL;
 use super::progress::{BlobState, Track, lock};
 use super::target::{Begun, Body, Session, Target, lost_session};
+use super::wire;
 use crate::http::Retry;
 use crate::image::{Content, Descriptor};
 use crate::model::Digest;
@@ -122,8 +123,14 @@ impl Upload<'_> {
             },
         };
         *lock(open) = Open { session: Some(session.clone()), held: from };
-        let source = self.source.open(from).await.map_err(|error| Error::of_source("a blob", error))?;
-        let body = Body { from, length: Some(self.blob.size - from), source, is_chunk: from > 0 };
+        let length = self.blob.size - from;
+        let is_worth_it = length >= wire::WORTH_IT && wire::reaches(&session.url);
+        let file = self.source.file(from).filter(|_| is_worth_it);
+        let source = match &file {
+            Some(_) => wire::blank(length),
+            None => self.source.open(from).await.map_err(|error| Error::of_source("a blob", error))?,
+        };
+        let body = Body { from, length: Some(length), source, is_chunk: from > 0, file };
         self.target.put(&self.action(), &session, &self.blob.digest, body, self.track).await?;
         *lock(open) = Open::default();
         Ok(self.finish(Uploaded::Sent))
@@ -194,7 +201,8 @@ impl Upload<'_> {
 
     /// Tells whose fault it is that the registry sees another digest: content that changes while it is sent fits no try.
     async fn blame(&self, error: Error) -> Error {
-        let is_about_content = matches!(error.code(), Some("DIGEST_INVALID" | "SIZE_INVALID"));
+        let is_about_content = matches!(error.code(), Some("DIGEST_INVALID" | "SIZE_INVALID"))
+            || matches!(error, Error::DigestMismatch { .. });
         if is_about_content
             && let Ok(got) = self.content_digest().await
             && got != self.blob.digest

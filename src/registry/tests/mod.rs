@@ -2,6 +2,7 @@
 
 mod artifacts;
 pub(crate) mod fake;
+mod files;
 mod quirks;
 mod sequences;
 pub(crate) mod small;

@@ -119,6 +119,44 @@ async fn tags_beside_the_manifest_are_believed_only_when_echoed() {
 }
 
 #[tokio::test]
+async fn two_tags_are_put_side_by_side_and_one_that_is_named_twice_once() {
+    for (tags, wanted) in [(["ck-1", "v1"], 2), (["ck-1", "ck-1"], 1)] {
+        let fake = Fake::start().await;
+        let (blobs, manifest) = image();
+        let (repository, cancel) = (fake.repository("shop/api"), CancellationToken::new());
+        client().push(&repository, blobs, &manifest, &tags, Box::new(|_| ()), &cancel).await.unwrap();
+        assert_eq!(fake.count("PUT /v2/shop/api/manifests/"), wanted);
+        for tag in tags {
+            assert_eq!(client().head_manifest(&repository, tag).await.unwrap().as_ref(), Some(&manifest.digest));
+        }
+    }
+}
+
+/// Asks for three tags at once; whether that went well, and how many requests there were to `/v2/`, and for tags.
+async fn ask_for_three(fake: &Fake, client: &Client) -> (bool, usize, usize) {
+    let repository = fake.repository("shop/api");
+    let asked = ["v1", "v2", "v3"].map(|tag| client.head_manifest(&repository, tag));
+    let answers = futures::future::join_all(asked).await;
+    let pings = fake.contents().log.iter().filter(|line| line.ends_with("/v2/")).count();
+    (answers.iter().all(Result::is_ok), pings, fake.count("HEAD "))
+}
+
+#[tokio::test]
+async fn without_a_login_the_first_request_shows_what_the_registry_wants() {
+    let fake = Fake::start().await;
+    assert_eq!(ask_for_three(&fake, &client()).await, (true, 0, 3));
+    let fake = Fake::start().await;
+    fake.faults(|faults| faults.login = Some(("me".to_owned(), "pw".to_owned())));
+    assert_eq!(ask_for_three(&fake, &client()).await, (false, 0, 1), "one goes ahead, the others wait for it");
+    let fake = Fake::start().await;
+    fake.faults(|faults| faults.login = Some(("me".to_owned(), "pw".to_owned())));
+    assert_eq!(ask_for_three(&fake, &client_as(&fake, "pw")).await, (true, 1, 3), "with a login it is asked first");
+    let fake = Fake::start().await;
+    fake.faults(|faults| faults.statuses = [503, 500].into());
+    assert_eq!(ask_for_three(&fake, &client()).await, (true, 0, 5), "an outage says nothing of logins");
+}
+
+#[tokio::test]
 async fn a_registry_without_digest_headers_is_looked_at() {
     let fake = Fake::start().await;
     fake.faults(|faults| faults.no_digest_header = true);
