@@ -158,7 +158,7 @@ impl Chunked<'_> {
     async fn open_ended(&self, held: &Arc<Held>) -> Result<u64, Error> {
         self.begin().await?;
         let session = lock(&self.session).clone().ok_or_else(|| self.target.lost("a layer", "no session is open"))?;
-        let body = Body { from: 0, length: None, source: held.stream(0), is_chunk: false };
+        let body = Body { from: 0, length: None, source: held.stream(0), is_chunk: false, file: None };
         let (session, _) = self.target.patch(&self.action(), &session, body, self.track).await?;
         self.set(session);
         Ok(held.length())
@@ -168,7 +168,8 @@ impl Chunked<'_> {
     async fn commit_once(&self, blob: &Descriptor) -> bool {
         let Some(session) = lock(&self.session).clone() else { return false };
         self.track.enter(BlobState::Storing);
-        let body = Body { from: blob.size, length: Some(0), source: stream::empty().boxed(), is_chunk: false };
+        let body =
+            Body { from: blob.size, length: Some(0), source: stream::empty().boxed(), is_chunk: false, file: None };
         let _permit = self.target.known.limiter.acquire(FIRST_OF_ALL).await;
         let put = self.target.put(&self.action(), &session, &blob.digest, body, self.track).await;
         match put {
