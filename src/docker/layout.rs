@@ -41,10 +41,12 @@ impl Identity {
     }
 }
 
-/// Whether the image of a layout keeps its manifest, because nothing in it has to be compressed. Blocking work.
-pub(crate) fn keeps_manifest(path: &Path, platform: &Platform) -> bool {
-    let Ok(layout) = Layout::open(path) else { return false };
-    layout.form == Form::Oci && matches!(layout.oci_identity(platform), Ok(Identity::Manifest(_)))
+/// The manifest of a layout's image that it keeps, because nothing in it has to be compressed; `None` where it gets another
+/// one. Blocking work.
+pub(crate) fn kept_manifest(path: &Path, platform: &Platform) -> Option<Manifest> {
+    let layout = Layout::open(path).ok().filter(|layout| layout.form == Form::Oci)?;
+    let (_, manifest) = layout.oci(platform).ok()?;
+    layout.is_kept(&manifest).ok()?.then_some(manifest)
 }
 
 /// What the image of a layout is known by. Blocking work; of an archive that is gzipped all is read.
@@ -167,10 +169,15 @@ impl Layout {
     /// What the image of an OCI layout is known by.
     fn oci_identity(&self, platform: &Platform) -> Result<Identity, Error> {
         let (bytes, manifest) = self.oci(platform)?;
+        let is_kept = self.is_kept(&manifest)?;
+        Ok(if is_kept { Identity::Manifest(Digest::of(&bytes)) } else { Identity::Content(manifest.config.digest) })
+    }
+
+    /// Whether all layers that are pushed are compressed, so that the manifest stays.
+    fn is_kept(&self, manifest: &Manifest) -> Result<bool, Error> {
         let pushed = manifest.layers.iter().filter(|layer| !layer.is_foreign());
         let compressed = pushed.map(|layer| self.is_compressed(layer)).collect::<Result<Vec<_>, _>>()?;
-        let is_kept = compressed.into_iter().all(|is_compressed| is_compressed);
-        Ok(if is_kept { Identity::Manifest(Digest::of(&bytes)) } else { Identity::Content(manifest.config.digest) })
+        Ok(compressed.into_iter().all(|is_compressed| is_compressed))
     }
 
     /// The image of a docker-archive and its configuration.

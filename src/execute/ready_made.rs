@@ -6,6 +6,8 @@ use crate::desired::{DesiredImage, DesiredSource};
 use crate::docker::content_key::{compressed, tag_of};
 use crate::docker::layout::{self, Identity};
 use crate::docker::{self, Builder};
+use crate::image::{KnownLayers, Manifest};
+use crate::registry::SMALL;
 use futures::FutureExt as _;
 
 /// What an image is known by before it is pushed; its content key is made of it.
@@ -28,6 +30,15 @@ pub(crate) fn key(image: &DesiredImage, identity: &Identity) -> String {
     compressed(tag_of(identity.digest()), image.supply.compression)
 }
 
+/// So many layers are looked for with fewer requests than it takes to read what a repository has.
+const FEW: usize = 4;
+
+/// Whether each layer of an image, whose digests are all known, may just as well be looked for by itself. Small ones are
+/// sent without a look.
+fn is_soon_looked_for(manifest: &Manifest) -> bool {
+    manifest.layers.len() <= FEW && manifest.layers.iter().all(|layer| layer.size > SMALL)
+}
+
 /// Pushes an image under its content key and its tag for people.
 pub(super) async fn push(delivery: Delivery<'_>) -> Result<ImageResult, Diagnosis> {
     let Delivery { doors, image, content_key, .. } = delivery;
@@ -43,12 +54,17 @@ pub(super) async fn push(delivery: Delivery<'_>) -> Result<ImageResult, Diagnosi
         DesiredSource::Layout(layout) => {
             let (path, platform) = (&layout.path, &layout.platform);
             let give = |known, progress| layout::take(path.clone(), platform.clone(), known, progress);
-            // An image that keeps its digest is not exchanged for an equal one.
-            let known = delivery.known_layers().await.without_images();
-            let keeps_manifest = {
+            let kept = {
                 let (path, platform) = (path.clone(), platform.clone());
-                tokio::task::spawn_blocking(move || layout::keeps_manifest(&path, &platform)).await.unwrap_or_default()
+                tokio::task::spawn_blocking(move || layout::kept_manifest(&path, &platform)).await.unwrap_or_default()
             };
+            // An image that keeps its digest is not exchanged for an equal one.
+            let known = if kept.as_ref().is_some_and(is_soon_looked_for) {
+                KnownLayers::default()
+            } else {
+                delivery.known_layers().await.without_images()
+            };
+            let keeps_manifest = kept.is_some();
             let source = Source { give: &give, unchanged: &unchanged, keeps_manifest };
             (delivery.run(known, source).await, path.display().to_string())
         }

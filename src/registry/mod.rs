@@ -41,6 +41,7 @@ pub(crate) use blob::BlobStream;
 pub(crate) use client::Client;
 pub(crate) use error::{DIGITALOCEAN, Error, Refusal};
 pub(crate) use hosts::Hosts;
+pub(crate) use limiter::SMALL;
 pub(crate) use logins::Logins;
 pub(crate) use manifest::RawManifest;
 pub(crate) use mirror::Mirror;
