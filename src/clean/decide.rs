@@ -1,18 +1,52 @@
 //! The decision itself: what is a reason to stay, and what hangs on what stays.
 
-use super::pattern::{Purpose, is_commit, purpose};
+use super::pattern::{Purpose, purpose};
 use super::{Decision, Fate, Inventory, Reason, Rules, Running};
-use crate::model::Digest;
+use crate::model::{Digest, GitState};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Decides what becomes of each manifest of a repository. The same question has the same answer, and what is left after
 /// its deletion is all to stay.
 pub(crate) fn decide(inventory: &Inventory, running: &Running, rules: &Rules) -> Decision {
+    settle(inventory, running, rules, Vec::new(), |_| true)
+}
+
+/// Decides once more, before anything is deleted, on what is there and runs by now. Nothing goes that was not shown to go,
+/// and nothing that has been given a tag since: somebody uses it.
+pub(crate) fn confirm(
+    shown: (&Inventory, &Decision),
+    inventory: &Inventory,
+    running: &Running,
+    rules: &Rules,
+) -> Decision {
+    let (before, decision) = shown;
+    let moved = inventory.tags.iter().filter(|(name, tag)| before.tags.get(*name) != Some(*tag));
+    let moved = moved.map(|(name, tag)| (tag.digest.clone(), Reason::TaggedSince(name.clone()))).collect();
+    let listed: BTreeSet<&Digest> = decision.goes.iter().map(|fate| &fate.digest).collect();
+    settle(inventory, running, rules, moved, |digest| listed.contains(digest))
+}
+
+/// Decides, where these manifests stay too, and no other may go than those that `may_go` says.
+fn settle(
+    inventory: &Inventory,
+    running: &Running,
+    rules: &Rules,
+    more: Vec<(Digest, Reason)>,
+    may_go: impl Fn(&Digest) -> bool,
+) -> Decision {
     let links = Links::of(inventory);
     let mut stays = BTreeMap::new();
-    for (digest, reason) in roots(inventory, running, rules, &links) {
+    for (digest, reason) in roots(inventory, running, rules, &links).into_iter().chain(more) {
         stays.entry(digest).or_insert(reason);
+    }
+    links.spread(&mut stays);
+    for digest in inventory.manifests.keys() {
+        if !running.silent.is_empty() {
+            stays.entry(digest.clone()).or_insert_with(|| Reason::MayRun(running.silent.join(", ")));
+        } else if !may_go(digest) {
+            stays.entry(digest.clone()).or_insert(Reason::NotShown);
+        }
     }
     links.spread(&mut stays);
     let gone = |digest: &&Digest| !stays.contains_key(*digest);
@@ -45,7 +79,7 @@ fn since(inventory: &Inventory, digest: &Digest) -> Option<Timestamp> {
 /// The manifests that stay for a reason of their own, the best reason first.
 fn roots(inventory: &Inventory, running: &Running, rules: &Rules, links: &Links) -> Vec<(Digest, Reason)> {
     let mut roots = Vec::new();
-    for (digest, place) in running.iter().filter(|(digest, _)| inventory.manifests.contains_key(*digest)) {
+    for (digest, place) in running.images.iter().filter(|(digest, _)| inventory.manifests.contains_key(*digest)) {
         roots.push((digest.clone(), Reason::Runs(place.clone())));
         // A node may know the part by its own digest while the workload names the index: both stay.
         let indexes = links.parents.get(digest).into_iter().flatten();
@@ -54,7 +88,7 @@ fn roots(inventory: &Inventory, running: &Running, rules: &Rules, links: &Links)
     let mut candidates = Vec::new();
     for (name, tag) in inventory.tags.iter().filter(|(name, _)| purpose(name) == Purpose::People) {
         let meant = if rules.patterns.is_empty() {
-            is_commit(name)
+            GitState::is_tag(name)
         } else {
             rules.patterns.iter().any(|pattern| pattern.matches(name))
         };

@@ -9,7 +9,7 @@ mod pattern;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use decide::decide;
+pub(crate) use decide::{confirm, decide};
 pub(crate) use pattern::Pattern;
 
 use crate::model::{Digest, Repository};
@@ -53,8 +53,14 @@ pub(crate) struct StoredTag {
     pub(crate) since: Option<Timestamp>,
 }
 
-/// What runs, by digest: a place that runs it, for people (`Pod todo/backend-7f9c`).
-pub(crate) type Running = BTreeMap<Digest, String>;
+/// What runs, as far as is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Running {
+    /// Images by digest, each with a place that runs it, for people (`Pod todo/backend-7f9c`).
+    pub(crate) images: BTreeMap<Digest, String>,
+    /// Clusters of which nobody knows what they run: it may be anything.
+    pub(crate) silent: Vec<String>,
+}
 
 /// The rules of whoever cleans.
 #[derive(Clone, Debug)]
@@ -74,6 +80,12 @@ pub(crate) struct Rules {
 pub(crate) enum Reason {
     /// Stays: it runs, here for instance.
     Runs(String),
+    /// Stays: these clusters do not say what they run.
+    MayRun(String),
+    /// Stays: this tag was put on it after it was shown to go.
+    TaggedSince(String),
+    /// Stays: it was not shown to go.
+    NotShown,
     /// Stays: a tag that no pattern matches.
     Named(String),
     /// Stays: one of the newest tags.

@@ -1,5 +1,7 @@
 //! Patterns of tags: `v1.*`, with `*` for anything and `?` for one character.
 
+use crate::model::Digest;
+
 /// A pattern of tags.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pattern(String);
@@ -42,29 +44,18 @@ fn matches(pattern: &[u8], text: &[u8]) -> bool {
 pub(super) enum Purpose {
     /// For people: `v1.2`, `latest`, a commit.
     People,
-    /// It finds the image of the same inputs: `ck-` and a hash. It holds nothing: what only such a tag leads to may go.
+    /// It finds the image of the same inputs (see [`Digest::content_key`]). It holds nothing: what only such a tag leads to may go.
     ContentKey,
-    /// It finds what is about a manifest: `sha256-` and its digest, with or without an ending like `.sig`
-    /// (<https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema>).
-    About(crate::model::Digest),
+    /// It finds what is about a manifest: see [`Digest::referrers_tag`].
+    About(Digest),
 }
 
 /// What a tag is for, by its name.
 pub(super) fn purpose(tag: &str) -> Purpose {
-    let hex = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-    if let Some(rest) = tag.strip_prefix("sha256-") {
-        let name = rest.split('.').next().unwrap_or_default();
-        if let Ok(digest) = crate::model::Digest::parse(&format!("sha256:{name}")) {
-            return Purpose::About(digest);
-        }
+    if let Some(subject) = Digest::of_referrers_tag(tag) {
+        return Purpose::About(subject);
     }
-    if tag.strip_prefix("ck-").is_some_and(hex) { Purpose::ContentKey } else { Purpose::People }
-}
-
-/// Whether Seaway made this tag of a commit: its first twelve digits, with `-dirty` where the tree was.
-pub(super) fn is_commit(tag: &str) -> bool {
-    let digits = tag.strip_suffix("-dirty").unwrap_or(tag);
-    digits.len() == 12 && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    if Digest::is_content_key(tag) { Purpose::ContentKey } else { Purpose::People }
 }
 
 #[cfg(test)]
@@ -103,15 +94,12 @@ mod tests {
 
     #[test]
     fn tags_tell_what_they_are_for() {
-        let digest = crate::model::Digest::of(b"x");
-        for ending in ["", ".sig", ".att"] {
-            assert_eq!(purpose(&format!("sha256-{}{ending}", digest.hex())), Purpose::About(digest.clone()));
-        }
-        assert_eq!(purpose("ck-0123456789abcdef0123456789abcdef"), Purpose::ContentKey);
+        let digest = Digest::of(b"x");
+        assert_eq!(purpose(&digest.referrers_tag()), Purpose::About(digest.clone()));
+        assert_eq!(purpose(&format!("{}.sig", digest.referrers_tag())), Purpose::About(digest.clone()));
+        assert_eq!(purpose(&digest.content_key()), Purpose::ContentKey);
         for people in ["ck-up", "ck-", "sha256-12", "v1", "0123456789ab"] {
             assert_eq!(purpose(people), Purpose::People, "{people}");
         }
-        assert!(is_commit("0123456789ab") && is_commit("0123456789ab-dirty"));
-        assert!(!is_commit("0123456789a") && !is_commit("v23456789abc") && !is_commit("0123456789AB"));
     }
 }

@@ -69,6 +69,12 @@ fn rules(keep_tags: usize, patterns: &[&str]) -> Rules {
     }
 }
 
+/// Clusters that run these images.
+fn running(names: &[&str]) -> Running {
+    let images = names.iter().map(|name| (digest(name), "Pod shop/api-1".to_owned())).collect();
+    Running { images, silent: Vec::new() }
+}
+
 /// What goes, as the names that it was made with.
 fn goes<'a>(inventory: &Inventory, running: &Running, rules: &Rules, names: &[&'a str]) -> Vec<&'a str> {
     let decision = decide(inventory, running, rules);
@@ -84,10 +90,10 @@ fn the_newest_tags_stay_and_the_others_go() {
     }
     repo.image("other", 90).tag("latest", "other", 90);
     let names = ["i1", "i2", "i3", "i4", "i5", "other"];
-    let mut gone = goes(&repo.0, &Running::new(), &rules(2, &["v*"]), &names);
+    let mut gone = goes(&repo.0, &Running::default(), &rules(2, &["v*"]), &names);
     gone.sort_unstable();
     assert_eq!(gone, ["i1", "i2", "i3"]);
-    let running = Running::from([(digest("i2"), "Pod shop/api-1".to_owned())]);
+    let running = running(&["i2"]);
     let mut gone = goes(&repo.0, &running, &rules(2, &["v*"]), &names);
     gone.sort_unstable();
     assert_eq!(gone, ["i1", "i3"]);
@@ -100,7 +106,7 @@ fn a_content_key_holds_nothing_and_goes_with_its_image() {
     let mut repo = Repo::new();
     repo.image("old", 50).tag("0123456789ab", "old", 50).tag(&key("1"), "old", 50);
     repo.image("new", 5).tag("123456789abc", "new", 5).tag(&key("2"), "new", 5);
-    let decision = decide(&repo.0, &Running::new(), &rules(1, &[]));
+    let decision = decide(&repo.0, &Running::default(), &rules(1, &[]));
     assert_eq!(decision.goes.len(), 1);
     assert_eq!(decision.goes[0].tags, ["0123456789ab".to_owned(), key("1")]);
     assert_eq!(decision.stays[0].tags.len(), 2);
@@ -113,11 +119,11 @@ fn an_index_holds_its_parts_and_what_is_about_them() {
     repo.about("sbom", 50, "amd64");
     // The tag schema: an index of what is about a manifest, under a tag with its digest.
     repo.image("provenance", 50).index("referrers", 50, &["provenance"]);
-    repo.tag(&format!("sha256-{}", digest("index").hex()), "referrers", 50);
+    repo.tag(&digest("index").referrers_tag(), "referrers", 50);
     repo.image("lonely", 50);
     let names = ["amd64", "arm64", "index", "sbom", "provenance", "referrers", "lonely"];
-    assert_eq!(goes(&repo.0, &Running::new(), &rules(1, &["v*"]), &names), ["lonely"]);
-    let order = goes(&repo.0, &Running::new(), &rules(0, &["v*"]), &names);
+    assert_eq!(goes(&repo.0, &Running::default(), &rules(1, &["v*"]), &names), ["lonely"]);
+    let order = goes(&repo.0, &Running::default(), &rules(0, &["v*"]), &names);
     let at = |name: &str| order.iter().position(|other| *other == name).unwrap();
     assert_eq!(order.len(), 7);
     assert!(at("index") < at("amd64") && at("index") < at("arm64") && at("index") < at("referrers"));
@@ -128,8 +134,7 @@ fn an_index_holds_its_parts_and_what_is_about_them() {
 fn a_part_that_runs_holds_its_index() {
     let mut repo = Repo::new();
     repo.image("amd64", 50).image("arm64", 50).index("index", 50, &["amd64", "arm64"]).tag("v1", "index", 50);
-    let running = Running::from([(digest("amd64"), "Pod shop/api-1".to_owned())]);
-    assert!(decide(&repo.0, &running, &rules(0, &["*"])).goes.is_empty());
+    assert!(decide(&repo.0, &running(&["amd64"]), &rules(0, &["*"])).goes.is_empty());
 }
 
 #[test]
@@ -137,16 +142,47 @@ fn what_is_young_or_of_unknown_age_stays() {
     let mut repo = Repo::new();
     repo.image("young", 0).image("unknown", 9).image("reused", 90).tag("v1", "reused", 0);
     repo.0.manifests.get_mut(&digest("unknown")).unwrap().since = None;
-    assert!(decide(&repo.0, &Running::new(), &rules(0, &["*"])).goes.is_empty());
+    assert!(decide(&repo.0, &Running::default(), &rules(0, &["*"])).goes.is_empty());
     let whatever_age = Rules { older_than: SignedDuration::ZERO, ..rules(0, &["*"]) };
-    assert_eq!(decide(&repo.0, &Running::new(), &whatever_age).goes.len(), 3);
+    assert_eq!(decide(&repo.0, &Running::default(), &whatever_age).goes.len(), 3);
+}
+
+#[test]
+fn a_cluster_that_is_silent_may_run_anything() {
+    let mut repo = Repo::new();
+    repo.image("old", 50).tag("v1", "old", 50).image("lonely", 50).image("new", 5).tag("v2", "new", 5);
+    let running = Running { silent: vec!["todo-staging (fra1)".to_owned()], ..running(&["new"]) };
+    let decision = decide(&repo.0, &running, &rules(1, &["*"]));
+    let reasons: BTreeSet<String> = decision.stays.iter().map(|fate| format!("{:?}", fate.reason)).collect();
+    let wanted = ["MayRun(\"todo-staging (fra1)\")", "Runs(\"Pod shop/api-1\")"].map(str::to_owned);
+    assert_eq!((decision.goes, reasons), (Vec::new(), BTreeSet::from(wanted)));
+}
+
+#[test]
+fn what_has_become_used_since_it_was_shown_stays() {
+    let mut repo = Repo::new();
+    repo.image("a", 50).tag("v1", "a", 50).image("b", 40).tag("v2", "b", 40).image("c", 30).tag("v3", "c", 30);
+    repo.image("amd64", 50).image("d", 20).tag("v4", "d", 20);
+    let everything = Rules { older_than: SignedDuration::ZERO, ..rules(0, &["*"]) };
+    let shown = (repo.0.clone(), decide(&repo.0, &Running::default(), &everything));
+    assert_eq!(shown.1.goes.len(), 5);
+    // Meanwhile one is tagged anew under its old name, one gets another name, one runs, and an index of one is pushed.
+    repo.tag("v1", "a", 0).tag("0123456789ab", "b", 0).index("index", 0, &["amd64"]);
+    let now = confirm((&shown.0, &shown.1), &repo.0, &running(&["c"]), &everything);
+    let left: Vec<&Digest> = now.goes.iter().map(|fate| &fate.digest).collect();
+    assert_eq!(left, [&digest("d")]);
+    let reason = |name: &str| now.stays.iter().find(|fate| fate.digest == digest(name)).unwrap().reason.clone();
+    assert_eq!(reason("a"), Reason::TaggedSince("v1".to_owned()));
+    assert_eq!(reason("b"), Reason::TaggedSince("0123456789ab".to_owned()));
+    assert_eq!(reason("index"), Reason::NotShown);
+    assert_eq!(reason("amd64"), Reason::BelongsTo(digest("index")));
 }
 
 #[test]
 fn what_is_about_an_image_that_is_gone_goes() {
     let mut repo = Repo::new();
-    repo.image("signature", 50).tag(&format!("sha256-{}.sig", digest("gone").hex()), "signature", 50);
-    let decision = decide(&repo.0, &Running::new(), &rules(5, &[]));
+    repo.image("signature", 50).tag(&format!("{}.sig", digest("gone").referrers_tag()), "signature", 50);
+    let decision = decide(&repo.0, &Running::default(), &rules(5, &[]));
     assert_eq!(decision.goes[0].reason, Reason::AboutNothing);
 }
 
@@ -155,9 +191,10 @@ fn shared_blobs_are_not_freed() {
     let mut repo = Repo::new();
     repo.image("old", 50).tag("v1", "old", 50).image("older", 60).tag("v0", "older", 60);
     repo.image("new", 5).tag("v2", "new", 5);
-    let decision = decide(&repo.0, &Running::new(), &rules(1, &["*"]));
+    let decision = decide(&repo.0, &Running::default(), &rules(1, &["*"]));
     assert_eq!(freed(&[(repo.0.clone(), decision)]), 2 * (10 + 1));
-    let decision = decide(&repo.0, &Running::new(), &Rules { older_than: SignedDuration::ZERO, ..rules(0, &["*"]) });
+    let decision =
+        decide(&repo.0, &Running::default(), &Rules { older_than: SignedDuration::ZERO, ..rules(0, &["*"]) });
     assert_eq!(freed(&[(repo.0, decision)]), 1000 + 3 * (10 + 1));
 }
 
@@ -185,8 +222,8 @@ fn any_inventory() -> impl Strategy<Value = Inventory> {
             let name = match kind {
                 0 => format!("{number:012x}"),
                 1 => format!("ck-{number:032x}"),
-                2 => format!("sha256-{}", digest(&names[number % names.len()]).hex()),
-                3 => format!("sha256-{}.sig", digest("gone").hex()),
+                2 => digest(&names[number % names.len()]).referrers_tag(),
+                3 => format!("{}.sig", digest("gone").referrers_tag()),
                 _ => format!("v{number}"),
             };
             repo.tag(&name, target, 0);
@@ -202,7 +239,8 @@ fn any_rules() -> impl Strategy<Value = (Rules, Running)> {
     let running = proptest::collection::btree_set(0..12usize, 0..3);
     (0..4usize, 0..60i64, patterns, running).prop_map(|(keep, hours, patterns, running)| {
         let rules = Rules { older_than: SignedDuration::from_hours(hours), ..rules(keep, &patterns) };
-        (rules, running.into_iter().map(|number| (digest(&format!("m{number}")), "Pod".to_owned())).collect())
+        let images = running.into_iter().map(|number| (digest(&format!("m{number}")), "Pod".to_owned())).collect();
+        (rules, Running { images, silent: Vec::new() })
     })
 }
 
@@ -219,8 +257,7 @@ fn reachable(inventory: &Inventory, from: &Digest) -> BTreeSet<Digest> {
             }
         }
         for (name, tag) in &inventory.tags {
-            let subject = name.strip_prefix("sha256-").and_then(|hex| Digest::parse(&format!("sha256:{hex}")).ok());
-            if subject.is_some_and(|subject| seen.contains(&subject)) {
+            if Digest::of_referrers_tag(name).is_some_and(|subject| seen.contains(&subject)) {
                 seen.insert(tag.digest.clone());
             }
         }
@@ -241,7 +278,7 @@ proptest! {
         prop_assert!(goes.is_disjoint(&stays));
         prop_assert_eq!(goes.len() + stays.len(), inventory.manifests.len());
         prop_assert!(decision.goes.iter().all(|fate| fate.reason.goes()) && !decision.stays.iter().any(|fate| fate.reason.goes()));
-        for kept in stays.iter().copied().chain(running.keys().filter(|digest| inventory.manifests.contains_key(*digest))) {
+        for kept in stays.iter().copied().chain(running.images.keys().filter(|digest| inventory.manifests.contains_key(*digest))) {
             for digest in reachable(&inventory, kept) {
                 prop_assert!(!goes.contains(&digest), "{digest} hangs on {kept}");
             }
@@ -270,8 +307,34 @@ proptest! {
     }
 
     #[test]
+    fn only_what_was_shown_goes_and_nothing_that_is_used_by_then(
+        (first, then) in (any_inventory(), any_inventory()), (rules, running) in any_rules(), silent in any::<bool>(),
+    ) {
+        let shown = decide(&first, &Running::default(), &rules);
+        let silent = if silent { vec!["c".to_owned()] } else { Vec::new() };
+        let running = Running { silent, ..running };
+        let now = confirm((&first, &shown), &then, &running, &rules);
+        let goes: BTreeSet<&Digest> = now.goes.iter().map(|fate| &fate.digest).collect();
+        prop_assert!(goes.is_empty() || running.silent.is_empty());
+        prop_assert_eq!(goes.len() + now.stays.len(), then.manifests.len());
+        for digest in &goes {
+            prop_assert!(shown.goes.iter().any(|fate| fate.digest == **digest), "{digest} was not shown");
+            prop_assert!(!running.images.contains_key(*digest));
+        }
+        for (name, tag) in then.tags.iter().filter(|(_, tag)| goes.contains(&tag.digest)) {
+            prop_assert_eq!(first.tags.get(name), Some(tag));
+        }
+        for kept in &now.stays {
+            for digest in reachable(&then, &kept.digest) {
+                prop_assert!(!goes.contains(&digest), "{digest} hangs on {}", kept.digest);
+            }
+        }
+        prop_assert_eq!(confirm((&first, &shown), &first, &Running::default(), &rules), shown);
+    }
+
+    #[test]
     fn the_newest_tags_are_as_many_as_asked_for(inventory in any_inventory(), keep in 0..6usize) {
-        let decision = decide(&inventory, &Running::new(), &Rules { older_than: SignedDuration::ZERO, ..rules(keep, &["*"]) });
+        let decision = decide(&inventory, &Running::default(), &Rules { older_than: SignedDuration::ZERO, ..rules(keep, &["*"]) });
         let newest = decision.stays.iter().filter(|fate| matches!(fate.reason, Reason::Newest(_))).count();
         let people = inventory.tags.keys().filter(|name| !name.starts_with("ck-") && !name.starts_with("sha256-")).count();
         prop_assert!(newest <= keep && (keep == 0 || people == 0 || newest > 0));

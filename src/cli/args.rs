@@ -80,10 +80,12 @@ Example:
 
 /// What is said below the flags of `registry clean`.
 const CLEAN_HELP: &str = "\
-What the cluster of deploy.yml runs stays, in all namespaces, and what its
-ReplicaSets can roll back to; so do the newest tags, tags that no pattern
-matches, and everything that those need: platforms, attestations, signatures.
-Without --yes nothing is deleted. What cannot be read whole is left alone.
+What a cluster names stays, in all namespaces, and what its ReplicaSets can
+roll back to: the cluster of deploy.yml, and every other one of a DigitalOcean
+account. While one of them does not answer, nothing goes. The newest tags stay,
+tags that no pattern matches, and everything that those need: platforms,
+attestations, signatures. Without --yes nothing is deleted. What cannot be read
+whole is left alone.
 
 Examples:
   seaway registry clean                        what could go
@@ -289,6 +291,11 @@ pub(crate) struct CleanFlags {
     #[arg(long = "cluster", value_name = "NAME", value_delimiter = ',')]
     #[arg(env = "SEAWAY_CLUSTER", hide_env_values = true)]
     pub(crate) clusters: Vec<String>,
+
+    /// Do not ask this cluster of the account, whose images may go; repeatable, `*` for all but those that are named
+    #[arg(long = "ignore-cluster", value_name = "NAME", value_delimiter = ',')]
+    #[arg(env = "SEAWAY_IGNORE_CLUSTER", hide_env_values = true)]
+    pub(crate) ignored_clusters: Vec<String>,
 
     /// Ask no cluster what runs: images in use may go
     #[arg(long, env = "SEAWAY_NO_CLUSTER", hide_env_values = true)]

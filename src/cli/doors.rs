@@ -33,6 +33,17 @@ pub(crate) struct OpenCluster {
     pub(crate) because: &'static str,
 }
 
+/// How a cluster is named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Named<'a> {
+    /// As one of the account.
+    Of(&'a str),
+    /// By a kubeconfig.
+    Elsewhere,
+    /// Not at all.
+    None,
+}
+
 /// The DigitalOcean API, opened when something needs it: a file that names neither a cluster nor a DOCR registry needs no token.
 pub(crate) struct Cloud<'a> {
     /// The settings.
@@ -73,15 +84,47 @@ impl<'a> Cloud<'a> {
         Err(failure.with_hint("write `cluster: NAME` into deploy.yml, or give `--kubeconfig` or `--context`"))
     }
 
+    /// How deploy.yml and the flags name the cluster.
+    pub(crate) fn named_cluster<'c>(&self, config: &'c Config) -> Named<'c> {
+        let settings = self.settings;
+        if settings.kubeconfig.is_some() || settings.context.is_some() {
+            return Named::Elsewhere;
+        }
+        match &config.cluster {
+            Some(name) => Named::Of(name),
+            None if settings.ambient_kubeconfig.is_some() => Named::Elsewhere,
+            None => Named::None,
+        }
+    }
+
     /// A DOKS cluster by name or id.
     pub(crate) async fn by_name(&self, wanted: &str) -> Result<OpenCluster, Failure> {
-        let client = self.client()?;
-        let found = client.find_cluster(wanted).await?;
-        let credentials = client.cluster_credentials(&found.id, CLUSTER_EXPIRY).await?;
+        let found = self.client()?.find_cluster(wanted).await?;
+        let cluster = self.connect(&found).await?;
+        Ok(OpenCluster { cluster, name: found.to_string(), because: "deploy.yml" })
+    }
+
+    /// A DOKS cluster that was found by name or id, and connecting to it: whoever goes on without it knows which it is.
+    pub(crate) async fn try_by_name(
+        &self,
+        wanted: &str,
+    ) -> Result<(digitalocean::Cluster, Result<Cluster, Failure>), Failure> {
+        let found = self.client()?.find_cluster(wanted).await?;
+        let opened = self.connect(&found).await;
+        Ok((found, opened))
+    }
+
+    /// All DOKS clusters of the account.
+    pub(crate) async fn clusters(&self) -> Result<Vec<digitalocean::Cluster>, Failure> {
+        Ok(self.client()?.clusters().await?)
+    }
+
+    /// Connects to a DOKS cluster.
+    pub(crate) async fn connect(&self, found: &digitalocean::Cluster) -> Result<Cluster, Failure> {
+        let credentials = self.client()?.cluster_credentials(&found.id, CLUSTER_EXPIRY).await?;
         let ca_pem = String::from_utf8_lossy(&credentials.ca_pem).into_owned();
         let access = Access::Token { server: credentials.server, ca_pem, token: credentials.token };
-        let cluster = Cluster::connect(access).await?;
-        Ok(OpenCluster { cluster, name: format!("{} ({})", found.name, found.region), because: "deploy.yml" })
+        Ok(Cluster::connect(access).await?)
     }
 
     /// The images' side: a registry client with the login that pushes, and a builder that connects when it is needed.

@@ -14,6 +14,7 @@ mod registries;
 mod registry_contents;
 
 pub(crate) use client::{Client, DEFAULT_ADDRESS};
+pub(crate) use clusters::Cluster;
 pub(crate) use error::Error;
 pub(crate) use garbage_collection::GarbageCollection;
 pub(crate) use registries::{Plan, Registry};

@@ -86,7 +86,7 @@ impl Inputs<'_> {
 
 /// The content key that a digest stands for: a mirrored image's key is its digest.
 pub(crate) fn tag_of(digest: &Digest) -> String {
-    format!("ck-{}", &digest.hex()[..32])
+    digest.content_key()
 }
 
 /// The key of the same inputs with layers that are compressed so: another compression makes another image. Keys of gzip,

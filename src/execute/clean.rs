@@ -1,39 +1,55 @@
 //! Cleaning a registry: reads what is there and what runs, and deletes what was decided.
 //!
 //! What cannot be read whole is an error, never a shorter list: a list that lacks something would make the rest look
-//! unused.
+//! unused. What was shown is looked at once more before it goes, and again every few seconds while it goes: deploys are
+//! not stopped meanwhile, and may come back to an old image.
+
+mod in_use;
+
+pub(crate) use in_use::{Clusters, Silent};
 
 use super::account::RegistryAccount;
-use crate::clean::{Decision, Inventory, Running, Stored, StoredTag};
+use crate::clean::{Decision, Fate, Inventory, Rules, Stored, StoredTag, confirm};
 use crate::digitalocean::GarbageCollection;
 use crate::error::{Failure, FailureKind};
 use crate::image::descriptor::media_type;
 use crate::image::referrers::Links;
-use crate::kubernetes::{self, Cluster, Scope};
-use crate::model::{Digest, GroupVersionKind, Reference, Repository};
+use crate::model::{Digest, Repository};
 use crate::registry::{self, RawManifest};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// So many manifests are read at once.
 const AT_ONCE: usize = 8;
 
-/// What can name an image that runs, ran a moment ago, or is rolled back to.
-const WORKLOADS: [(&str, &str); 9] = [
-    ("v1", "Pod"),
-    ("v1", "ReplicationController"),
-    ("apps/v1", "ReplicaSet"),
-    ("apps/v1", "Deployment"),
-    ("apps/v1", "StatefulSet"),
-    ("apps/v1", "DaemonSet"),
-    ("apps/v1", "ControllerRevision"),
-    ("batch/v1", "Job"),
-    ("batch/v1", "CronJob"),
-];
+/// What was seen is not older than this when it is acted upon, and a deletion takes no longer than it takes.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// Gives a manifest that was read before.
+type Seen<'a> = dyn Fn(&Digest) -> Option<Stored> + Send + Sync + 'a;
+
+/// What came of a deletion.
+#[derive(Debug)]
+pub(crate) struct Deleted {
+    /// How many manifests are gone.
+    pub(crate) manifests: usize,
+    /// What was shown to go and stays, since it has come to be used.
+    pub(crate) kept: Vec<Fate>,
+}
+
+impl Deleted {
+    /// What came of what was shown, after the last look.
+    fn of(shown: &Decision, gone: &BTreeSet<Digest>, now: Decision) -> Self {
+        let was_shown = |fate: &Fate| shown.goes.iter().any(|shown| shown.digest == fate.digest);
+        let kept = now.stays.into_iter().filter(|fate| was_shown(fate) && !gone.contains(&fate.digest));
+        Self { manifests: gone.len(), kept: kept.collect() }
+    }
+}
 
 /// The doors that a cleaning uses.
 #[derive(Clone, Debug)]
@@ -44,94 +60,17 @@ pub(crate) struct Cleaner {
     pub(crate) account: Option<RegistryAccount>,
 }
 
-/// What a cluster runs: images by digest, and by tag, each with a place that runs it.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct InUse {
-    /// Images by digest.
-    digests: Running,
-    /// Images by tag.
-    tags: BTreeMap<Reference, String>,
-}
-
-impl InUse {
-    /// What a cluster runs, in all its namespaces. A kind that cannot be listed is an error.
-    pub(crate) async fn of(cluster: &Cluster) -> Result<Self, Failure> {
-        let kinds = WORKLOADS.map(|(api_version, kind)| GroupVersionKind::new(api_version, kind));
-        let lists = kinds.iter().map(|gvk| async move { cluster.list(&Scope::all(gvk, None)).await });
-        let lists = futures::future::try_join_all(lists).await.map_err(|error| cannot_see(&error))?;
-        let mut in_use = Self::default();
-        for (gvk, list) in kinds.iter().zip(lists) {
-            for object in &list.objects {
-                let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-                let place = format!("{} {}/{}", gvk.kind, text("/metadata/namespace"), text("/metadata/name"));
-                in_use.read(object, &place);
-            }
-        }
-        Ok(in_use)
-    }
-
-    /// Notes every image that a part of an object names.
-    fn read(&mut self, value: &Value, place: &str) {
-        match value {
-            Value::Array(items) => items.iter().for_each(|item| self.read(item, place)),
-            Value::Object(fields) => {
-                for (name, field) in fields {
-                    match field.as_str() {
-                        Some(image) if matches!(name.as_str(), "image" | "imageID") => self.note(image, place),
-                        _ => self.read(field, place),
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// Notes an image: `repository@sha256:…`, `docker-pullable://…@sha256:…`, `repository:tag`.
-    fn note(&mut self, image: &str, place: &str) {
-        if let Some(digest) = image.find("sha256:").and_then(|at| Digest::parse(&image[at..]).ok()) {
-            self.digests.entry(digest).or_insert_with(|| place.to_owned());
-        } else if let Ok(reference) = Reference::parse(image) {
-            self.tags.entry(reference).or_insert_with(|| place.to_owned());
-        }
-    }
-
-    /// Takes in what another cluster runs.
-    pub(crate) fn extend(&mut self, other: Self) {
-        self.digests.extend(other.digests);
-        self.tags.extend(other.tags);
-    }
-
-    /// What of a repository runs, by digest: its tags stand for what they stand for now.
-    pub(crate) fn in_repository(&self, inventory: &Inventory) -> Running {
-        let mut running = self.digests.clone();
-        for (reference, place) in self.tags.iter().filter(|(reference, _)| reference.repository == inventory.repository)
-        {
-            let tag = reference.tag.as_ref().and_then(|tag| inventory.tags.get(tag));
-            if let Some(tag) = tag {
-                running.entry(tag.digest.clone()).or_insert_with(|| place.clone());
-            }
-        }
-        running
-    }
-}
-
-/// The failure of a cluster that does not say what it runs.
-fn cannot_see(error: &kubernetes::Error) -> Failure {
-    let mut failure = Failure::of(error);
-    failure.messages.insert(0, "what the cluster runs could not be found out: nothing was deleted".to_owned());
-    failure.hint = Some(format!(
-        "{}the images of a cluster that is not asked may go: `--no-cluster` says that none runs them",
-        failure.hint.map(|hint| format!("{hint}\n")).unwrap_or_default()
-    ));
-    failure
-}
-
 impl Cleaner {
-    /// What is in a repository, whole.
-    pub(crate) async fn inventory(&self, repository: &Repository) -> Result<Inventory, Failure> {
+    /// What is in a repository, whole. A manifest that was seen `before` is not read again: it cannot have changed.
+    pub(crate) async fn inventory(
+        &self,
+        repository: &Repository,
+        before: Option<&Inventory>,
+    ) -> Result<Inventory, Failure> {
+        let seen = |digest: &Digest| before?.manifests.get(digest).cloned();
         match &self.account {
-            Some(account) => self.listed_by_the_account(account, repository).await,
-            None => self.reachable_from_tags(repository).await,
+            Some(account) => self.listed_by_the_account(account, repository, &seen).await,
+            None => self.reachable_from_tags(repository, &seen).await,
         }
     }
 
@@ -140,6 +79,7 @@ impl Cleaner {
         &self,
         account: &RegistryAccount,
         repository: &Repository,
+        seen: &Seen<'_>,
     ) -> Result<Inventory, Failure> {
         let (Some(owner), Some((_, name))) = (account.registry(), repository.path.split_once('/')) else {
             return Err(partial(repository, "it is in no registry of the account"));
@@ -153,7 +93,7 @@ impl Cleaner {
             digest.map_err(|_| partial(repository, &format!("`{}` is a digest of another kind", listed.digest)))
         });
         let digests: Vec<Digest> = digests.collect::<Result<_, _>>()?;
-        let read = stream::iter(&digests).map(|digest| self.manifest(repository, digest)).buffered(AT_ONCE);
+        let read = stream::iter(&digests).map(|digest| self.manifest(repository, digest, seen)).buffered(AT_ONCE);
         let read: Vec<Stored> = read.try_collect().await?;
         for ((listed, digest), stored) in listed.iter().zip(digests).zip(read) {
             manifests.insert(digest, Stored { since: listed.updated_at.parse().ok(), ..stored });
@@ -187,7 +127,10 @@ impl Cleaner {
     }
 
     /// One manifest that must be there.
-    async fn manifest(&self, repository: &Repository, digest: &Digest) -> Result<Stored, Failure> {
+    async fn manifest(&self, repository: &Repository, digest: &Digest, seen: &Seen<'_>) -> Result<Stored, Failure> {
+        if let Some(stored) = seen(digest) {
+            return Ok(stored);
+        }
         let manifest = self.registry.get_manifest(repository, digest.as_str()).await?;
         let manifest = manifest.ok_or_else(|| {
             partial(repository, &format!("`{digest}` is listed and cannot be read: it may have been deleted just now"))
@@ -196,7 +139,7 @@ impl Cleaner {
     }
 
     /// What tags lead to, by the protocol that all registries have: it lists no manifests.
-    async fn reachable_from_tags(&self, repository: &Repository) -> Result<Inventory, Failure> {
+    async fn reachable_from_tags(&self, repository: &Repository, seen: &Seen<'_>) -> Result<Inventory, Failure> {
         let names = self.registry.all_tags(repository).await?;
         let resolved = stream::iter(&names).map(|name| async move {
             let digest = self.registry.head_manifest(repository, name).await?;
@@ -214,13 +157,16 @@ impl Cleaner {
         let mut looked_at = BTreeSet::new();
         while !open.is_empty() {
             let read = stream::iter(&open).map(|digest| async move {
+                if let Some(stored) = seen(digest) {
+                    return Ok(Some((digest.clone(), stored)));
+                }
                 match self.registry.get_manifest(repository, digest.as_str()).await? {
                     // A platform of an index that was never pushed, or a subject that is gone.
-                    None if !tagged.contains(digest) => Ok(None),
+                    None if !tagged.contains(digest) => Ok::<_, Failure>(None),
                     None => Err(partial(repository, &format!("`{digest}` has a tag and cannot be read"))),
                     Some(manifest) => {
                         let read = self.with_age(repository, &manifest).await?;
-                        Ok::<_, Failure>(Some((digest.clone(), read)))
+                        Ok(Some((digest.clone(), read)))
                     }
                 }
             });
@@ -253,18 +199,49 @@ impl Cleaner {
         Ok(Stored { since, ..stored })
     }
 
-    /// Deletes what a decision lets go, in its order. Comes back with how many manifests that were; what fails ends it, and
-    /// what was deleted before stays deleted.
-    pub(crate) async fn delete(&self, decision: &Decision, cancel: &CancellationToken) -> Result<usize, Failure> {
-        for (done, fate) in decision.goes.iter().enumerate() {
-            let deleting = self.delete_one(&decision.repository, &fate.digest);
-            tokio::select! {
+    /// Deletes what was shown of a repository to go, as far as nothing has come to use it since: what is there and what runs
+    /// is looked at before the first deletion, and every few seconds from then on. What fails ends it, and what was deleted
+    /// before stays deleted.
+    pub(crate) async fn delete(
+        &self,
+        shown: (&Inventory, &Decision),
+        rules: &Rules,
+        clusters: &Clusters,
+        cancel: &CancellationToken,
+    ) -> Result<Deleted, Failure> {
+        let mut gone = BTreeSet::new();
+        loop {
+            let looking = futures::future::join(clusters.look(), self.inventory(&shown.0.repository, Some(shown.0)));
+            let (in_use, inventory) = tokio::select! {
                 biased;
-                () = cancel.cancelled() => return Err(stopped(done)),
-                deleted = deleting => deleted.map_err(|failure| after(done, failure))?,
+                () = cancel.cancelled() => return Err(stopped(gone.len())),
+                looked = looking => looked,
+            };
+            let inventory = inventory.map_err(|failure| after(gone.len(), failure))?;
+            if let Some(failure) = in_use.is_silent() {
+                return Err(after(gone.len(), failure));
+            }
+            let now = confirm(shown, &inventory, &in_use.in_repository(&inventory), rules);
+            let goes: Vec<&Digest> =
+                now.goes.iter().map(|fate| &fate.digest).filter(|digest| !gone.contains(*digest)).collect();
+            if goes.is_empty() {
+                return Ok(Deleted::of(shown.1, &gone, now));
+            }
+            let looked = Instant::now();
+            for digest in goes {
+                if looked.elapsed() >= LOOK_AGAIN {
+                    break;
+                }
+                tokio::select! {
+                    biased;
+                    () = cancel.cancelled() => return Err(stopped(gone.len())),
+                    deleted = self.delete_one(&now.repository, digest) => {
+                        deleted.map_err(|failure| after(gone.len(), failure))?;
+                    }
+                }
+                gone.insert(digest.clone());
             }
         }
-        Ok(decision.goes.len())
     }
 
     /// Deletes one manifest with its tags. One that is gone already is what was wanted.
@@ -388,28 +365,6 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn images_are_found_wherever_an_object_names_them() {
-        let [one, two, three] = [b"1", b"2", b"3"].map(|bytes| Digest::of(bytes));
-        let mut in_use = InUse::default();
-        let pod = json!({
-            "spec": { "initContainers": [{ "image": format!("r.example/a@{one}") }], "containers": [{ "image": "r.example/a:v1" }] },
-            "status": { "containerStatuses": [{ "image": "sha256:short", "imageID": format!("docker-pullable://r.example/a@{two}") }] },
-        });
-        in_use.read(&pod, "Pod shop/api");
-        let cron = json!({ "spec": { "jobTemplate": { "spec": { "template": { "spec": {
-            "containers": [{ "image": format!("r.example/b@{three}"), "env": [{ "name": "image", "value": "no" }] }],
-        } } } } } });
-        in_use.read(&cron, "CronJob shop/report");
-        let repository = Reference::parse("r.example/a:v1").unwrap().repository;
-        let tagged = Digest::of(b"tagged");
-        let tags = BTreeMap::from([("v1".to_owned(), StoredTag { digest: tagged.clone(), since: None })]);
-        let inventory = Inventory { repository, manifests: BTreeMap::new(), tags, lists_untagged: true };
-        let running = in_use.in_repository(&inventory);
-        assert_eq!(running.keys().collect::<BTreeSet<_>>(), [&one, &two, &three, &tagged].into_iter().collect());
-        assert_eq!(running[&three], "CronJob shop/report");
-    }
-
-    #[test]
     fn the_links_of_a_manifest_are_read_whole_or_not_at_all() {
         let (part, subject) = (Digest::of(b"part"), Digest::of(b"subject"));
         let index = |manifests: Value| {
@@ -427,23 +382,78 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_kind_that_cannot_be_listed_ends_it() {
-        let server = FakeServer::start();
-        let cluster = server.cluster().await;
-        server.fail_next(403, "pods is forbidden", None);
-        let failure = InUse::of(&cluster).await.unwrap_err();
-        assert_eq!(failure.messages[0], "what the cluster runs could not be found out: nothing was deleted");
-        assert!(failure.hint.unwrap().contains("--no-cluster"));
-    }
-
-    #[tokio::test]
     async fn another_registry_is_read_from_its_tags() {
         let fake = Fake::start().await;
         let (v1, v2) = (fake.seed("shop/api", "v1", b"one"), fake.seed("shop/api", "v2", b"two"));
         let cleaner = Cleaner { registry: client(), account: None };
-        let inventory = cleaner.inventory(&fake.repository("shop/api")).await.unwrap();
+        let inventory = cleaner.inventory(&fake.repository("shop/api"), None).await.unwrap();
         assert_eq!(inventory.tags.keys().collect::<Vec<_>>(), ["v1", "v2"]);
         assert_eq!(inventory.manifests.keys().collect::<BTreeSet<_>>(), [&v1, &v2].into_iter().collect());
         assert!(!inventory.lists_untagged);
+    }
+
+    /// A repository with three old images, everything of which may go.
+    async fn old_images() -> (Fake, [Digest; 3], Cleaner, Rules) {
+        let fake = Fake::start().await;
+        let digests = [("v1", b"a"), ("v2", b"b"), ("v3", b"c")].map(|(tag, layer)| fake.seed("shop/api", tag, layer));
+        let rules = Rules {
+            keep_tags: 0,
+            older_than: jiff::SignedDuration::ZERO,
+            patterns: vec![crate::clean::Pattern::new("*")],
+            now: Timestamp::now(),
+        };
+        (fake, digests, Cleaner { registry: client(), account: None }, rules)
+    }
+
+    /// What is shown of it while nothing runs.
+    async fn shown(fake: &Fake, cleaner: &Cleaner, rules: &Rules) -> (Inventory, Decision) {
+        let inventory = cleaner.inventory(&fake.repository("shop/api"), None).await.unwrap();
+        let decision = crate::clean::decide(&inventory, &crate::clean::Running::default(), rules);
+        assert_eq!(decision.goes.len(), 3);
+        (inventory, decision)
+    }
+
+    /// The kept ones and their reasons.
+    fn kept(deleted: &Deleted) -> BTreeMap<Digest, String> {
+        deleted.kept.iter().map(|fate| (fate.digest.clone(), format!("{:?}", fate.reason))).collect()
+    }
+
+    #[tokio::test]
+    async fn what_has_become_used_after_it_was_shown_is_kept() {
+        let (fake, [a, b, c], cleaner, rules) = old_images().await;
+        let (inventory, decision) = shown(&fake, &cleaner, &rules).await;
+        // A deploy tags one of them anew, another one rolls out the second.
+        client().tag(&fake.repository("shop/api"), &a, "0123456789ab").await.unwrap();
+        let server = FakeServer::start();
+        let image = fake.repository("shop/api").at(&b).to_string();
+        let pod = json!({ "metadata": { "name": "api", "namespace": "shop" }, "spec": { "containers": [{ "image": image }] } });
+        server.put("/api/v1/pods", pod);
+        let mut clusters = Clusters::default();
+        clusters.add("prod (nyc1)".to_owned(), Ok(server.cluster().await));
+        let cancel = CancellationToken::new();
+        fake.forget();
+        let deleted = cleaner.delete((&inventory, &decision), &rules, &clusters, &cancel).await.unwrap();
+        assert_eq!(fake.count("GET /v2/shop/api/manifests/"), 0, "what was read once is not read again");
+        let wanted = [(a.clone(), "TaggedSince(\"0123456789ab\")"), (b.clone(), "Runs(\"Pod shop/api\")")];
+        assert_eq!(kept(&deleted), wanted.map(|(digest, reason)| (digest, reason.to_owned())).into());
+        let repository = fake.repository("shop/api");
+        for (digest, there) in [(&a, true), (&b, true), (&c, false)] {
+            assert_eq!(client().head_manifest(&repository, digest.as_str()).await.unwrap().is_some(), there);
+        }
+        assert_eq!(deleted.manifests, 1);
+    }
+
+    #[tokio::test]
+    async fn nothing_goes_once_a_cluster_is_silent() {
+        let (fake, _, cleaner, rules) = old_images().await;
+        let (inventory, decision) = shown(&fake, &cleaner, &rules).await;
+        let server = FakeServer::start();
+        let mut clusters = Clusters::default();
+        clusters.add("prod (nyc1)".to_owned(), Ok(server.cluster().await));
+        server.fail_next(403, "pods is forbidden", None);
+        let cancel = CancellationToken::new();
+        let failure = cleaner.delete((&inventory, &decision), &rules, &clusters, &cancel).await.unwrap_err();
+        assert_eq!(failure.messages[0], "nobody can say what `prod (nyc1)` runs: nothing more is deleted");
+        assert_eq!(fake.count("DELETE "), 0);
     }
 }

@@ -286,6 +286,7 @@ fn core_kinds() -> Value {
         ("events", "Event"),
         ("serviceaccounts", "ServiceAccount"),
         ("persistentvolumeclaims", "PersistentVolumeClaim"),
+        ("replicationcontrollers", "ReplicationController"),
     ];
     let mut resources: Vec<Value> = kinds.iter().map(|(plural, kind)| resource("", plural, kind, true)).collect();
     resources.push(resource("", "namespaces", "Namespace", false));
@@ -299,9 +300,15 @@ fn group_kinds() -> Value {
         (
             "apps",
             "v1",
-            vec![("deployments", "Deployment"), ("replicasets", "ReplicaSet"), ("statefulsets", "StatefulSet")],
+            vec![
+                ("deployments", "Deployment"),
+                ("replicasets", "ReplicaSet"),
+                ("statefulsets", "StatefulSet"),
+                ("daemonsets", "DaemonSet"),
+                ("controllerrevisions", "ControllerRevision"),
+            ],
         ),
-        ("batch", "v1", vec![("jobs", "Job")]),
+        ("batch", "v1", vec![("jobs", "Job"), ("cronjobs", "CronJob")]),
         ("autoscaling", "v2", vec![("horizontalpodautoscalers", "HorizontalPodAutoscaler")]),
         ("discovery.k8s.io", "v1", vec![("endpointslices", "EndpointSlice")]),
         ("networking.k8s.io", "v1", vec![("ingresses", "Ingress")]),

@@ -50,7 +50,51 @@ impl Digest {
     pub(crate) fn short(&self) -> &str {
         &self.0[7..15]
     }
+
+    /// The tag that finds what is about the manifest of this digest, in registries that keep no list of it themselves:
+    /// `sha256-` and the digits (<https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema>).
+    pub(crate) fn referrers_tag(&self) -> String {
+        format!("{TAG_PREFIX}{}", self.hex())
+    }
+
+    /// The manifest that a tag of that form is about; with an ending like `.sig` too, as signatures had them before there
+    /// were referrers (<https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md>).
+    pub(crate) fn of_referrers_tag(tag: &str) -> Option<Self> {
+        let digits = tag.strip_prefix(TAG_PREFIX)?.split('.').next()?;
+        Self::parse(&format!("sha256:{digits}")).ok()
+    }
+
+    /// The tag that finds the image of these inputs: `ck-` and 32 digits of the hash over them.
+    pub(crate) fn content_key(&self) -> String {
+        format!("{KEY_PREFIX}{}", &self.hex()[..32])
+    }
+
+    /// Whether a tag has the form of a content key.
+    pub(crate) fn is_content_key(tag: &str) -> bool {
+        let is_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        tag.strip_prefix(KEY_PREFIX).is_some_and(|digits| !digits.is_empty() && digits.bytes().all(is_hex))
+    }
+
+    /// The first digest that stands in a text, and where it ends.
+    pub(crate) fn find(text: &str) -> Option<(Self, usize)> {
+        let mut from = 0;
+        while let Some(at) = text[from..].find("sha256:") {
+            let start = from + at;
+            let end = start + 71;
+            if let Some(digest) = text.get(start..end).and_then(|text| Self::parse(text).ok()) {
+                return Some((digest, end));
+            }
+            from = start + 7;
+        }
+        None
+    }
 }
+
+/// What stands before the digits in the tag that finds what is about a manifest.
+const TAG_PREFIX: &str = "sha256-";
+
+/// What stands before the digits in the tag that finds the image of some inputs.
+const KEY_PREFIX: &str = "ck-";
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -86,6 +130,26 @@ mod tests {
         let empty = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         assert_eq!(Digest::of(b"").as_str(), empty);
         assert_eq!(Digest::parse(empty).unwrap().short(), "e3b0c442");
+    }
+
+    #[test]
+    fn the_tag_of_what_is_about_a_manifest_leads_back_to_it() {
+        let digest = Digest::of(b"x");
+        for ending in ["", ".sig", ".att", ".sbom"] {
+            assert_eq!(Digest::of_referrers_tag(&format!("{}{ending}", digest.referrers_tag())), Some(digest.clone()));
+        }
+        for other in ["", "sha256-", "sha256-12", "latest", digest.as_str(), digest.hex()] {
+            assert_eq!(Digest::of_referrers_tag(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn digests_are_found_in_texts() {
+        let digest = Digest::of(b"x");
+        let text = format!("sha256:short, --image=r.example/ä@{digest},more");
+        let (found, end) = Digest::find(&text).unwrap();
+        assert_eq!((found, &text[end..]), (digest, ",more"));
+        assert_eq!(Digest::find("sha256:ä sha256:"), None);
     }
 
     #[test]

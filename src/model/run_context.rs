@@ -21,6 +21,12 @@ impl GitState {
         let short = self.sha.get(..12).unwrap_or(&self.sha);
         if self.dirty { format!("{short}-dirty") } else { short.to_owned() }
     }
+
+    /// Whether a tag has the form of one that is made of a commit.
+    pub(crate) fn is_tag(tag: &str) -> bool {
+        let digits = tag.strip_suffix("-dirty").unwrap_or(tag);
+        digits.len() == 12 && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    }
 }
 
 impl fmt::Display for GitState {

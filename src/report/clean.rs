@@ -13,6 +13,10 @@ use std::collections::BTreeMap;
 pub(crate) struct Cleaning<'a> {
     /// The clusters that were asked what they run, as people call them; empty where none was to be asked.
     pub(crate) clusters: &'a [String],
+    /// Whether these and the silent ones are all of the account, but for those that were to be ignored.
+    pub(crate) all_of_account: bool,
+    /// The clusters that have not said what they run, each with the reason.
+    pub(crate) silent: &'a [(String, String)],
     /// What was decided on.
     pub(crate) repositories: &'a [(Inventory, Decision)],
     /// Whether what stays is listed too.
@@ -59,13 +63,18 @@ impl Cleaning<'_> {
     /// What the list does not say by itself.
     fn remarks(&self) -> Vec<String> {
         let mut remarks = Vec::new();
-        if self.clusters.is_empty() {
+        if self.clusters.is_empty() && self.silent.is_empty() {
             remarks.push("no cluster was asked: images that one runs may be among them".to_owned());
-        } else {
-            remarks.push(format!(
-                "what runs was asked of {}; name every other cluster that pulls from here with `--cluster`",
-                self.clusters.join(", ")
-            ));
+        } else if !self.clusters.is_empty() {
+            let others = if self.all_of_account {
+                "clusters of other accounts were not asked"
+            } else {
+                "name every other cluster that pulls from here with `--cluster`"
+            };
+            remarks.push(format!("what runs was asked of {}; {others}", self.clusters.join(", ")));
+        }
+        for (name, why) in self.silent {
+            remarks.push(format!("{name} did not say what it runs, so nothing can go: {why}"));
         }
         if self.repositories.iter().any(|(_, decision)| !decision.lists_untagged) {
             remarks.push(
@@ -97,6 +106,7 @@ impl Cleaning<'_> {
             version: 1,
             ok: true,
             clusters: self.clusters,
+            silent_clusters: self.silent.iter().map(|(name, because)| SilentJson { name, because }).collect(),
             repositories: self.repositories.iter().map(repository).collect(),
             manifests: all,
             can_go: goes,
@@ -106,6 +116,12 @@ impl Cleaning<'_> {
         };
         serde_json::to_value(json).unwrap_or_default()
     }
+}
+
+/// What was shown to go and has not gone, in a line.
+pub(crate) fn kept_text(fate: &Fate) -> String {
+    let name = fate.tags.first().map_or_else(|| format!("sha256:{}", fate.digest.short()), |first| tag(first));
+    format!("kept {name}: {}", because(fate))
 }
 
 /// What a garbage collection has freed, in a line.
@@ -122,6 +138,8 @@ struct Json<'a> {
     ok: bool,
     /// The clusters that were asked what they run.
     clusters: &'a [String],
+    /// The clusters that have not said so; while there is one, nothing goes.
+    silent_clusters: Vec<SilentJson<'a>>,
     /// The repositories.
     repositories: Vec<RepositoryJson>,
     /// How many manifests there were.
@@ -134,6 +152,15 @@ struct Json<'a> {
     deleted: usize,
     /// The garbage collection that was asked for.
     garbage_collection: Option<Collected>,
+}
+
+/// A cluster that has not said what it runs, for programs.
+#[derive(Serialize)]
+struct SilentJson<'a> {
+    /// What people call it.
+    name: &'a str,
+    /// Why.
+    because: &'a str,
 }
 
 /// A garbage collection at its end, for programs.
@@ -169,7 +196,7 @@ struct FateJson {
     size_bytes: u64,
     /// Its age; `null` where nobody knows it.
     age_seconds: Option<i64>,
-    /// A word: `runs`, `named`, `newest`, `young`, `age_unknown`, `belongs_to`, `old`, `untagged`, `goes_with`,
+    /// A word: `runs`, `may_run`, `named`, `newest`, `young`, `age_unknown`, `belongs_to`, `old`, `untagged`, `goes_with`,
     /// `about_nothing`.
     reason: &'static str,
     /// The same for people.
@@ -248,6 +275,8 @@ fn age(age: SignedDuration) -> String {
 fn sentence(reason: &Reason) -> &'static str {
     match reason {
         Reason::Runs(_) => "run in a cluster, or are what it rolls back to",
+        Reason::MayRun(_) => "may run in a cluster that does not say so",
+        Reason::TaggedSince(_) | Reason::NotShown => "have come to be used meanwhile",
         Reason::Named(_) => "have a tag that no pattern matches",
         Reason::Newest(_) => "are behind the newest tags",
         Reason::Young => "are too young",
@@ -264,6 +293,9 @@ fn sentence(reason: &Reason) -> &'static str {
 fn because(fate: &Fate) -> String {
     match &fate.reason {
         Reason::Runs(place) => format!("in use by {place}"),
+        Reason::MayRun(clusters) => format!("may run in {clusters}"),
+        Reason::TaggedSince(tag) => format!("its tag {tag} was put there meanwhile"),
+        Reason::NotShown => "was not shown to go".to_owned(),
         Reason::Named(tag) => format!("no pattern matches its tag {tag}"),
         Reason::Newest(tag) => format!("its tag {tag} is among the newest"),
         Reason::Young => "too young".to_owned(),
@@ -281,6 +313,9 @@ fn because(fate: &Fate) -> String {
 fn word(reason: &Reason) -> &'static str {
     match reason {
         Reason::Runs(_) => "runs",
+        Reason::MayRun(_) => "may_run",
+        Reason::TaggedSince(_) => "tagged_since",
+        Reason::NotShown => "not_shown",
         Reason::Named(_) => "named",
         Reason::Newest(_) => "newest",
         Reason::Young => "young",

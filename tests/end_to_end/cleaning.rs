@@ -66,6 +66,9 @@ fn what_runs_and_what_is_new_stays_and_the_rest_is_gone() {
     let project = small("cleaning");
     let image = |digest: &str| format!("registry.digitalocean.com/todo-app-registry/cleaning@{digest}");
     project.renew("web/www/index.html");
+    // An earlier run may have left something.
+    let everything = ["registry", "clean", "--pattern", "*", "--keep-tags", "0", "--older-than", "0"];
+    project.run(&[&everything[..], &["--no-cluster", "--yes"]].concat()).exits(0);
     let deployed = digest(&project.run(&["up", "--output", "json"]).exits(0));
     let repository = Repository::of(&project);
     let old: Vec<String> = ["v1", "v2", "v3"].iter().map(|tag| repository.push(tag)).collect();
@@ -91,21 +94,26 @@ fn what_runs_and_what_is_new_stays_and_the_rest_is_gone() {
     assert_eq!((looked["can_go"].as_u64(), looked["deleted"].as_u64()), (Some(4), Some(0)), "{looked:#}");
     assert!(old.iter().all(|digest| repository.has(digest)));
 
-    let done = read(&project.run(&[&clean[..], &rules, &["--yes"]].concat()).exits(0));
-    assert_eq!(done["deleted"], 4, "{done:#}");
-    for kept in [&deployed, &newest, &amd64, &arm64, &about_new] {
+    // What a cluster could start again counts as used: a Deployment that is scaled to nothing names v1, and v2 is left in
+    // the ReplicaSet to which it could be rolled back.
+    let kubectl = |words: &[&str]| project.sandbox.kubectl(&[&["--namespace", &project.namespace], words].concat());
+    kubectl(&["create", "deployment", "idle", "--replicas=0", &format!("--image={}", image(&old[1]))]);
+    kubectl(&["rollout", "status", "deployment/idle", "--timeout=30s"]);
+    kubectl(&["set", "image", "deployment/idle", &format!("*={}", image(&old[0]))]);
+    let done = project.run(&[&clean[..], &rules, &["--yes"]].concat()).exits(0);
+    let done = read(&done);
+    assert_eq!(done["deleted"], 1, "{done:#}");
+    assert!(done["clusters"][0].as_str().expect("a name").starts_with("todo-prod"), "{done:#}");
+    for kept in [&deployed, &newest, &amd64, &arm64, &about_new, &old[0], &old[1], &about_old] {
         assert!(repository.has(kept), "{kept}");
     }
     assert_eq!(pull(project.sandbox, &image(&deployed)).digests, [deployed.clone(), deployed.clone()]);
     assert_eq!(repository.crane(&["digest", &target]), index);
-    for gone in old.iter().chain([&about_old]) {
-        assert!(!repository.has(gone), "{gone}");
-    }
-    assert!(!repository.has("v1") && repository.has("v5"));
+    assert!(!repository.has(&old[2]));
+    assert!(!repository.has("v3") && repository.has("v1") && repository.has("v5"));
     // Nothing had to be deployed anew, and the pods could be started again.
     let again = project.run(&["up", "--output", "json"]).exits(0);
     assert_eq!(digest(&again), deployed);
-    assert_eq!(read(&project.run(&[&clean[..], &rules, &["--yes"]].concat()).exits(0))["deleted"], 0);
 }
 
 #[test]
@@ -113,7 +121,12 @@ fn a_cluster_that_does_not_answer_keeps_everything() {
     let account = Account::start();
     account.deploy_yml("todo-app-registry", "shop").run(&["push"], &[]).exits(0);
     let rules = ["registry", "clean", "--pattern", "*", "--keep-tags", "0", "--older-than", "0", "--yes"];
-    let run = account.run(&rules, &[("KUBECONFIG", "")]).exits(2);
+    // All clusters of the account are asked. This one is listed and does not answer.
+    let run = account.run(&rules, &[("KUBECONFIG", "")]).exits(3);
+    run.says("nobody can say what `todo-prod (nyc1)` runs: nothing more is deleted");
+    run.says("`--ignore-cluster todo-prod` says that none of its images is needed");
+    assert!(run.stdout.contains("may run in todo-prod (nyc1)"), "{}", run.stdout);
+    let run = account.run(&[&rules[..], &["--cluster", "todo-prd"]].concat(), &[("KUBECONFIG", "")]).exits(2);
     run.says("nobody can say which images run: nothing was deleted");
     run.says("`--no-cluster`");
     assert_eq!(account.tags("shop").len(), 2);

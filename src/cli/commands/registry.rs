@@ -1,21 +1,24 @@
 //! `registry clean`: shows which images nothing needs any more, and deletes them when it is told to.
 
 use super::read_config;
-use crate::clean::{Decision, Inventory, Pattern, Rules, decide};
+use crate::clean::{Decision, Inventory, Pattern, Reason, Rules, decide};
 use crate::cli::args::{CleanFlags, OnGc, Output};
 use crate::cli::console;
-use crate::cli::doors::{Cloud, learn_secrets};
+use crate::cli::doors::{Cloud, Named, learn_secrets};
 use crate::cli::ending::{Ending, Stop};
 use crate::cli::settings::Settings;
 use crate::cli::signals::Signals;
 use crate::cli::walk::redacted;
 use crate::config::{Config, Needs};
+use crate::digitalocean;
 use crate::error::{Failure, FailureKind};
-use crate::execute::clean::{Cleaner, InUse};
-use crate::model::Repository;
+use crate::execute::clean::{Cleaner, Clusters, Silent};
+use crate::model::{Redactor, Repository, counted};
 use crate::registry::DIGITALOCEAN;
 use crate::report::{self, Cleaning, Collected};
+use futures::future::join_all;
 use jiff::Timestamp;
+use std::collections::BTreeSet;
 
 /// Runs the verb.
 pub(crate) async fn clean(settings: &Settings, flags: &CleanFlags) -> Result<Ending, Stop> {
@@ -25,13 +28,20 @@ pub(crate) async fn clean(settings: &Settings, flags: &CleanFlags) -> Result<End
     let signals = Signals::listen();
     let repositories = repositories(&config, flags)?;
     let survey = survey(settings, flags, &config, &repositories);
-    let (cleaner, found, clusters) = tokio::select! {
-        found = survey => found.map_err(redacted)?,
+    let survey = tokio::select! {
+        survey = survey => survey.map_err(redacted)?,
         () = signals.cancel.cancelled() => {
             return Err(Failure::new(signals.kind(), "stopped before anything was deleted").into());
         }
     };
-    let cleaning = Cleaning { clusters: &clusters, repositories: &found, verbose: settings.verbosity > 0 };
+    let silent: Vec<(String, String)> = survey.silent.iter().map(|silent| said(silent, &settings.redactor)).collect();
+    let cleaning = Cleaning {
+        clusters: &survey.asked,
+        all_of_account: survey.all_of_account,
+        silent: &silent,
+        repositories: &survey.found,
+        verbose: settings.verbosity > 0,
+    };
     if settings.output == Output::Text {
         console::result(
             &cleaning.text(
@@ -40,12 +50,17 @@ pub(crate) async fn clean(settings: &Settings, flags: &CleanFlags) -> Result<End
             ),
         );
     }
-    let carried_out = carry_out(flags, &cleaner, &found, &signals).await;
+    let carried_out = carry_out(flags, &survey, &signals).await;
     let (deleted, collected) = carried_out.map_err(redacted)?;
     if settings.output == Output::Json {
         console::result_json(&cleaning.json(deleted, collected));
     }
     Ok(Ending::Done)
+}
+
+/// The name of a cluster that does not answer, and why, in a line and without secrets.
+fn said(silent: &Silent, redactor: &Redactor) -> (String, String) {
+    (silent.name.clone(), redactor.redact(&silent.failure.messages.join(": ")).replace('\n', " "))
 }
 
 /// The repositories that are meant: those of the images in deploy.yml, or those that were named.
@@ -66,18 +81,36 @@ fn repositories(config: &Config, flags: &CleanFlags) -> Result<Vec<Repository>, 
     Ok(meant)
 }
 
-/// Opens the doors, reads what is there and what runs, and decides. Gives the names of the clusters that were asked too.
+/// What was found, and what is needed to act upon it.
+struct Survey {
+    /// Who reads and deletes.
+    cleaner: Cleaner,
+    /// Whom to ask what runs.
+    clusters: Clusters,
+    /// The clusters that have said what they run.
+    asked: Vec<String>,
+    /// Those that have not.
+    silent: Vec<Silent>,
+    /// Whether all clusters of the account are among these.
+    all_of_account: bool,
+    /// The rules.
+    rules: Rules,
+    /// The repositories, and what was decided on them.
+    found: Vec<(Inventory, Decision)>,
+}
+
+/// Opens the doors, reads what is there and what runs, and decides.
 async fn survey(
     settings: &Settings,
     flags: &CleanFlags,
     config: &Config,
     repositories: &[Repository],
-) -> Result<(Cleaner, Vec<(Inventory, Decision)>, Vec<String>), Failure> {
+) -> Result<Survey, Failure> {
     let cloud = Cloud::new(settings, &settings.redactor);
-    let (images, (in_use, clusters)) =
-        tokio::try_join!(cloud.open_images(config, OnGc::Wait), in_use(&cloud, config, flags))?;
-    let cleaner = Cleaner { registry: images.registry, account: images.account };
     let is_digitalocean = repositories.iter().any(|repository| repository.registry == DIGITALOCEAN);
+    let (images, (clusters, all_of_account)) =
+        tokio::try_join!(cloud.open_images(config, OnGc::Wait), open_clusters(&cloud, config, flags, is_digitalocean))?;
+    let cleaner = Cleaner { registry: images.registry, account: images.account };
     if is_digitalocean && cleaner.account.as_ref().is_none_or(|account| account.registry().is_none()) {
         let message = "images of DigitalOcean's registry are deleted through its API, which needs a token that may";
         let failure = Failure::new(FailureKind::Configuration, message);
@@ -93,36 +126,73 @@ async fn survey(
         patterns: flags.patterns.iter().map(|text| Pattern::new(text)).collect(),
         now: Timestamp::now(),
     };
+    let in_use = clusters.look().await;
     let mut found = Vec::new();
     for repository in repositories {
-        let inventory = cleaner.inventory(repository).await?;
+        let inventory = cleaner.inventory(repository, None).await?;
         let decision = decide(&inventory, &in_use.in_repository(&inventory), &rules);
         found.push((inventory, decision));
     }
-    Ok((cleaner, found, clusters))
+    Ok(Survey { cleaner, clusters, asked: in_use.asked, silent: in_use.silent, all_of_account, rules, found })
 }
 
-/// What the clusters run, and their names: that of deploy.yml and those that were named beside it.
-async fn in_use(cloud: &Cloud<'_>, config: &Config, flags: &CleanFlags) -> Result<(InUse, Vec<String>), Failure> {
-    let (mut in_use, mut names) = (InUse::default(), Vec::new());
-    if flags.no_cluster && flags.clusters.is_empty() {
-        return Ok((in_use, names));
-    }
-    let mut open = Vec::new();
+/// What people call the clusters of an account of which nothing is known.
+const UNKNOWN: &str = "the account's clusters";
+
+/// The clusters that may use what is looked at: that of deploy.yml, those that were named beside it, and on DigitalOcean all
+/// others of the account, since nothing says which of them pull from where. And whether those are all of the account.
+///
+/// One that is named and does not exist is a mistake; one that cannot be reached is silent.
+async fn open_clusters(
+    cloud: &Cloud<'_>,
+    config: &Config,
+    flags: &CleanFlags,
+    is_digitalocean: bool,
+) -> Result<(Clusters, bool), Failure> {
+    let mut clusters = Clusters::default();
+    let ignored = |name: &str| flags.ignored_clusters.iter().any(|ignored| ignored == name);
+    let whole_account = is_digitalocean && !flags.no_cluster && !ignored("*");
+    let mut named: Vec<&str> = flags.clusters.iter().map(String::as_str).collect();
     if !flags.no_cluster {
-        open.push(cloud.open_cluster(config).await.map_err(unreachable)?);
+        match cloud.named_cluster(config) {
+            Named::Of(name) if !ignored(name) => named.insert(0, name),
+            Named::Elsewhere => {
+                let opened = cloud.open_cluster(config).await;
+                let name =
+                    opened.as_ref().map_or("the cluster of the kubeconfig", |open| open.name.as_str()).to_owned();
+                clusters.add(name, opened.map(|open| open.cluster));
+            }
+            Named::None if !whole_account => cloud.open_cluster(config).await.map(drop).map_err(unreachable)?,
+            Named::Of(_) | Named::None => {}
+        }
     }
-    for name in &flags.clusters {
-        open.push(cloud.by_name(name).await.map_err(unreachable)?);
+    let mut ids = BTreeSet::new();
+    for name in named {
+        let (found, opened) = cloud.try_by_name(name).await.map_err(unreachable)?;
+        ids.insert(found.id.clone());
+        clusters.add(found.to_string(), opened);
     }
-    for cluster in open {
-        in_use.extend(InUse::of(&cluster.cluster).await?);
-        names.push(cluster.name);
+    if !whole_account {
+        return Ok((clusters, false));
     }
-    Ok((in_use, names))
+    match cloud.clusters().await {
+        Ok(all) => {
+            let is_left = |found: &&digitalocean::Cluster| {
+                !ids.contains(&found.id)
+                    && !ignored(&found.name)
+                    && !ignored(&found.id)
+                    && found.status.state != "deleted"
+            };
+            let left: Vec<&digitalocean::Cluster> = all.iter().filter(is_left).collect();
+            let opened = join_all(left.iter().map(|found| cloud.connect(found))).await;
+            left.iter().zip(opened).for_each(|(found, opened)| clusters.add(found.to_string(), opened));
+        }
+        Err(failure) => clusters.add(UNKNOWN.to_owned(), Err(failure)),
+    }
+    Ok((clusters, true))
 }
 
-/// The failure of a cluster that cannot be asked.
+/// The failure of a cluster that cannot be found.
 fn unreachable(mut failure: Failure) -> Failure {
     failure.messages.insert(0, "nobody can say which images run: nothing was deleted".to_owned());
     let hint = failure.hint.map(|hint| format!("{hint}\n")).unwrap_or_default();
@@ -133,10 +203,10 @@ fn unreachable(mut failure: Failure) -> Failure {
 /// Deletes what was shown, if that was said, and collects garbage, if that was said too.
 async fn carry_out(
     flags: &CleanFlags,
-    cleaner: &Cleaner,
-    found: &[(Inventory, Decision)],
+    survey: &Survey,
     signals: &Signals,
 ) -> Result<(usize, Option<Collected>), Failure> {
+    let Survey { cleaner, clusters, rules, found, .. } = survey;
     let goes: usize = found.iter().map(|(_, decision)| decision.goes.len()).sum();
     if !flags.yes {
         if goes > 0 {
@@ -144,12 +214,18 @@ async fn carry_out(
         }
         return Ok((0, None));
     }
+    if let Some(failure) = silent(&survey.silent, found) {
+        return Err(failure);
+    }
     cleaner.nothing_is_collected().await?;
     let mut deleted = 0;
-    for (_, decision) in found.iter().filter(|(_, decision)| !decision.goes.is_empty()) {
-        let all = decision.goes.len();
-        deleted += cleaner.delete(decision, &signals.cancel).await?;
-        console::say(&format!("deleted {all} manifest{} of {}", if all == 1 { "" } else { "s" }, decision.repository));
+    for (inventory, decision) in found.iter().filter(|(_, decision)| !decision.goes.is_empty()) {
+        let done = cleaner.delete((inventory, decision), rules, clusters, &signals.cancel).await?;
+        deleted += done.manifests;
+        console::say(&format!("deleted {} of {}", counted(done.manifests, "manifest"), decision.repository));
+        for kept in &done.kept {
+            console::say(&report::kept_text(kept));
+        }
     }
     if !flags.garbage_collect {
         return Ok((deleted, None));
@@ -172,4 +248,12 @@ async fn carry_out(
         deleted,
         Some(Collected { status: ended.status, blobs_deleted: ended.blobs_deleted, freed_bytes: ended.freed_bytes }),
     ))
+}
+
+/// Why nothing of what was shown is deleted, where clusters are silent and something would have gone otherwise.
+fn silent(silent: &[Silent], found: &[(Inventory, Decision)]) -> Option<Failure> {
+    let held = |(_, decision): &(Inventory, Decision)| {
+        decision.stays.iter().any(|fate| matches!(fate.reason, Reason::MayRun(_)))
+    };
+    silent.first().filter(|_| found.iter().any(held)).map(Silent::refuse)
 }

@@ -12,12 +12,22 @@ pub(super) fn manifest(fake: &Fake, path: &str, target: &str, asked: &Asked, bod
     if asked.method == Method::PUT {
         return put(&mut contents, path, target, asked, body);
     }
+    if asked.method == Method::DELETE {
+        return delete(&mut contents, path, target);
+    }
     let Some((media_type, bytes)) = contents.manifests.get(&(path.to_owned(), target.to_owned())).cloned() else {
         return StatusCode::NOT_FOUND.into_response();
     };
     let mut headers = digest_header(&Digest::of(&bytes), &contents);
     headers.insert(header::CONTENT_TYPE, media_type.parse().unwrap());
     if asked.method == Method::HEAD { headers.into_response() } else { (headers, bytes).into_response() }
+}
+
+/// Deletes a manifest with its tags.
+fn delete(contents: &mut Contents, path: &str, digest: &str) -> Response {
+    let before = contents.manifests.len();
+    contents.manifests.retain(|(there, _), (_, bytes)| there != path || Digest::of(bytes).as_str() != digest);
+    if contents.manifests.len() == before { StatusCode::NOT_FOUND } else { StatusCode::ACCEPTED }.into_response()
 }
 
 /// The digest that the registry says it sees.
