@@ -4,6 +4,8 @@
 //! that refuses attestations gets the image without them, and people are told; one that cannot be reached is a failure like
 //! any other, and the next run puts what is missing.
 
+mod parameters;
+
 use super::event::{Attestation, AttestationKind, EventKind, Events};
 use crate::config::Build;
 use crate::desired::{Circumstances, DesiredImage, DesiredSource};
@@ -15,7 +17,7 @@ use crate::image::provenance::{
 use crate::image::referrers::Artifact;
 use crate::image::sbom::{self, About, Inventory, Scan};
 use crate::image::{Descriptor, ImageConfig, KnownLayers, annotations, dockerfile};
-use crate::model::{Digest, Platform, Redactor, Reference};
+use crate::model::{Digest, Platform, Reference};
 use crate::plan::OperationId;
 use crate::registry::{Client, Error, PushReport, Pusher, RawManifest};
 use bytes::Bytes;
@@ -23,7 +25,7 @@ use flate2::read::MultiGzDecoder;
 use futures::future::try_join_all;
 use futures::stream::{self, StreamExt as _};
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -42,6 +44,14 @@ impl AttestationKind {
         match self {
             Self::Sbom => SPDX,
             Self::Provenance => PROVENANCE,
+        }
+    }
+
+    /// The name of its file where a client writes one.
+    fn file(self) -> &'static str {
+        match self {
+            Self::Sbom => "sbom.spdx.intoto.json",
+            Self::Provenance => "provenance.slsa.intoto.json",
         }
     }
 }
@@ -65,25 +75,55 @@ pub(super) fn annotated(image: &DesiredImage, manifest: RawManifest, known: &Kno
 }
 
 /// How an image was made, as far as only whoever made it knows.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Made {
     /// When that began.
     pub(super) started: Timestamp,
-    /// The tag of its inputs.
-    pub(super) content_key: String,
+    /// The tag of its inputs; `None` where they changed while it was made.
+    pub(super) content_key: Option<String>,
     /// The images that it was made from.
     pub(super) bases: BTreeMap<String, Digest>,
+    /// Whether the source has said which images those were. Otherwise they are what the names stood for at the beginning.
+    bases_are_sure: bool,
+    /// The files that it was made from, where they count one by one: archives that another tool has built.
+    pub(super) files: BTreeMap<String, Digest>,
 }
 
 impl Made {
-    /// A build that begins now. Its bases are looked up where its provenance will be told; one that cannot be found is left
-    /// out, and the builder says what is wrong with it.
-    pub(super) async fn begin(image: &DesiredImage, content_key: &str, registry: &Client) -> Self {
-        let bases = match &image.source {
-            DesiredSource::Build(build) if image.supply.provenance => bases(build, registry).await,
-            _ => BTreeMap::new(),
-        };
-        Self { started: Timestamp::now(), content_key: content_key.to_owned(), bases }
+    /// A build that begins now, on the images that its source has found, or on those that can be found. Those are looked up
+    /// where its provenance will be told; one that cannot be found is left out, and the builder says what is wrong with it.
+    pub(super) async fn begin(
+        image: &DesiredImage,
+        content_key: &str,
+        found: Option<BTreeMap<String, Digest>>,
+        registry: &Client,
+    ) -> Self {
+        let (started, content_key) = (Timestamp::now(), Some(content_key.to_owned()));
+        let bases_are_sure = found.is_some();
+        let made = Self { started, content_key, bases: BTreeMap::new(), bases_are_sure, files: BTreeMap::new() };
+        match &image.source {
+            _ if !image.supply.provenance => made,
+            DesiredSource::Build(build) => {
+                let bases = match found {
+                    Some(found) => found,
+                    None => bases(build, registry).await,
+                };
+                Self { bases, ..made }
+            }
+            DesiredSource::Assembly(assembly) => {
+                let bases = found.unwrap_or_default();
+                let (assembly, file) = (assembly.clone(), image.supply.circumstances.file.clone());
+                let hashing = tokio::task::spawn_blocking(move || parameters::files(&assembly, &file));
+                Self { bases, files: hashing.await.unwrap_or_default(), ..made }
+            }
+            DesiredSource::Mirror(_) | DesiredSource::Layout(_) | DesiredSource::Engine(_) => made,
+        }
+    }
+
+    /// The same for an image whose inputs changed while it was made: only what its source itself has used is told.
+    pub(super) fn of_other_inputs(self) -> Self {
+        let bases = if self.bases_are_sure { self.bases } else { BTreeMap::new() };
+        Self { content_key: None, bases, files: BTreeMap::new(), ..self }
     }
 }
 
@@ -190,7 +230,10 @@ impl Attest<'_> {
             let Some(subject) = manifest.as_ref() else { continue };
             let predicate = match (kind, made) {
                 (AttestationKind::Sbom, _) => self.sbom(subject).await?,
-                (AttestationKind::Provenance, Some(made)) => self.provenance(made),
+                (AttestationKind::Provenance, Some(made)) => match self.provenance(made) {
+                    Some(predicate) => predicate,
+                    None => continue,
+                },
                 (AttestationKind::Provenance, None) => {
                     self.say_that_it_has_no_provenance();
                     continue;
@@ -211,13 +254,14 @@ impl Attest<'_> {
             subject: Descriptor::new(&subject.media_type, subject.digest.clone(), subject.bytes.len() as u64),
             content_type: STATEMENT_MEDIA_TYPE.to_owned(),
             content: Bytes::from(statement.to_string()),
+            file: kind.file().to_owned(),
             annotations: BTreeMap::from([(PREDICATE_ANNOTATION.to_owned(), kind.predicate().to_owned())]),
         };
         self.registry.push_artifact(repository, &artifact, self.cancel).await
     }
 
-    /// How the image was made.
-    fn provenance(&self, made: &Made) -> Value {
+    /// How the image was made; `None` for one that was made elsewhere and is copied.
+    fn provenance(&self, made: &Made) -> Option<Value> {
         let Circumstances { file, run } = &*self.image.supply.circumstances;
         let (origin, git) = (&run.origin, run.git.as_ref());
         let commit = git.map(|git| Commit {
@@ -229,16 +273,17 @@ impl Attest<'_> {
         let provenance = Provenance {
             image: self.image.key.clone(),
             file: file.display().to_string(),
-            parameters: parameters(&self.image.source, &origin.secrets),
+            parameters: parameters::of(&self.image.source, file, &origin.secrets)?,
             content_key: made.content_key.clone(),
             commit,
             bases: made.bases.clone(),
+            files: made.files.clone(),
             builder: origin.builder.clone(),
             invocation: origin.run_url.clone().unwrap_or_else(|| run.run_id.clone()),
             started: made.started,
             finished: Timestamp::now(),
         };
-        provenance.predicate()
+        Some(provenance.predicate())
     }
 
     /// What is in the image: all its layers are read from the registry, each once.
@@ -346,38 +391,6 @@ fn is_refusal(error: &Error) -> bool {
 /// The predicate of an artifact, where its list says it.
 fn predicate_of(artifact: &Descriptor) -> Option<&str> {
     artifact.others.get("annotations")?.get(PREDICATE_ANNOTATION)?.as_str()
-}
-
-/// What the author asked for, without values that are secret.
-fn parameters(source: &DesiredSource, secrets: &Redactor) -> Map<String, Value> {
-    match source {
-        DesiredSource::Build(build) => Map::from_iter([("build".to_owned(), build_parameters(build, secrets))]),
-        DesiredSource::Assembly(assembly) => {
-            let from = assembly.from.as_ref().map_or_else(|| "scratch".to_owned(), ToString::to_string);
-            Map::from_iter([("from".to_owned(), Value::String(from))])
-        }
-        // Whatever is copied has no provenance of ours.
-        DesiredSource::Mirror(_) | DesiredSource::Layout(_) | DesiredSource::Engine(_) => Map::new(),
-    }
-}
-
-/// The same for a build from a Dockerfile.
-fn build_parameters(build: &Build, secrets: &Redactor) -> Value {
-    let argument = |(name, value): (&String, &String)| {
-        let told = provenance::argument(name, value, &secrets.redact(value));
-        (name.clone(), Value::String(told))
-    };
-    let mut parameters = json!({
-        "context": build.context.display().to_string(),
-        "dockerfile": build.dockerfile.display().to_string(),
-        "args": build.args.iter().map(argument).collect::<Map<_, _>>(),
-        "secrets": build.secrets.keys().collect::<Vec<_>>(),
-        "platform": build.platform.to_string(),
-    });
-    if let Some(target) = &build.target {
-        parameters["target"] = json!(target);
-    }
-    parameters
 }
 
 /// Pieces between the one who receives a layer and the one who reads it.

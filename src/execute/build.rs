@@ -10,7 +10,9 @@ use crate::desired::{DesiredImage, DesiredSource};
 use crate::docker::{self, BuildRequest, Built, LoginSource, Progress};
 use crate::error::Failure;
 use crate::image::KnownLayers;
+use crate::model::Digest;
 use futures::FutureExt as _;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -58,22 +60,27 @@ impl Work<'_> {
         match dockerfile::attempt(&self.delivery, self.build, &request.context, &known).await? {
             Attempt::Ready(ready) => {
                 let give = |known, progress| assemble::make(&ready, known, &progress);
-                return self.deliver(known, &give).await;
+                return self.deliver(known, &give, Some(ready.bases())).await;
             }
             Attempt::NeedsBuilder(reason) => self.delivery.say(&reason),
         }
         let give = |known, progress| doors.builder.build(request.clone(), known, progress);
-        self.deliver(known, &give).await
+        self.deliver(known, &give, None).await
     }
 
     /// Pushes what a source gives; what was edited meanwhile is not taken for what was planned.
-    async fn deliver(&self, known: KnownLayers, give: &Give<'_>) -> Result<ImageResult, Trouble> {
+    async fn deliver(
+        &self,
+        known: KnownLayers,
+        give: &Give<'_>,
+        bases: Option<BTreeMap<String, Digest>>,
+    ) -> Result<ImageResult, Trouble> {
         let Delivery { doors, image, .. } = self.delivery;
         let same = || async {
             let now = content_key(&image.key, self.build, image.supply.compression, &doors.registry).await;
             now.is_ok_and(|now| now.tag == self.delivery.content_key)
         };
-        let source = Source { give, unchanged: &|| same().boxed(), keeps_manifest: false };
+        let source = Source { give, unchanged: &|| same().boxed(), bases, keeps_manifest: false };
         self.delivery.run(known, source).await
     }
 

@@ -10,10 +10,11 @@ use crate::desired::{DesiredImage, DesiredSource};
 use crate::docker::{self, Built, Progress};
 use crate::error::{Failure, FailureKind};
 use crate::image::{Descriptor, KnownLayers, Manifest, Part};
-use crate::model::Platform;
+use crate::model::{Digest, Platform};
 use crate::plan::OperationId;
 use crate::registry::{self, PushReport, Pusher, RawManifest};
 use futures::future::BoxFuture;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -67,6 +68,8 @@ pub(super) struct Source<'a> {
     pub(super) give: &'a (dyn Fn(KnownLayers, mpsc::UnboundedSender<Progress>) -> Built + Send + Sync),
     /// Looks at the inputs once more.
     pub(super) unchanged: &'a (dyn Fn() -> BoxFuture<'a, bool> + Send + Sync),
+    /// The images that it is made from, where the source has found them itself.
+    pub(super) bases: Option<BTreeMap<String, Digest>>,
     /// Whether the image keeps the manifest that it has, and so its digest: nothing is written into it.
     pub(super) keeps_manifest: bool,
 }
@@ -75,7 +78,8 @@ impl<'a> Delivery<'a> {
     /// Brings the image in.
     pub(super) async fn run(&self, known: KnownLayers, source: Source<'_>) -> Result<ImageResult, Trouble> {
         let mut known = known;
-        let made = Made::begin(self.image, self.content_key, &self.doors.registry).await;
+        let bases = source.bases.clone();
+        let made = Made::begin(self.image, self.content_key, bases, &self.doors.registry).await;
         for _ in 0..MOST_REPLAYS {
             match self.once(known.clone(), &source, &made).await {
                 Err(Trouble::Push(error)) if error.has_lost_blobs() => {
@@ -141,8 +145,10 @@ impl<'a> Delivery<'a> {
                     let manifest =
                         if source.keeps_manifest { manifest } else { annotated(self.image, manifest, &known) };
                     let tags = self.tags(source).await?;
+                    let as_planned = tags.contains(&self.content_key);
+                    let made = if as_planned { made.clone() } else { made.clone().of_other_inputs() };
                     let attest = self.attest();
-                    let finishing = attest.finish(pusher, &manifest, &tags, Some(made));
+                    let finishing = attest.finish(pusher, &manifest, &tags, Some(&made));
                     let (finished, ()) = tokio::join!(finishing, self.last_words(&mut given));
                     let (report, attestations) = finished?;
                     let result = self.result(&manifest, &report, layers.all, origin);

@@ -65,14 +65,14 @@ pub(super) async fn push(delivery: Delivery<'_>) -> Result<ImageResult, Diagnosi
                 delivery.known_layers().await.without_images()
             };
             let keeps_manifest = kept.is_some();
-            let source = Source { give: &give, unchanged: &unchanged, keeps_manifest };
+            let source = Source { give: &give, unchanged: &unchanged, bases: None, keeps_manifest };
             (delivery.run(known, source).await, path.display().to_string())
         }
         DesiredSource::Engine(engine) => {
             let (name, platform) = (&engine.image, &engine.platform);
             let give = |known, progress| doors.builder.take(name.clone(), platform.clone(), known, progress);
             let known = delivery.known_layers().await;
-            let source = Source { give: &give, unchanged: &unchanged, keeps_manifest: false };
+            let source = Source { give: &give, unchanged: &unchanged, bases: None, keeps_manifest: false };
             (delivery.run(known, source).await, name.clone())
         }
         DesiredSource::Build(_) | DesiredSource::Mirror(_) | DesiredSource::Assembly(_) => {

@@ -56,12 +56,14 @@ pub(crate) struct Provenance {
     pub(crate) file: String,
     /// What the author asked for: how the image is made, without secret values.
     pub(crate) parameters: Map<String, Value>,
-    /// The tag that stands for all inputs.
-    pub(crate) content_key: String,
+    /// The tag that stands for all inputs; `None` where they changed meanwhile.
+    pub(crate) content_key: Option<String>,
     /// The commit.
     pub(crate) commit: Option<Commit>,
     /// The images that it was made from, by name.
     pub(crate) bases: BTreeMap<String, Digest>,
+    /// The files that it was made from which need not be of the commit, by path.
+    pub(crate) files: BTreeMap<String, Digest>,
     /// The platform that built, as a URI; `None` on somebody's machine.
     pub(crate) builder: Option<String>,
     /// The run: its page, or its number.
@@ -82,11 +84,13 @@ impl Provenance {
         let mut external =
             Map::from_iter([("image".to_owned(), json!(self.image)), ("configSource".to_owned(), json!(source))]);
         external.extend(self.parameters.clone());
+        let internal: Map<String, Value> =
+            self.content_key.iter().map(|key| ("contentKey".to_owned(), json!(key))).collect();
         json!({
             "buildDefinition": {
                 "buildType": BUILD_TYPE,
                 "externalParameters": external,
-                "internalParameters": { "contentKey": self.content_key },
+                "internalParameters": internal,
                 "resolvedDependencies": self.dependencies(),
             },
             "runDetails": {
@@ -103,7 +107,7 @@ impl Provenance {
         })
     }
 
-    /// What went into the image: the commit, and the images that it was made from.
+    /// What went into the image: the commit, the images that it was made from, and the files that another tool has built.
     fn dependencies(&self) -> Vec<Value> {
         let commit = self.commit.iter().filter(|commit| commit.source.is_some()).map(|commit| {
             let mut resource = commit.resource();
@@ -116,7 +120,9 @@ impl Provenance {
             .bases
             .iter()
             .map(|(name, digest)| json!({ "uri": purl::of_base(name, digest), "digest": { "sha256": digest.hex() } }));
-        commit.chain(bases).collect()
+        let files =
+            self.files.iter().map(|(path, digest)| json!({ "name": path, "digest": { "sha256": digest.hex() } }));
+        commit.chain(bases).chain(files).collect()
     }
 }
 
@@ -164,7 +170,7 @@ mod tests {
             image: "backend".to_owned(),
             file: "deploy.yml".to_owned(),
             parameters: Map::from_iter([("build".to_owned(), json!({ "dockerfile": "backend/Dockerfile" }))]),
-            content_key: "ck-1a2b".to_owned(),
+            content_key: Some("ck-1a2b".to_owned()),
             commit: Some(Commit {
                 source: Some("https://github.com/acme/todo".to_owned()),
                 reference: Some("refs/heads/main".to_owned()),
@@ -172,6 +178,7 @@ mod tests {
                 dirty: false,
             }),
             bases: BTreeMap::from([("debian:bookworm-slim".to_owned(), Digest::of(b"debian"))]),
+            files: BTreeMap::from([("target/app.war".to_owned(), Digest::of(b"war"))]),
             builder: Some("https://github.com/acme/todo/.github/workflows/deploy.yml@refs/heads/main".to_owned()),
             invocation: "https://github.com/acme/todo/actions/runs/42/attempts/1".to_owned(),
             started: time("2026-11-21T09:00:00.25Z"),

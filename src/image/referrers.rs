@@ -3,7 +3,7 @@
 //!
 //! Whoever cleans a repository up reads every manifest with [`Links::of`]: a manifest with a [`Links::subject`] belongs to
 //! that subject: it goes when the subject goes, and stays while the subject stays. So does the list of its artifacts, whose
-//! tag is the [`fallback_tag`].
+//! tag is [`Digest::referrers_tag`].
 //!
 //! Source: <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema>.
 
@@ -20,10 +20,9 @@ const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 /// The empty JSON object (<https://github.com/opencontainers/image-spec/blob/main/manifest.md#guidance-for-an-empty-descriptor>).
 const EMPTY_BYTES: &[u8] = b"{}";
 
-/// The tag under which the artifacts of a subject are listed where the registry does not list them itself.
-pub(crate) fn fallback_tag(subject: &Digest) -> String {
-    subject.as_str().replacen(':', "-", 1)
-}
+/// Where a layer that is a file has its name; `oras pull` leaves out what has none
+/// (<https://github.com/opencontainers/image-spec/blob/main/annotations.md>).
+const TITLE: &str = "org.opencontainers.image.title";
 
 /// What a manifest or an index refers to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -72,6 +71,8 @@ pub(crate) struct Artifact {
     pub(crate) content_type: String,
     /// The content.
     pub(crate) content: Bytes,
+    /// The name of the file that clients write the content to.
+    pub(crate) file: String,
     /// What helps to choose among artifacts without reading them: they stand at the manifest, at the layer and in lists.
     pub(crate) annotations: BTreeMap<String, String>,
 }
@@ -90,7 +91,9 @@ impl Artifact {
     pub(crate) fn manifest(&self) -> Result<Vec<u8>, serde_json::Error> {
         let [(config, _), (mut layer, _)] = self.blobs();
         let Descriptor { media_type, digest, size, .. } = &self.subject;
-        layer.others.insert("annotations".to_owned(), json!(self.annotations));
+        let mut annotations = self.annotations.clone();
+        annotations.insert(TITLE.to_owned(), self.file.clone());
+        layer.others.insert("annotations".to_owned(), json!(annotations));
         serde_json::to_vec(&json!({
             "schemaVersion": 2,
             "mediaType": media_type::OCI_MANIFEST,
@@ -161,6 +164,7 @@ mod tests {
             subject,
             content_type: "application/vnd.in-toto+json".to_owned(),
             content: Bytes::from_static(content.as_bytes()),
+            file: "sbom.json".to_owned(),
             annotations: BTreeMap::from([(
                 "in-toto.io/predicate-type".to_owned(),
                 "https://spdx.dev/Document".to_owned(),
@@ -177,6 +181,7 @@ mod tests {
         assert_eq!((subject.digest, subject.size, subject.others.len()), (Digest::of(b"subject"), 7, 0));
         assert_eq!(links.artifact_type.as_deref(), Some("application/vnd.in-toto+json"));
         assert_eq!(links.config.as_ref().map(|config| config.media_type.as_str()), Some(EMPTY));
+        assert_eq!(links.layers[0].others["annotations"]["org.opencontainers.image.title"], "sbom.json");
         let blobs: Vec<_> = artifact.blobs().into_iter().map(|(descriptor, _)| descriptor.digest).collect();
         assert_eq!(links.blobs().map(|blob| blob.digest.clone()).collect::<Vec<_>>(), blobs);
         let listed = artifact.descriptor(&manifest);

@@ -335,7 +335,8 @@ async fn deliver(delivery: &Delivery<'_>, assembly: &Assembly, listing: Listing)
         now.is_ok_and(|now| now == delivery.content_key)
     };
     let give = |known, progress| make::make(&ready, known, &progress);
-    let source = Source { give: &give, unchanged: &|| same().boxed(), keeps_manifest: false };
+    let bases = Some(ready.bases());
+    let source = Source { give: &give, unchanged: &|| same().boxed(), bases, keeps_manifest: false };
     delivery.run(known, source).await
 }
 

@@ -88,6 +88,11 @@ async fn send(parts: &Parts, part: Part) -> Result<(), docker::Error> {
 }
 
 impl Ready {
+    /// The image that it is made from, by its name: no other is asked for again.
+    pub(in crate::execute) fn bases(&self) -> BTreeMap<String, Digest> {
+        self.base.iter().map(|base| (base.reference.to_string(), base.digest.clone())).collect()
+    }
+
     /// Gives all parts. Our own layers are made side by side, while the base's are on their way.
     async fn run(self: &Arc<Self>, known: &Arc<KnownLayers>, parts: &Parts) -> Result<(), docker::Error> {
         let (mut making, mut receivers) = (Vec::new(), Vec::new());

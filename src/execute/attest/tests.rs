@@ -1,12 +1,14 @@
 //! What is said about an image, against a registry in this process.
 
 use super::*;
+use crate::config::Build;
 use crate::desired::Supply;
 use crate::execute::ImageDoors;
 use crate::execute::delivery::Delivery;
 use crate::model::Reference;
 use crate::registry::tests::client;
 use crate::registry::tests::small::Small;
+use serde_json::json;
 use std::io::Write as _;
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -53,7 +55,8 @@ fn image(small: &Small) -> DesiredImage {
 /// How it was made.
 fn made() -> Made {
     let bases = BTreeMap::from([("debian:12".to_owned(), Digest::of(b"debian"))]);
-    Made { started: Timestamp::UNIX_EPOCH, content_key: "ck-1".to_owned(), bases }
+    let content_key = Some("ck-1".to_owned());
+    Made { started: Timestamp::UNIX_EPOCH, content_key, bases, bases_are_sure: false, files: BTreeMap::new() }
 }
 
 /// Puts the attestations of an image; what came of it, and the warnings.
@@ -148,6 +151,14 @@ async fn a_registry_that_refuses_gets_the_image_alone_and_people_are_told() {
     assert!(result.is_err() && warnings.is_empty(), "a registry that is out of order is no refusal");
 }
 
+#[test]
+fn of_inputs_that_changed_only_what_was_used_is_told() {
+    let unsure = made().of_other_inputs();
+    assert_eq!((unsure.content_key, unsure.bases), (None, BTreeMap::new()));
+    let sure = Made { bases_are_sure: true, ..made() };
+    assert_eq!(sure.clone().of_other_inputs().bases, sure.bases);
+}
+
 #[tokio::test]
 async fn tags_come_last() {
     let small = Small::start().await;
@@ -168,7 +179,7 @@ async fn tags_come_last() {
     )
     .await
     .unwrap();
-    let list = crate::image::referrers::fallback_tag(&digest);
+    let list = digest.referrers_tag();
     let attestation = result.attestations[0].digest.to_string();
     let wanted = [digest.as_str(), &attestation, &list, "ck-1", "v2"].map(|target| format!("PUT manifests/{target}"));
     assert_eq!((result.digest, small.writes()), (digest.clone(), wanted.to_vec()));
