@@ -33,6 +33,10 @@ const DEFLATED: u16 = 8;
 const END: usize = 22;
 /// A comment is not longer than this.
 const LONGEST_COMMENT: usize = 65_535;
+/// What says where the 64-bit record of the end stands; it lies before the end.
+const LOCATOR: u64 = 20;
+/// The 64-bit record of the end.
+const END_64: u64 = 56;
 /// An entry of the directory without its texts.
 const ENTRY: usize = 46;
 /// The header of a member without its texts.
@@ -61,22 +65,35 @@ fn read_at(archive: &mut (impl Read + Seek), at: u64, length: usize) -> io::Resu
 
 /// The members of an archive, in the order of its directory.
 pub(crate) fn members(archive: &mut (impl Read + Seek)) -> io::Result<Vec<Member>> {
-    let (count, size, offset) = find_directory(archive)?;
+    let Directory { count, size, offset, before } = find_directory(archive)?;
     if size > LARGEST_DIRECTORY {
         return Err(broken("its directory is too large"));
     }
-    let directory = read_at(archive, offset, usize::try_from(size).unwrap_or_default())?;
+    let directory = read_at(archive, offset.saturating_add(before), usize::try_from(size).unwrap_or_default())?;
     let (mut members, mut rest) = (Vec::new(), directory.as_slice());
     for _ in 0..count {
-        let (member, length) = entry(rest)?;
+        let (mut member, length) = entry(rest)?;
+        member.offset = member.offset.checked_add(before).ok_or_else(|| broken("its directory is nonsense"))?;
         rest = rest.get(length..).ok_or_else(|| broken("its directory breaks off"))?;
         members.push(member);
     }
     Ok(members)
 }
 
-/// How many members there are, and the length and place of their directory.
-fn find_directory(archive: &mut (impl Read + Seek)) -> io::Result<(u64, u64, u64)> {
+/// The directory of an archive.
+struct Directory {
+    /// How many members there are.
+    count: u64,
+    /// Its length in bytes.
+    size: u64,
+    /// Where it begins, as seen from the archive.
+    offset: u64,
+    /// How many bytes lie before the archive: a script that starts it.
+    before: u64,
+}
+
+/// Finds the directory.
+fn find_directory(archive: &mut (impl Read + Seek)) -> io::Result<Directory> {
     let length = archive.seek(SeekFrom::End(0))?;
     let tail = length.min((END + LONGEST_COMMENT) as u64);
     let start = length - tail;
@@ -85,19 +102,28 @@ fn find_directory(archive: &mut (impl Read + Seek)) -> io::Result<(u64, u64, u64
     let at = (0..=last).rev().find(|at| bytes[*at..].starts_with(b"PK\x05\x06"));
     let at = at.ok_or_else(|| broken("it is no ZIP archive"))?;
     let end = &bytes[at..];
-    let plain = (number(end, 10, 2), number(end, 12, 4), number(end, 16, 4));
-    let locator = (start + at as u64).checked_sub(20);
-    let large = plain.0 == 0xffff || plain.1 == 0xffff_ffff || plain.2 == 0xffff_ffff;
-    let Some(locator) = locator.filter(|_| large) else { return Ok(plain) };
-    let locator = read_at(archive, locator, 20)?;
+    let (count, size, offset) = (number(end, 10, 2), number(end, 12, 4), number(end, 16, 4));
+    let end = start + at as u64;
+    // The directory ends where the record of its end begins, whatever lies before the archive.
+    let before = end.saturating_sub(size).saturating_sub(offset);
+    let plain = Directory { count, size, offset, before };
+    let locator = end.checked_sub(LOCATOR);
+    let large = count == 0xffff || size == 0xffff_ffff || offset == 0xffff_ffff;
+    let Some(at) = locator.filter(|_| large) else { return Ok(plain) };
+    let locator = read_at(archive, at, 20)?;
     if !locator.starts_with(b"PK\x06\x07") {
         return Ok(plain);
     }
-    let end = read_at(archive, number(&locator, 8, 8), 56)?;
-    if !end.starts_with(b"PK\x06\x06") {
-        return Err(broken("its 64-bit directory is not where it should be"));
+    // The locator says where the record is, as seen from the archive. It lies right before the locator.
+    let (said, likely) = (number(&locator, 8, 8), at.saturating_sub(END_64));
+    for place in [said, likely] {
+        let end = read_at(archive, place, 56).unwrap_or_default();
+        if end.starts_with(b"PK\x06\x06") {
+            let (count, size, offset) = (number(&end, 32, 8), number(&end, 40, 8), number(&end, 48, 8));
+            return Ok(Directory { count, size, offset, before: place.saturating_sub(said) });
+        }
     }
-    Ok((number(&end, 32, 8), number(&end, 40, 8), number(&end, 48, 8)))
+    Err(broken("its 64-bit directory is not where it should be"))
 }
 
 /// Reads an entry of the directory: the member, and the length of the entry.
@@ -152,7 +178,7 @@ pub(crate) fn packed<R: Read + Seek>(mut archive: R, member: &Member) -> io::Res
         return Err(broken(format!("`{}` is not where the directory says", member.name)));
     }
     let texts = number(&header, 26, 2) + number(&header, 28, 2);
-    archive.seek(SeekFrom::Start(member.offset + HEADER as u64 + texts))?;
+    archive.seek(SeekFrom::Start(member.offset.saturating_add(HEADER as u64 + texts)))?;
     Ok(archive.take(member.packed))
 }
 

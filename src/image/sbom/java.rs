@@ -2,8 +2,9 @@
 //! looked into as well: the libraries of a web application lie in it.
 
 use super::headers::field;
-use super::zip::{Archive, Member};
 use super::{Ecosystem, Package};
+use crate::image::assembly::zip::{self, Member};
+use std::io::{Cursor, Read as _};
 
 /// A description in an archive is not longer than this.
 const LONGEST_DESCRIPTION: u64 = 1024 * 1024;
@@ -18,30 +19,44 @@ pub(super) fn is_archive(path: &str) -> bool {
     extension.is_some_and(|extension| matches!(extension.as_str(), "jar" | "war" | "ear" | "hpi"))
 }
 
-/// What an archive consists of; `None` where it cannot be read.
-pub(super) fn packages(bytes: &[u8], place: &str) -> Option<Vec<Package>> {
-    look(bytes, place, DEEPEST)
+/// What an archive consists of, and what of it could not be looked into, for people; `None` where it cannot be read.
+pub(super) fn packages(bytes: &[u8], place: &str) -> Option<(Vec<Package>, Vec<String>)> {
+    let mut found = (Vec::new(), Vec::new());
+    look(bytes, place, DEEPEST, &mut found).then_some(found)
 }
 
-/// The same, for archives in archives.
-fn look(bytes: &[u8], place: &str, depth: usize) -> Option<Vec<Package>> {
-    let archive = Archive::open(bytes)?;
+/// The same, for archives in archives; whether this one could be read.
+fn look(bytes: &[u8], place: &str, depth: usize, found: &mut (Vec<Package>, Vec<String>)) -> bool {
+    let Ok(members) = zip::members(&mut Cursor::new(bytes)) else { return false };
     let text = |member: &Member| {
-        let bytes = archive.read(member, LONGEST_DESCRIPTION)?;
+        let bytes = content(bytes, member, LONGEST_DESCRIPTION)?;
         Some(String::from_utf8_lossy(&bytes).replace("\r\n", "\n"))
     };
-    let poms = archive.members.iter().filter(|member| is_pom(&member.name));
+    let poms = members.iter().filter(|member| is_pom(&member.name));
     let mut packages: Vec<Package> = poms.filter_map(|member| of_pom(&text(member)?, place)).collect();
     if packages.is_empty() {
-        let manifest = archive.members.iter().find(|member| member.name == "META-INF/MANIFEST.MF");
+        let manifest = members.iter().find(|member| member.name == "META-INF/MANIFEST.MF");
         packages.extend(of_manifest(&manifest.and_then(text).unwrap_or_default(), place));
     }
-    for member in archive.members.iter().filter(|member| depth > 1 && is_archive(&member.name)) {
-        let inner = archive.read(member, LARGEST_INNER);
+    found.0.append(&mut packages);
+    for member in members.iter().filter(|member| is_archive(&member.name)) {
         let place = format!("{place}!/{}", member.name);
-        packages.extend(inner.and_then(|bytes| look(&bytes, &place, depth - 1)).unwrap_or_default());
+        let is_small = depth > 1 && member.size <= LARGEST_INNER;
+        let inner = is_small.then(|| content(bytes, member, LARGEST_INNER)).flatten();
+        let is_read = inner.is_some_and(|bytes| look(&bytes, &place, depth - 1, found));
+        if !is_read {
+            let why = if is_small { "is no archive that can be read" } else { "is too large, or lies too deep" };
+            found.1.push(format!("`/{place}` {why}"));
+        }
     }
-    Some(packages)
+    true
+}
+
+/// The content of a member, of which no more than `limit` bytes; `None` where it cannot be read.
+fn content(bytes: &[u8], member: &Member, limit: u64) -> Option<Vec<u8>> {
+    let mut content = Vec::new();
+    zip::open(Cursor::new(bytes), member).ok()?.take(limit).read_to_end(&mut content).ok()?;
+    Some(content)
 }
 
 /// Whether a member holds Maven's coordinates.
@@ -84,12 +99,14 @@ fn of_name(place: &str) -> (&str, Option<&str>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::zip::tests::zip;
     use super::*;
+    use crate::image::assembly::zip::tests::zip;
+    use proptest::prelude::*;
 
     /// Group, name, version and place of each.
     fn all(bytes: &[u8], place: &str) -> Vec<String> {
-        let packages = packages(bytes, place).unwrap();
+        let (packages, gaps) = packages(bytes, place).unwrap();
+        assert_eq!(gaps, Vec::<String>::new());
         packages.iter().map(|p| format!("{}:{}:{} {}", p.namespace, p.name, p.version, p.place)).collect()
     }
 
@@ -126,5 +143,35 @@ mod tests {
     fn what_is_no_archive_is_told() {
         assert_eq!(packages(b"not a zip", "a.jar"), None);
         assert!(is_archive("a/B.JAR") && !is_archive("a/jar") && !is_archive("a.zip"));
+    }
+
+    #[test]
+    fn a_script_before_the_archive_is_passed_over() {
+        let pom: &[u8] = b"version=1\ngroupId=g\nartifactId=a\n";
+        let jar = zip(&[("x", b"x"), ("META-INF/maven/g/a/pom.properties", pom)]);
+        let with_script = [b"#!/bin/sh\nexec java -jar $0\n", jar.as_slice()].concat();
+        assert_eq!(all(&with_script, "app.jar"), ["g:a:1 app.jar"]);
+    }
+
+    #[test]
+    fn what_cannot_be_looked_into_is_told_by_its_place() {
+        let inner = zip(&[("WEB-INF/lib/broken-1.0.jar", b"no archive")]);
+        let deep = zip(&[("d.ear", &zip(&[("c.war", &zip(&[("b.war", &zip(&[("a-1.jar", b"x")]))]))]))]);
+        let ear = zip(&[("app.war", &inner), ("deep.ear", &deep)]);
+        let (_, gaps) = packages(&ear, "app.ear").unwrap();
+        assert_eq!(gaps[0], "`/app.ear!/app.war!/WEB-INF/lib/broken-1.0.jar` is no archive that can be read");
+        assert!(gaps[1].starts_with("`/app.ear!/deep.ear!/d.ear") && gaps[1].ends_with("lies too deep"), "{gaps:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(flips in prop::collection::vec((0_usize..400, any::<u8>()), 0..8)) {
+            let mut bytes = zip(&[("META-INF/MANIFEST.MF", b"Implementation-Version: 1"), ("b.jar", b"bbbbbbbb")]);
+            for (at, value) in flips {
+                let at = at % bytes.len();
+                bytes[at] = value;
+            }
+            let _ = packages(&bytes, "a.jar");
+        }
     }
 }

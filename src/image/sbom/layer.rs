@@ -22,6 +22,8 @@ pub(crate) struct Layer {
 pub(super) enum Found {
     /// Packages.
     Packages(Vec<Package>),
+    /// Packages, and parts of it that could not be looked into, for people.
+    Partly(Vec<Package>, Vec<String>),
     /// The distribution.
     Os(OsRelease),
     /// It says something that cannot be read: why.
@@ -38,6 +40,9 @@ const LONGEST_DESCRIPTION: u64 = 4 * 1024 * 1024;
 
 /// Java archives up to this size are looked into: their list of contents stands at their end.
 const LARGEST_ARCHIVE: u64 = 256 * 1024 * 1024;
+
+/// Why a list of npm's is not read.
+const OLD_LOCK: &str = "is a list of packages in a form that Seaway does not read";
 
 /// The prefix of whiteouts, and the name of the one that empties its folder.
 const WHITEOUT: &str = ".wh.";
@@ -94,6 +99,8 @@ fn look(path: &str, size: u64, executable: bool, file: &mut impl Read) -> io::Re
         Found::Packages(python::packages(&text(LONGEST_DESCRIPTION, file)?, path))
     } else if node::is_description(path) {
         Found::Packages(node::packages(text(LONGEST_DESCRIPTION, file)?.as_bytes(), path))
+    } else if node::is_lock(path) {
+        node::locked(text(LONGEST_LIST, file)?.as_bytes(), path).map_or(Found::Unread(OLD_LOCK), of_packages)
     } else if is_rpm_database(path) {
         Found::Unread("is a database of RPM packages, which Seaway does not read")
     } else if java::is_archive(path) {
@@ -112,7 +119,11 @@ fn archive(path: &str, size: u64, file: &mut impl Read) -> io::Result<Found> {
     }
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
-    Ok(java::packages(&bytes, path).map_or(Found::Unread("is no archive that can be read"), of_packages))
+    Ok(match java::packages(&bytes, path) {
+        None => Found::Unread("is no archive that can be read"),
+        Some((packages, gaps)) if gaps.is_empty() => of_packages(packages),
+        Some((packages, gaps)) => Found::Partly(packages, gaps),
+    })
 }
 
 /// Packages, or nothing where there are none.

@@ -1,8 +1,9 @@
 //! What is in an image: the packages that its layers say are installed, as an SPDX document.
 //!
 //! In: the layers' tar archives, lowest first, each read once. Out: an [`Inventory`]. Pure: whoever calls reads the
-//! registry. Known are Debian's and Alpine's packages, Python distributions, Node modules, Go programs and Java archives.
-//! Not known are RPM databases, which are binary formats of their own: an image that has one says so.
+//! registry. Known are Debian's and Alpine's packages, Python distributions, Node modules and npm's lists of them, Go
+//! programs and Java archives. Not known are RPM databases, which are binary formats of their own: an image that has one
+//! says so.
 
 mod alpine;
 mod debian;
@@ -14,7 +15,6 @@ mod node;
 mod os_release;
 mod python;
 mod spdx;
-mod zip;
 
 pub(crate) use layer::{Layer, read};
 pub(crate) use spdx::{About, document};
@@ -144,6 +144,10 @@ impl Scan {
         for (path, found) in self.files {
             match found {
                 Found::Packages(packages) => inventory.packages.extend(packages),
+                Found::Partly(packages, gaps) => {
+                    inventory.packages.extend(packages);
+                    inventory.gaps.extend(gaps);
+                }
                 // `etc/os-release` comes first in the order of paths, and is the one that counts.
                 Found::Os(os) if inventory.os == OsRelease::default() => inventory.os = os,
                 Found::Os(_) | Found::Nothing => {}
@@ -152,6 +156,7 @@ impl Scan {
         }
         inventory.packages.sort();
         inventory.packages.dedup();
+        node::drop_what_is_installed(&mut inventory.packages);
         inventory.gaps.sort();
         inventory.gaps.dedup();
         inventory
@@ -189,6 +194,20 @@ mod tests {
         let opaque: &[(&str, &[u8])] = &[("var/lib/dpkg/status.d/one", ONE), ("var/lib/dpkg/.wh..wh..opq", b"")];
         assert_eq!(packages(&[lower, opaque]), ["one 1"], "an opaque folder keeps what its own layer has");
         assert_eq!(packages(&[lower, &[("var/lib/dpkgx/.wh.status.d", b"")]]), ["one 1", "two 2"]);
+    }
+
+    #[test]
+    fn a_list_of_npm_names_what_is_not_there_as_a_module() {
+        let lock: &[u8] = br#"{"lockfileVersion":3,"packages":{
+            "":{"name":"app","version":"1.0.0"},
+            "node_modules/a":{"version":"1.0.0"},"node_modules/b":{"version":"2.0.0"}}}"#;
+        let module: &[u8] = br#"{"name":"a","version":"1.0.0"}"#;
+        assert_eq!(packages(&[&[("app/package-lock.json", lock)]]), ["a 1.0.0", "b 2.0.0"]);
+        let both: &[(&str, &[u8])] = &[("app/package-lock.json", lock), ("app/node_modules/a/package.json", module)];
+        let mut scan = Scan::default();
+        scan.add(read(tar(both).as_slice()).unwrap());
+        let places: Vec<String> = scan.finish().packages.into_iter().map(|package| package.place).collect();
+        assert_eq!(places, ["app/node_modules/a/package.json", "app/package-lock.json"], "each once");
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Node modules: the `package.json` of each folder below a `node_modules`
-//! (<https://docs.npmjs.com/cli/configuring-npm/package-json>).
+//! (<https://docs.npmjs.com/cli/configuring-npm/package-json>), and npm's lists of what an application was made with, which
+//! are all that is left of modules that were bundled (<https://docs.npmjs.com/cli/configuring-npm/package-lock-json>).
 
 use super::{Ecosystem, Package};
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// Whether a path is the description of an installed module: `node_modules/NAME/package.json` or with a scope. Deeper
 /// ones belong to parts of a module.
@@ -15,15 +17,59 @@ pub(super) fn is_description(path: &str) -> bool {
     }
 }
 
+/// Whether a path is one of npm's lists. The hidden one in `node_modules` repeats what lies beside it.
+pub(super) fn is_lock(path: &str) -> bool {
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    matches!(name, "package-lock.json" | "npm-shrinkwrap.json") && !folder.split('/').any(|part| part == "node_modules")
+}
+
+/// The modules in a list of the versions 2 and 3, without those that only the development needs and without links to parts
+/// of the application itself; `None` for a list in another form.
+pub(super) fn locked(bytes: &[u8], place: &str) -> Option<Vec<Package>> {
+    let list: Value = serde_json::from_slice(bytes).ok()?;
+    let modules = list.get("packages")?.as_object()?.iter();
+    let is_needed = |entry: &Value| {
+        !["dev", "devOptional", "link", "extraneous"]
+            .iter()
+            .any(|mark| entry.get(mark).and_then(Value::as_bool) == Some(true))
+    };
+    let module = |(path, entry): (&String, &Value)| {
+        let (_, name) = path.rsplit_once("node_modules/")?;
+        let name = entry.get("name").and_then(Value::as_str).unwrap_or(name);
+        let version = entry.get("version").and_then(Value::as_str).filter(|_| is_needed(entry))?;
+        let licence = entry.get("license").and_then(Value::as_str).map(str::to_owned);
+        let (namespace, name) = scoped(name);
+        Some(Package { namespace, licence, ..Package::new(Ecosystem::Node, name, version, place) })
+    };
+    let mut modules: Vec<Package> = modules.filter_map(module).collect();
+    modules.sort();
+    modules.dedup();
+    Some(modules)
+}
+
+/// Takes those modules of lists away that lie in the image as modules: those say more of themselves.
+pub(super) fn drop_what_is_installed(packages: &mut Vec<Package>) {
+    let is_listed = |package: &Package| package.ecosystem == Ecosystem::Node && is_lock(&package.place);
+    let key = |package: &Package| (package.namespace.clone(), package.name.clone(), package.version.clone());
+    let installed = packages.iter().filter(|package| package.ecosystem == Ecosystem::Node && !is_listed(package));
+    let installed: BTreeSet<_> = installed.map(key).collect();
+    packages.retain(|package| !is_listed(package) || !installed.contains(&key(package)));
+}
+
+/// The scope of a name and the rest of it.
+fn scoped(name: &str) -> (String, &str) {
+    match name.strip_prefix('@').and_then(|name| name.split_once('/')) {
+        Some((scope, name)) => (format!("@{scope}"), name),
+        None => (String::new(), name),
+    }
+}
+
 /// The module; nothing where the file is none, or has no name or version.
 pub(super) fn packages(bytes: &[u8], place: &str) -> Vec<Package> {
     let description: Value = serde_json::from_slice(bytes).unwrap_or_default();
     let text = |name: &str| description.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
     let (Some(name), Some(version)) = (text("name"), text("version")) else { return Vec::new() };
-    let (namespace, name) = match name.strip_prefix('@').and_then(|name| name.split_once('/')) {
-        Some((scope, name)) => (format!("@{scope}"), name),
-        None => (String::new(), name),
-    };
+    let (namespace, name) = scoped(name);
     let licence = description.get("license").and_then(|licence| licence.as_str().or_else(|| licence["type"].as_str()));
     let author = description.get("author").and_then(|author| author.as_str().or_else(|| author["name"].as_str()));
     vec![Package {
@@ -63,5 +109,25 @@ mod tests {
         assert_eq!((package.namespace.as_str(), package.name.as_str()), ("@types", "node"));
         assert_eq!((package.licence.as_deref(), package.supplier.as_deref()), (Some("MIT"), Some("A")));
         assert!(packages(b"{\"private\":true}", "x").is_empty() && packages(b"nonsense", "x").is_empty());
+    }
+
+    #[test]
+    fn lists_are_read_in_both_newer_versions() {
+        let lock = br#"{"lockfileVersion":2,"packages":{
+            "":{"name":"app","version":"1.0.0"},
+            "packages/own":{"version":"1.0.0"},
+            "node_modules/own":{"resolved":"packages/own","link":true},
+            "node_modules/@types/node":{"version":"20.1.0","dev":true},
+            "node_modules/a":{"version":"1.0.0","license":"MIT"},
+            "node_modules/a/node_modules/@s/b":{"version":"2.0.0","optional":true},
+            "node_modules/alias":{"name":"real","version":"3.0.0"},
+            "node_modules/b/node_modules/a":{"version":"1.0.0","license":"MIT"}},"dependencies":{}}"#;
+        let names: Vec<String> =
+            locked(lock, "x").unwrap().iter().map(|p| format!("{}/{} {}", p.namespace, p.name, p.version)).collect();
+        assert_eq!(names, ["/a 1.0.0", "/real 3.0.0", "@s/b 2.0.0"]);
+        assert!(locked(br#"{"lockfileVersion":1,"dependencies":{"a":{"version":"1"}}}"#, "x").is_none());
+        assert!(locked(b"nonsense", "x").is_none());
+        assert!(is_lock("package-lock.json") && is_lock("app/npm-shrinkwrap.json"));
+        assert!(!is_lock("app/node_modules/a/npm-shrinkwrap.json") && !is_lock("app/package.json"));
     }
 }

@@ -25,6 +25,10 @@ pub(crate) struct About<'a> {
 
 /// What stands where nothing is claimed.
 const NOTHING: &str = "NOASSERTION";
+/// What a document does not claim.
+const LIMITS: &str = "Listed are packages that records in the image name: those of dpkg and apk, dist-info folders of Python, \
+                      modules and lists of npm, the build information of Go programs, and descriptions in Java archives. \
+                      Software that no such record names is not listed.";
 /// The image in a document.
 const IMAGE: &str = "SPDXRef-Image";
 /// The document itself.
@@ -55,9 +59,9 @@ pub(crate) fn document(about: &About<'_>, inventory: &Inventory) -> Value {
         "packages": packages,
         "relationships": relationships,
     });
-    if !inventory.gaps.is_empty() {
-        document["comment"] = json!(format!("Not looked into: {}.", inventory.gaps.join("; ")));
-    }
+    let gaps = format!("Not looked into: {}. ", inventory.gaps.join("; "));
+    let gaps = if inventory.gaps.is_empty() { "" } else { &gaps };
+    document["comment"] = json!(format!("{gaps}{LIMITS}"));
     document
 }
 
@@ -256,7 +260,8 @@ mod tests {
                 assert!(ids.contains(relationship[end].as_str().unwrap()), "{relationship}");
             }
         }
-        assert_eq!(document["comment"], "Not looked into: `/x` is odd.");
+        let comment = document["comment"].as_str().unwrap();
+        assert!(comment.starts_with("Not looked into: `/x` is odd. Listed are packages"), "{comment}");
     }
 
     #[test]
