@@ -46,6 +46,8 @@ struct Inner {
     patience: Patience,
     /// What registries wanted people to know.
     warnings: Mutex<Vec<Remark>>,
+    /// Held by whoever writes a list of artifacts.
+    lists: tokio::sync::Mutex<()>,
 }
 
 /// What a run has learnt of a registry.
@@ -133,6 +135,7 @@ impl Client {
             budget: Arc::default(),
             patience,
             warnings: Mutex::default(),
+            lists: tokio::sync::Mutex::default(),
         };
         Self { inner: Arc::new(inner), requests: Arc::default() }
     }
@@ -171,6 +174,11 @@ impl Client {
     pub(crate) async fn login(&self, registry: &str) -> Option<(String, crate::model::Secret)> {
         let name = if matches!(registry, "registry-1.docker.io" | "index.docker.io") { "docker.io" } else { registry };
         self.inner.tokens.password(name).await
+    }
+
+    /// Held by whoever writes a list of artifacts.
+    pub(super) fn writing_lists(&self) -> &tokio::sync::Mutex<()> {
+        &self.inner.lists
     }
 
     /// How long what may take.

@@ -1,7 +1,7 @@
 //! Artifacts about a manifest: putting one beside its subject, and listing them.
 //!
 //! A registry that knows `subject` says so in its answer and keeps the list itself. For every other the client keeps it,
-//! as an index under a tag that follows from the subject's digest: read, extended, written, and read once more to see that
+//! as an index under a tag that follows from the subject's digest: read, extended, written, and read again to see that
 //! nobody has written in between. Registries that offer conditional requests are asked for them.
 //!
 //! Source: <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pushing-manifests-with-subject>.
@@ -19,6 +19,8 @@ use crate::image::{Content, Descriptor};
 use crate::model::{Digest, Repository};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, ETAG, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use reqwest::{Response, StatusCode};
+use std::time::Duration;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// The header in which a registry says that it has understood a subject.
@@ -27,8 +29,15 @@ const OCI_SUBJECT: &str = "oci-subject";
 /// A list that others write as well is written anew so often.
 const TRIES: usize = 5;
 
-/// Within this process there is one writer of lists: what others do cannot be helped, what we do can.
-static LISTS: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+/// Whoever has read a list before our entry was in it writes it without that entry, and does so within about the time that
+/// we have taken from reading to writing. So long, times this, a list is left alone before it is believed.
+const SETTLE_FACTOR: u32 = 2;
+
+/// It is left alone for no less: others may be slower than we are.
+const SETTLE_LEAST: Duration = Duration::from_millis(100);
+
+/// And for no longer.
+const SETTLE_MOST: Duration = Duration::from_secs(2);
 
 /// The list of a subject as it is now.
 struct List {
@@ -92,15 +101,17 @@ impl Client {
     }
 
     /// Writes an entry into the list under the tag. What somebody else writes at the same time is kept: a registry with
-    /// conditional requests refuses to overwrite it, and for others the list is read again to see that the entry is in it.
+    /// conditional requests refuses to overwrite it. For others the list is read again, and once more when everybody has
+    /// written who had read it before; where the entry is missing, it is written again.
     async fn extend_list(&self, repository: &Repository, subject: &Digest, entry: &Descriptor) -> Result<(), Error> {
-        let _alone = LISTS.lock().await;
-        let tag = referrers::fallback_tag(subject);
+        let _alone = self.writing_lists().lock().await; // one writer in this process
+        let tag = subject.referrers_tag();
         let endpoint = self.push_endpoint(&repository.registry)?;
         let action = format!("keep the list of artifacts `{repository}:{tag}`");
         let scope = Scope::push(&repository.path);
         let question = Question { endpoint: &endpoint, scope: &scope, action: &action };
         for _ in 0..TRIES {
+            let begin = Instant::now();
             let list = self.list_of(repository, subject).await?;
             let longer = referrers::with_artifact(list.bytes.as_deref(), entry);
             let Some(longer) = longer.map_err(|_| Self::nonsense(question, "that tag is no index"))? else {
@@ -117,18 +128,27 @@ impl Client {
                 Err(error) if error.status() == Some(StatusCode::PRECONDITION_FAILED) => continue,
                 Err(error) => return Err(error),
             }
-            let written = self.list_of(repository, subject).await?.bytes;
-            let there = written.and_then(|bytes| referrers::listed(&bytes).ok()).unwrap_or_default();
-            if there.iter().any(|there| there.digest == entry.digest) {
-                return Ok(());
+            let settling = (begin.elapsed() * SETTLE_FACTOR).clamp(SETTLE_LEAST, SETTLE_MOST);
+            if self.is_listed(repository, subject, entry).await? {
+                tokio::time::sleep(settling).await;
+                if self.is_listed(repository, subject, entry).await? {
+                    return Ok(());
+                }
             }
         }
         Err(Self::nonsense(question, format!("others have overwritten it {TRIES} times")))
     }
 
+    /// Whether an entry stands in the list under the tag.
+    async fn is_listed(&self, repository: &Repository, subject: &Digest, entry: &Descriptor) -> Result<bool, Error> {
+        let written = self.list_of(repository, subject).await?.bytes;
+        let there = written.and_then(|bytes| referrers::listed(&bytes).ok()).unwrap_or_default();
+        Ok(there.iter().any(|there| there.digest == entry.digest))
+    }
+
     /// The list of a subject's artifacts under its tag.
     async fn list_of(&self, repository: &Repository, subject: &Digest) -> Result<List, Error> {
-        let tag = referrers::fallback_tag(subject);
+        let tag = subject.referrers_tag();
         let endpoint = self.endpoints(&repository.registry, Capability::Push)?.remove(0);
         let action = format!("give the list of artifacts `{repository}:{tag}`");
         let scope = Scope::pull(&repository.path);

@@ -1,14 +1,14 @@
 //! Artifacts beside their subject, and the lists of them.
 
 use super::client;
-use super::small::Small;
+use super::small::{Race, Small};
 use crate::image::Descriptor;
-use crate::image::referrers::{Artifact, fallback_tag, with_artifact};
+use crate::image::referrers::{Artifact, with_artifact};
 use crate::model::Digest;
 use crate::registry::Error;
 use bytes::Bytes;
 use reqwest::StatusCode;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tokio_util::sync::CancellationToken;
 
 /// An artifact about a manifest.
@@ -18,6 +18,7 @@ fn artifact(subject: &Descriptor, content: &'static str) -> Artifact {
         subject: subject.clone(),
         content_type: "application/vnd.in-toto+json".to_owned(),
         content: Bytes::from_static(content.as_bytes()),
+        file: "statement.json".to_owned(),
         annotations: BTreeMap::from([("in-toto.io/predicate-type".to_owned(), "x".to_owned())]),
     }
 }
@@ -40,7 +41,7 @@ async fn a_registry_that_knows_subjects_keeps_the_list() {
     let subject = small.seed("v1", &[b"layer"]);
     let digest = push(&small, &artifact(&subject, "1")).await.unwrap();
     assert_eq!(listed(&small, &subject).await, [digest]);
-    assert!(!small.contents().manifests.contains_key(&fallback_tag(&subject.digest)));
+    assert!(!small.contents().manifests.contains_key(&subject.digest.referrers_tag()));
 }
 
 #[tokio::test]
@@ -53,7 +54,7 @@ async fn for_others_the_list_is_kept_under_a_tag() {
         let (one, two) = (artifact(&subject, "1"), artifact(&subject, "2"));
         let digests = [push(&small, &one).await.unwrap(), push(&small, &two).await.unwrap()];
         assert_eq!(listed(&small, &subject).await, digests);
-        let (writes, tag) = (small.writes(), fallback_tag(&subject.digest));
+        let (writes, tag) = (small.writes(), subject.digest.referrers_tag());
         let wanted =
             [digests[0].as_str(), &tag, digests[1].as_str(), &tag].map(|target| format!("PUT manifests/{target}"));
         assert_eq!(writes, wanted, "the artifact comes before the list that names it");
@@ -80,20 +81,32 @@ async fn what_others_write_at_the_same_time_is_kept() {
 }
 
 #[tokio::test]
+async fn two_pushers_at_the_same_time_lose_nothing() {
+    let small = Small::start().await;
+    let subject = small.seed("v1", &[b"layer"]);
+    small.contents().race = Some(Race::new());
+    // Two clients that know nothing of each other, as two runs are.
+    let (one, two) = (artifact(&subject, "1"), artifact(&subject, "2"));
+    let (one, two) = tokio::join!(push(&small, &one), push(&small, &two));
+    let wanted = BTreeSet::from([one.unwrap(), two.unwrap()]);
+    assert_eq!(listed(&small, &subject).await.into_iter().collect::<BTreeSet<_>>(), wanted);
+}
+
+#[tokio::test]
 async fn a_refusal_is_told_as_it_is() {
     let small = Small::start().await;
     let subject = small.seed("v1", &[b"layer"]);
     small.contents().refuses = Some(400);
     let error = push(&small, &artifact(&subject, "1")).await.unwrap_err();
     assert_eq!((error.status(), error.code()), (Some(StatusCode::BAD_REQUEST), Some("MANIFEST_INVALID")));
-    assert!(!small.contents().manifests.contains_key(&fallback_tag(&subject.digest)), "no list of nothing");
+    assert!(!small.contents().manifests.contains_key(&subject.digest.referrers_tag()), "no list of nothing");
 }
 
 #[tokio::test]
 async fn an_image_under_the_tag_of_the_list_is_left_alone() {
     let small = Small::start().await;
     let subject = small.seed("v1", &[b"layer"]);
-    let tag = fallback_tag(&subject.digest);
+    let tag = subject.digest.referrers_tag();
     let image = small.seed(&tag, &[b"another"]);
     let error = push(&small, &artifact(&subject, "1")).await.unwrap_err();
     assert!(matches!(&error, Error::Nonsense { problem, .. } if problem.contains("no index")), "{error}");

@@ -11,7 +11,9 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use tokio::sync::{Barrier, Notify};
 
 /// What the registry holds, and how it behaves.
 #[derive(Default)]
@@ -32,6 +34,59 @@ pub(crate) struct Contents {
     pub(crate) overwritten_by: Option<Bytes>,
     /// Before the next list is written somebody else writes this one.
     pub(crate) written_before: Option<Bytes>,
+    /// Two writers of a list get in each other's way as badly as they can.
+    pub(crate) race: Option<Arc<Race>>,
+}
+
+/// Two writers of one list: both read it before either has written, and the second writes only when the first has read its
+/// own list back and is content with it.
+pub(crate) struct Race {
+    /// Both have read the list.
+    both_have_read: Barrier,
+    /// How often the list was read.
+    reads: AtomicUsize,
+    /// How often the list was written.
+    writes: AtomicUsize,
+    /// The first one has read its list back.
+    is_content: Notify,
+    /// The second one has overwritten it.
+    is_overwritten: Notify,
+}
+
+impl Race {
+    /// A race that has not begun.
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            both_have_read: Barrier::new(2),
+            reads: AtomicUsize::new(0),
+            writes: AtomicUsize::new(0),
+            is_content: Notify::new(),
+            is_overwritten: Notify::new(),
+        })
+    }
+
+    /// Waits until it is this request's turn; what is to be told when it is answered.
+    async fn turn(&self, method: &Method) -> Option<&Notify> {
+        if *method == Method::PUT {
+            if self.writes.fetch_add(1, Ordering::SeqCst) == 1 {
+                self.is_content.notified().await;
+                return Some(&self.is_overwritten);
+            }
+            return None;
+        }
+        match self.reads.fetch_add(1, Ordering::SeqCst) {
+            0 | 1 => {
+                self.both_have_read.wait().await;
+                None
+            }
+            2 => Some(&self.is_content),
+            3 => {
+                self.is_overwritten.notified().await;
+                None
+            }
+            _ => None,
+        }
+    }
 }
 
 /// The registry; it goes away with the test's runtime.
@@ -89,8 +144,20 @@ impl Small {
     }
 }
 
-/// Answers any request.
+/// Answers any request, in the order of the race if there is one.
 async fn answer(State(small): State<Small>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+    let race = small.contents().race.clone().filter(|_| uri.path().contains("/manifests/sha256-"));
+    let Some(race) = race else { return respond(&small, method, &uri, &headers, body) };
+    let next = race.turn(&method).await;
+    let response = respond(&small, method, &uri, &headers, body);
+    if let Some(next) = next {
+        next.notify_one();
+    }
+    response
+}
+
+/// Answers any request.
+fn respond(small: &Small, method: Method, uri: &Uri, headers: &HeaderMap, body: Bytes) -> Response {
     let mut contents = small.contents();
     contents.log.push(format!("{method} {}", uri.path()));
     let Some(path) = uri.path().strip_prefix("/v2/shop/api/") else { return StatusCode::OK.into_response() };
@@ -109,7 +176,7 @@ async fn answer(State(small): State<Small>, method: Method, uri: Uri, headers: H
         return referrers(&contents, subject);
     }
     match (path.strip_prefix("manifests/"), method) {
-        (Some(target), Method::PUT) => put(&mut contents, target, &headers, body),
+        (Some(target), Method::PUT) => put(&mut contents, target, headers, body),
         (Some(target), _) => give(&contents, target),
         _ => StatusCode::NOT_FOUND.into_response(),
     }
