@@ -1,9 +1,11 @@
 //! What is said about an image lies beside it in the registry, and other people's clients read it.
 
+use crate::common::clients::{oras, python_with_spdx_tools};
 use crate::common::{Project, output, pull, small, succeed};
 use base64::Engine as _;
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
 
 /// A registry of the sandbox as crane reads it, with a login.
 struct Registry<'a> {
@@ -54,6 +56,52 @@ impl<'a> Registry<'a> {
         };
         entries.iter().map(statement).collect()
     }
+
+    /// An ORAS command on a target here, with the login.
+    fn oras(&self, verb: &str, target: &str) -> Command {
+        let mut oras = Command::new(oras(self.project.sandbox));
+        oras.args([verb, "--plain-http", "--registry-config"]).arg(self.logins.path().join("config.json"));
+        oras.arg(format!("{}/todo-app-registry/{target}", self.host));
+        oras
+    }
+
+    /// What ORAS finds about an image by its tag, by predicate: the digest, and the file that it pulls.
+    fn found_by_oras(&self, name: &str, tag: &str) -> BTreeMap<String, (String, String)> {
+        let list = succeed(self.oras("discover", &format!("{name}:{tag}")).args(["--format", "json"]));
+        let list: Value = serde_json::from_str(&list).expect("JSON");
+        let entry = |entry: &Value| {
+            let digest = entry["digest"].as_str().expect("a digest").to_owned();
+            let folder = tempfile::tempdir().expect("a folder");
+            succeed(self.oras("pull", &format!("{name}@{digest}")).arg("--output").arg(folder.path()));
+            let files = std::fs::read_dir(folder.path()).expect("a folder").map(|file| file.expect("a file").path());
+            let files: Vec<_> = files.collect();
+            assert_eq!(files.len(), 1, "one file each: {files:?}");
+            let predicate = entry["annotations"]["in-toto.io/predicate-type"].as_str().expect("a predicate").to_owned();
+            (predicate, (digest, std::fs::read_to_string(&files[0]).expect("a file")))
+        };
+        list["manifests"].as_array().expect("a list").iter().map(entry).collect()
+    }
+
+    /// The requests that have put manifests of an image since the request of this number: what was put, in short.
+    fn put_since(&self, name: &str, since: u64) -> Vec<String> {
+        let path = format!("/v2/todo-app-registry/{name}/manifests/");
+        let requests = self.project.sandbox.requests(since);
+        let puts = requests.iter().filter(|request| request["method"] == "PUT" && request["status"] == 201);
+        let puts = puts.filter_map(|request| request["path"].as_str()?.strip_prefix(&path).map(str::to_owned));
+        puts.collect()
+    }
+}
+
+/// Fails where SPDX's own tools find fault with a document.
+fn is_valid_spdx(project: &Project, document: &Value) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("sbom.spdx.json");
+    std::fs::write(&file, document.to_string()).expect("a file");
+    succeed(
+        Command::new(python_with_spdx_tools(project.sandbox))
+            .args(["-m", "spdx_tools.spdx.clitools.pyspdxtools", "-i"])
+            .arg(&file),
+    );
 }
 
 /// The first image of a run's JSON.
@@ -84,15 +132,25 @@ fn attested(name: &str, port: u16) {
         );
         project.replace("deploy.yml", "registry: todo-app-registry", &other);
     }
+    let before = project.sandbox.last_request();
     let first = image(&project.run(&["push", "--output", "json"]).exits(0).stdout);
     let kinds: Vec<_> = first["attestations"].as_array().expect("a list").iter().map(|a| a["kind"].clone()).collect();
     assert_eq!(kinds, ["provenance", "sbom"]);
     let (registry, digest) = (Registry::at(&project, port), first["digest"].as_str().expect("a digest"));
 
+    // The image, what is said about it with the list that names it, and only then its tags.
+    let [provenance, sbom] =
+        [0, 1].map(|at| first["attestations"][at]["digest"].as_str().expect("a digest").to_owned());
+    let list = digest.replace(':', "-");
+    let put = registry.put_since(name, before);
+    assert_eq!(put[..5], [digest, &provenance, &list, &sbom, &list], "{put:#?}");
+    assert!(put.len() == 7 && put[5..].iter().any(|tag| tag.starts_with("ck-")), "{put:#?}");
+    let tag = put[5..].iter().find(|tag| !tag.starts_with("ck-")).expect("a tag for people");
+
     let manifest = registry.crane("manifest", &format!("{name}@{digest}"));
     assert_eq!(manifest["annotations"]["org.opencontainers.image.title"], name);
     let git = ["-C", project.path().to_str().expect("a path"), "rev-parse", "HEAD"];
-    let commit = succeed(std::process::Command::new("git").args(git));
+    let commit = succeed(Command::new("git").args(git));
     assert!(
         manifest["annotations"]["org.opencontainers.image.revision"]
             .as_str()
@@ -105,6 +163,12 @@ fn attested(name: &str, port: u16) {
     assert!(!text.contains("hunter2") && text.contains("API_TOKEN"), "{text}");
     let bases = &statements[0]["predicate"]["buildDefinition"]["resolvedDependencies"];
     assert!(bases[0]["uri"].as_str().expect("a base").starts_with("pkg:oci/debian@sha256"), "{bases}");
+    let found = registry.found_by_oras(name, tag);
+    for (statement, digest) in statements.iter().zip([&provenance, &sbom]) {
+        let (there, text) = &found[statement["predicateType"].as_str().expect("a predicate")];
+        assert_eq!((there, &serde_json::from_str::<Value>(text).expect("JSON")), (digest, statement));
+    }
+    is_valid_spdx(&project, &statements[1]["predicate"]);
     let packages = statements[1]["predicate"]["packages"].as_array().expect("packages").iter().skip(1);
     let listed: BTreeSet<String> =
         packages.map(|p| format!("{} {}", p["name"], p["versionInfo"]).replace('"', "")).collect();
@@ -120,7 +184,7 @@ fn attested(name: &str, port: u16) {
 
 /// The packages of the base image, as its own dpkg names them.
 fn packages_of_debian(project: &Project) -> BTreeSet<String> {
-    let mut docker = std::process::Command::new("docker");
+    let mut docker = Command::new("docker");
     docker.env("DOCKER_HOST", project.sandbox.variable("DOCKER_HOST"));
     docker.args(["run", "--rm", "--network=none", "debian:bookworm-slim", "dpkg-query", "-W"]);
     let text = succeed(docker.args(["-f", "${db:Status-Status} ${Package} ${Version}\\n"]));

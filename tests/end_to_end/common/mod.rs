@@ -1,6 +1,7 @@
 //! What the tests share: the sandbox, projects in temporary folders, and the clients on the other side.
 
 pub(crate) mod account;
+pub(crate) mod clients;
 pub(crate) mod faults;
 pub(crate) mod kubectl_diff;
 pub(crate) mod project;
