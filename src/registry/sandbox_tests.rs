@@ -279,3 +279,77 @@ async fn a_registry_that_goes_away_for_half_a_minute_is_waited_for_and_nobody_se
         rule.end().await;
     }
 }
+
+/// The variable that tells the child of the next test where it pushes to: the proxy's port and the repository's path.
+const CHILD: &str = "SEAWAY_TEST_PUSH";
+
+/// The layers of the image with this number.
+fn layers_of(image: usize) -> Vec<Bytes> {
+    vec![noise(4 * MIB + image), noise(2 * MIB + image)]
+}
+
+/// Pushes the image with this number.
+async fn push_image(client: &Client, to: &Repository, image: usize) -> Digest {
+    let (blobs, manifest) = image_of(layers_of(image));
+    client.push(to, blobs, &manifest, &["v1"], Box::new(|_| ()), &CancellationToken::new()).await.unwrap().digest
+}
+
+#[tokio::test]
+#[ignore = "needs the sandbox"]
+async fn pushes_until_it_is_killed() {
+    // Without the variable this is no child of the next test, and there is nothing to do.
+    let Some((_, place)) = std::env::vars_os().find(|(name, _)| name == CHILD) else { return };
+    let (port, path) = place.to_str().unwrap().split_once(' ').unwrap();
+    let to = Repository { registry: "registry.digitalocean.com".to_owned(), path: path.to_owned() };
+    push_image(&client(port.parse().unwrap()), &to, 1).await;
+}
+
+/// Kills a push with SIGKILL when all of its blobs but one have arrived; pushes again, and watches the tag all the while.
+async fn killed(name: &str, (port, target): (u16, &str), direct: u16) {
+    let to = repository(name);
+    let push = async |image: usize| {
+        if image == 0 {
+            return push_image(&client(port), &to, 0).await;
+        }
+        let held = Rule::new(target, &to, "PUT|PATCH", json!({ "hold": true, "skip": 1, "times": 1 })).await;
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--ignored", "--exact", "registry::sandbox_tests::pushes_until_it_is_killed"])
+            .env(CHILD, format!("{port} {}", to.path))
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let (blobs, _) = image_of(layers_of(1));
+        let there = client(direct);
+        let endpoint = there.push_endpoint(&to.registry).unwrap();
+        let missing = loop {
+            let mut missing = Vec::new();
+            for blob in &blobs {
+                if !there.has_blob(&endpoint, &to.path, &blob.descriptor.digest).await.unwrap() {
+                    missing.push(blob.descriptor.size);
+                }
+            }
+            if held.number("hits").await == 1 && missing.len() == 1 {
+                break missing[0];
+            }
+            assert!(child.try_wait().unwrap().is_none(), "the push has ended by itself");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        child.kill().unwrap(); // SIGKILL: nothing is said, nothing is cleaned up
+        child.wait().unwrap();
+        held.end().await;
+        let watch = Rule::new(target, &to, "PUT|PATCH|POST", json!({ "watch": true })).await;
+        let digest = push_image(&client(port), &to, 1).await;
+        let sent = watch.number("request_bytes").await;
+        // The small configuration is sent rather than looked for.
+        assert!(sent < missing + 4096, "{name}: {sent} bytes, where a blob of {missing} was missing");
+        watch.end().await;
+        digest
+    };
+    watched(name, (&to, direct), push, async {}).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the sandbox"]
+async fn a_push_that_is_killed_is_finished_by_the_next_and_nobody_sees_anything_between() {
+    tokio::join!(killed("killed", NEW, 5000), killed("killed-old", OLD, 5001));
+}
