@@ -69,7 +69,7 @@ pub(crate) enum Error {
         there: Vec<String>,
     },
     /// A layout or an archive that cannot be pushed.
-    #[error("`{}` cannot be pushed: {problem}", path.display())]
+    #[error("`{}` cannot be read as an image: {problem}", path.display())]
     Layout {
         /// Where it is.
         path: PathBuf,

@@ -71,8 +71,7 @@ impl Files {
             return Err(problem(path, format!("it is compressed with {name}; gzip or no compression can be read")));
         }
         file.rewind().map_err(cannot)?;
-        let broken =
-            |error: io::Error| problem(path, format!("it is no tar archive that can be read: {}", printable(&error)));
+        let broken = |error: io::Error| problem(path, format!("it is no whole tar archive: {}", printable(&error)));
         Self::scan(path, file).map_err(broken)
     }
 

@@ -109,7 +109,7 @@ async fn taken(path: &Path, known: KnownLayers) -> Result<Gathered, Error> {
 async fn refused(path: &Path) -> String {
     let error = taken(path, KnownLayers::default()).await.unwrap_err();
     assert!(error.to_string().contains(&path.display().to_string()), "{error}");
-    error.to_string().split_once("cannot be pushed: ").unwrap().1.to_owned()
+    error.to_string().split_once("cannot be read as an image: ").unwrap().1.to_owned()
 }
 
 #[tokio::test]
@@ -217,14 +217,17 @@ async fn a_plain_layer_that_is_not_what_its_name_says_is_refused() {
 async fn archives_that_break_off_or_are_none_are_refused() {
     let whole = archive(&oci(true).0);
     let cut = refused(file(&whole[..whole.len() / 2]).path()).await;
-    assert!(cut.starts_with("it is no tar archive that can be read"), "{cut}");
+    assert!(cut.starts_with("it is no whole tar archive"), "{cut}");
     let gzipped = gzip(&whole);
     let cut = refused(file(&gzipped[..gzipped.len() / 2]).path()).await;
     assert!(cut.starts_with("its archive breaks off"), "{cut}");
-    assert!(refused(file(b"hello").path()).await.contains("no tar archive"));
+    assert!(refused(file(b"hello").path()).await.contains("no whole tar archive"));
     let noise: Vec<u8> = (0..2048_u32).map(|number| number.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
     let noise = refused(file(&noise).path()).await;
-    assert!(noise.contains("no tar archive") && noise.chars().all(|c| !c.is_control()) && noise.is_ascii(), "{noise}");
+    assert!(
+        noise.contains("no whole tar archive") && noise.chars().all(|c| !c.is_control()) && noise.is_ascii(),
+        "{noise}"
+    );
     assert!(refused(file(b"").path()).await.contains("it holds no files"));
     let zstd = refused(file(&[0x28, 0xb5, 0x2f, 0xfd, 0, 0]).path()).await;
     assert_eq!(zstd, "it is compressed with zstd; gzip or no compression can be read");
