@@ -29,6 +29,8 @@ const UNSTABLE: &[(&str, &str)] = &[
     (r"blob [0-9a-f]{8}\b", "blob [digest]"),
     (r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "[id]"),
     (r"\b[0-9a-z]{25}::[0-9a-z]{25}\b", "[id]"),
+    (r"that should be [0-9a-f]{8} is [0-9a-f]{8}\b", "that should be [digest] is [another]"),
+    (r"overlay2/[0-9a-z]{25}/", "overlay2/[id]/"),
     (r"web-[0-9a-f]{6,10}-[0-9a-z]{5}", "web-[pod]"),
     (r"web-[0-9a-f]{6,10}", "web-[revision]"),
     (r"\b\d+(\.\d+)? (ms|s|min)\b", "[time]"),

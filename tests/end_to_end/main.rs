@@ -10,6 +10,7 @@ mod builds;
 mod cancel;
 mod cleaning;
 mod comment;
+mod compression;
 mod corridor;
 mod equality;
 mod failures;

@@ -1,8 +1,10 @@
 //! DigitalOcean's registry says little when it refuses: what a person reads is the cause and the cure, and nothing is
 //! tagged.
 
-use crate::common::{Account, Run};
+use crate::common::{Account, Run, get_json};
 use serde_json::{Value, json};
+use std::thread::{self, sleep};
+use std::time::{Duration, Instant};
 
 /// Compares the errors of a failed run with the reviewed text of this name.
 #[track_caller]
@@ -133,4 +135,44 @@ fn a_push_cancels_a_stuck_garbage_collection_if_it_is_to() {
     let run = account.run(&["push", "--on-gc", "cancel"], &[]).exits(0);
     run.says("shop: cancelling the registry's garbage collection: ");
     assert_eq!(account.tags("shop").len(), 2);
+}
+
+/// Begins a garbage collection in the middle of a push: while the first blob is on its way, whose token has died when it
+/// arrives. How the push ends.
+fn met_in_the_middle(account: &Account, image: &str, on_gc: &str) -> Run {
+    account.deploy_yml("todo-app-registry", image);
+    let rule = json!({ "target": "registry", "method": "PUT", "path": format!("/{image}/blobs/"), "delay_seconds": 1.5, "times": 1 });
+    account.turn("/faults", &rule);
+    thread::scope(|scope| {
+        let push = scope.spawn(|| account.run(&["push", "--on-gc", on_gc], &[]));
+        let begin = Instant::now();
+        while get_json(&format!("{}/faults", account.environment["SANDBOX_CONTROL_URL"]), &[])[0]["hits"] != 1 {
+            assert!(begin.elapsed() < Duration::from_mins(2) && !push.is_finished(), "no blob is on its way");
+            sleep(Duration::from_millis(20));
+        }
+        collect(account);
+        let run = push.join().expect("a run");
+        account.forget_faults();
+        run
+    })
+}
+
+#[test]
+fn a_push_meets_a_garbage_collection_that_begins_in_its_middle_as_it_is_to() {
+    let account = Account::start();
+    account.through_the_fault_proxy();
+    account.turn("/switches", &json!({ "registry_token_lifetime_seconds": 1, "garbage_collection_seconds": 3 }));
+    met_in_the_middle(&account, "waits", "wait")
+        .exits(0)
+        .says("waits: waiting for the registry's garbage collection: ");
+    assert_eq!(account.tags("waits").len(), 2);
+
+    account.turn("/switches", &json!({ "garbage_collection_stuck": "requested" }));
+    let run = met_in_the_middle(&account, "cancels", "cancel").exits(0);
+    run.says("cancels: cancelling the registry's garbage collection: ");
+    assert_eq!(account.tags("cancels").len(), 2);
+
+    let run = met_in_the_middle(&account, "fails", "fail").exits(3);
+    reads_as("refused_in_the_middle", &run);
+    assert_eq!(account.tags("fails"), [] as [&str; 0]);
 }

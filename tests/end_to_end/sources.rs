@@ -1,6 +1,7 @@
 //! Images from wherever they are made: what is pushed is what was there, others can pull it, and it runs.
 
 use crate::common::{Project, Sandbox, pull, small, succeed};
+use crate::failures::reads_as;
 use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
@@ -105,8 +106,22 @@ fn a_broken_archive_tags_nothing() {
     std::fs::write(layer, bytes).expect("a layer");
     from(&project, "./web", "{ layout: layout }");
     let run = project.run(&["push"]).exits(1);
-    assert!(run.stderr.contains("image `sources-broken` cannot be pushed"), "{}", run.stderr);
-    assert!(run.stderr.contains("is not what its digest says"), "{}", run.stderr);
+    reads_as("layer_that_is_not_what_its_digest_says", &project, &run);
+
+    // An archive that ends in its middle, one whose middle was overwritten, and a file that is none.
+    let whole = std::fs::read(empty.join("archive.tar")).expect("an archive");
+    let middle = whole.len() / 2;
+    let cut = whole[..middle].to_vec();
+    let overwritten = [&whole[..512], &[0x55; 512][..], &whole[1024..]].concat();
+    let mut entry = "layout".to_owned();
+    for (name, bytes) in [("cut", cut), ("overwritten", overwritten), ("words", b"no archive\n".repeat(100))] {
+        std::fs::write(project.file(&format!("{name}.tar")), bytes).expect("a file");
+        from(&project, &format!("{{ layout: {entry} }}"), &format!("{{ layout: {name}.tar }}"));
+        entry = format!("{name}.tar");
+        let run = project.run(&["push"]).exits(1);
+        reads_as(&format!("archive_{name}"), &project, &run);
+    }
+    from(&project, &format!("{{ layout: {entry} }}"), "{ layout: layout }");
     let run = project.run(&["plan"]).exits(0);
     assert!(run.stdout.contains("push sources-broken (not in the registry yet)"), "{}", run.stdout);
 }

@@ -43,7 +43,7 @@ impl Account {
             )
         };
         sandbox(&["down"]);
-        sandbox(&["up", "--parts", "api,registry,hub,control"]);
+        sandbox(&["up", "--parts", "api,registry,hub,faults,control"]);
         let environment = sandbox(&["env"]).lines().filter_map(super::sandbox::export).collect();
         let folder = tempfile::Builder::new().prefix("seaway-").tempdir().expect("a temporary folder");
         Self { program, number, environment, folder, _turn: turn }
@@ -60,6 +60,17 @@ impl Account {
     pub(crate) fn turn(&self, path: &str, body: &Value) -> Value {
         let url = format!("{}{path}", self.environment["SANDBOX_CONTROL_URL"]);
         serde_json::from_str(&super::send_json("POST", &url, &[], body)).unwrap_or_default()
+    }
+
+    /// Leads the runs from here on to the registries through the fault proxies.
+    pub(crate) fn through_the_fault_proxy(&self) {
+        super::faults::write_hosts(&self.folder.path().join(".hosts"), &format!("127.77.{}.1", self.number));
+    }
+
+    /// Takes all faults away.
+    pub(crate) fn forget_faults(&self) {
+        let url = format!("{}/faults", self.environment["SANDBOX_CONTROL_URL"]);
+        succeed(Command::new("curl").args(["--silent", "--request", "DELETE", &url]));
     }
 
     /// A token with these scopes only.
@@ -96,6 +107,10 @@ impl Account {
             command.envs(std::env::var_os(name).map(|value| (name, value)));
         }
         command.envs(self.environment.iter().filter(|(name, _)| name.as_str() != "GITHUB_TOKEN"));
+        let hosts = self.folder.path().join(".hosts");
+        if hosts.is_dir() {
+            command.env("SEAWAY_REGISTRY_CONFIG", hosts);
+        }
         let output = output(command.envs(variables.iter().copied()));
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Run { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }

@@ -2,6 +2,7 @@
 
 use super::{Project, Sandbox, get_json, output, send_json};
 use serde_json::{Value, json};
+use std::path::Path;
 use std::process::Command;
 
 /// A fault that is there until it is dropped.
@@ -14,15 +15,21 @@ pub(crate) struct Fault {
 
 /// Leads a project's runs to the registry through the fault proxy.
 pub(crate) fn through_the_fault_proxy(project: &mut Project) {
-    let address = format!("127.77.{}.1", project.sandbox.variable("SANDBOX_NUMBER"));
+    let folder = project.file(".hosts");
+    write_hosts(&folder, &format!("127.77.{}.1", project.sandbox.variable("SANDBOX_NUMBER")));
+    project.set("SEAWAY_REGISTRY_CONFIG", folder.to_str().expect("a path"));
+}
+
+/// Writes a folder of `hosts.toml` files that lead to the registry through the fault proxy of the sandbox at an address.
+pub(super) fn write_hosts(folder: &Path, address: &str) {
     for (registry, port) in [("registry.digitalocean.com", 5010), ("docker.io", 5002)] {
         let hosts = format!(
             "server = \"http://{address}:{port}\"\n\n[host.\"http://{address}:{port}\"]\n  capabilities = [\"pull\", \"resolve\", \"push\"]\n"
         );
-        project.write(&format!(".hosts/{registry}/hosts.toml"), &hosts);
+        let folder = folder.join(registry);
+        std::fs::create_dir_all(&folder).expect("a folder");
+        std::fs::write(folder.join("hosts.toml"), hosts).expect("a file");
     }
-    let folder = project.file(".hosts");
-    project.set("SEAWAY_REGISTRY_CONFIG", folder.to_str().expect("a path"));
 }
 
 impl Fault {

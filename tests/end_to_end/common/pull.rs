@@ -12,12 +12,12 @@ pub(crate) struct Pulled {
 }
 
 /// The address of the sandbox's registry.
-fn registry(sandbox: &Sandbox) -> String {
+pub(crate) fn registry(sandbox: &Sandbox) -> String {
     format!("127.77.{}.1:5000", sandbox.variable("SANDBOX_NUMBER"))
 }
 
 /// A folder with a login for the sandbox's registry.
-fn login(sandbox: &Sandbox) -> tempfile::TempDir {
+pub(crate) fn login(sandbox: &Sandbox) -> tempfile::TempDir {
     use base64::Engine as _;
     let token = sandbox.variable("DIGITALOCEAN_ACCESS_TOKEN");
     let auth = base64::engine::general_purpose::STANDARD.encode(format!("{token}:{token}"));
