@@ -221,28 +221,6 @@ impl Client {
         Ok(true)
     }
 
-    /// The tags of a repository, as far as the first page goes; none where there is no repository.
-    pub(crate) async fn tags(&self, repository: &Repository) -> Result<Vec<String>, Error> {
-        #[derive(serde::Deserialize)]
-        struct Answer {
-            tags: Option<Vec<String>>,
-        }
-        let endpoint = self.push_endpoint(&repository.registry)?;
-        let action = format!("list the tags of `{repository}`");
-        let scope = Scope::pull(&repository.path);
-        let question = Question { endpoint: &endpoint, scope: &scope, action: &action };
-        let url = endpoint.url(&repository.path, "tags/list");
-        let answer = self.ask_briefly(question, |pool| pool.get(url.clone()).query(&[("n", "100")])).await?;
-        match answer.status() {
-            StatusCode::NOT_FOUND => Ok(Vec::new()),
-            status if status.is_success() => {
-                let answer: Answer = answer.json().await.map_err(|error| Self::transport(question, &error))?;
-                Ok(answer.tags.unwrap_or_default())
-            }
-            _ => Err(self.refusal(question, answer).await),
-        }
-    }
-
     /// The answer of the first place that has a manifest; `None` where all say that they have none.
     async fn find_manifest(
         &self,

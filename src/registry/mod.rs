@@ -30,6 +30,7 @@ mod removal;
 mod sandbox_tests;
 mod schedule;
 mod stream;
+mod tags;
 mod target;
 #[cfg(test)]
 pub(crate) mod tests;
