@@ -84,3 +84,68 @@ pub(super) async fn push(delivery: Delivery<'_>) -> Result<ImageResult, Diagnosi
         Err(trouble) => Err(delivery.diagnose(&trouble, place).await),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Layout;
+    use crate::execute::{Events, ImageDoors};
+    use crate::image::Content;
+    use crate::model::{Digest, Platform};
+    use crate::registry::tests::{client, fake::Fake, image_of, noise};
+    use std::path::Path;
+    use tokio_util::sync::CancellationToken;
+
+    /// Writes an OCI layout with so many layers of a size; the manifest's digest.
+    fn write_layout(folder: &Path, layers: u8, size: usize) -> Digest {
+        let layer = |number| [&[0x1f, 0x8b, number], &noise(size)[..]].concat().into();
+        let (blobs, manifest) = image_of((0..layers).map(layer).collect());
+        let blobs = blobs.into_iter().map(|blob| match blob.content {
+            Content::Bytes(bytes) => (blob.descriptor.digest, bytes),
+            _ => unreachable!(),
+        });
+        std::fs::create_dir_all(folder.join("blobs/sha256")).unwrap();
+        for (digest, bytes) in blobs.chain([(manifest.digest.clone(), manifest.bytes.clone())]) {
+            std::fs::write(folder.join("blobs").join(digest.as_str().replace(':', "/")), bytes).unwrap();
+        }
+        let (kind, digest, size) = (&manifest.media_type, &manifest.digest, manifest.bytes.len());
+        let index = serde_json::json!({ "schemaVersion": 2, "manifests": [
+            { "mediaType": kind, "digest": digest, "size": size }
+        ]});
+        std::fs::write(folder.join("index.json"), index.to_string()).unwrap();
+        manifest.digest
+    }
+
+    /// Pushes such a layout; what the registry was asked.
+    async fn push_layout(layers: u8, size: usize) -> Fake {
+        let (fake, folder) = (Fake::start().await, tempfile::tempdir().unwrap());
+        let digest = write_layout(folder.path(), layers, size);
+        let layout = Layout { path: folder.path().to_owned(), platform: Platform::default() };
+        let image = DesiredImage {
+            key: "app".to_owned(),
+            source: DesiredSource::Layout(layout),
+            repository: fake.repository("shop/app"),
+            tag: "v1".to_owned(),
+            pin: true,
+            supply: crate::desired::Supply::default(),
+        };
+        let doors = ImageDoors { registry: client(), builder: Builder::default(), account: None };
+        let (content_key, (events, _received)) = (tag_of(&digest), Events::channel());
+        let (content_key, cancel) = (content_key.as_str(), CancellationToken::new());
+        let delivery =
+            Delivery { doors: &doors, image: &image, content_key, operation: 0, events: &events, cancel: &cancel };
+        let result = push(delivery).await.unwrap_or_else(|diagnosis| panic!("{:?}", diagnosis.failure));
+        assert_eq!(result.digest, digest, "it keeps its manifest");
+        fake
+    }
+
+    #[tokio::test]
+    async fn a_few_large_layers_are_looked_for_by_themselves_and_others_by_what_is_there() {
+        let fake = push_layout(2, 100_000).await;
+        assert_eq!((fake.count("GET "), fake.count("HEAD ")), (0, 2), "{:?}", fake.log());
+        for (layers, size) in [(5, 100_000), (2, 1_000)] {
+            let fake = push_layout(layers, size).await;
+            assert_eq!(fake.count("GET "), 4, "three tags and the list: {:?}", fake.log());
+        }
+    }
+}
