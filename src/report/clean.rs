@@ -46,7 +46,7 @@ impl Cleaning<'_> {
     fn sum(&self) -> String {
         let (goes, all) = self.numbers();
         if goes == 0 {
-            return format!("nothing to delete: {} stay", counted(all, "manifest"));
+            return format!("nothing to delete, {} kept", counted(all, "manifest"));
         }
         let freed = bytes(freed(self.repositories));
         let there = counted(all, "manifest");
@@ -87,7 +87,7 @@ impl Cleaning<'_> {
         let unknown = unknown.filter(|fate| fate.reason == Reason::AgeUnknown).count();
         if unknown > 0 {
             remarks.push(format!(
-                "{} of unknown age stay; `--older-than 0` asks for no age",
+                "{} of unknown age kept; `--older-than 0` asks for no age",
                 counted(unknown, "manifest")
             ));
         }
