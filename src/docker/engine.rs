@@ -1,6 +1,6 @@
 //! A Docker Engine: what it is, the connections to `BuildKit` inside of it, and its images.
 
-use super::address::{Address, Connection, connect};
+use super::address::{Address, Connection, buffered, connect};
 use super::error::Error;
 use super::layer_store;
 use super::session::METHODS;
@@ -130,7 +130,7 @@ impl Engine {
             let problem = format!("`/{path}` of the Docker Engine answers {}, not with an upgrade", answer.status());
             return Err(Error::BuildKit { problem });
         }
-        Ok(Box::new(answer.upgrade().await.map_err(|error| fail(&error))?))
+        Ok(buffered(answer.upgrade().await.map_err(|error| fail(&error))?))
     }
 
     /// What the Engine is.

@@ -10,6 +10,7 @@ use std::io::Read as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::mpsc;
+use tonic::metadata::MetadataMap;
 use tonic::{Status, Streaming};
 
 /// A folder that a build may ask for.
@@ -19,6 +20,72 @@ pub(crate) struct Shared {
     pub(crate) root: PathBuf,
     /// What of it is shown.
     pub(crate) entries: Arc<Vec<Entry>>,
+}
+
+/// What of a folder a builder asks for (`keyFollowPaths` and `keyIncludePatterns` in
+/// <https://github.com/moby/buildkit/blob/v0.32.0/session/filesync/filesync.go>): the sources of the instructions that copy,
+/// or only `.dockerignore`.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// Folders and files with all that is below them; `None` for everything.
+    paths: Option<Vec<String>>,
+}
+
+impl Wanted {
+    /// Reads what came with a request. What is not understood in full asks for everything: to show more than is wanted costs
+    /// time, to show less would break the build.
+    pub(crate) fn read(request: &MetadataMap) -> Self {
+        let has = |name: &str| request.get_all(name).iter().any(|value| !value.is_empty());
+        if has("include-patterns") || has("followpaths-encoded") || !has("followpaths") {
+            return Self::default();
+        }
+        let texts = request.get_all("followpaths").iter().map(|value| value.to_str().ok().and_then(plain));
+        Self { paths: texts.collect() }
+    }
+
+    /// Whether an entry is wanted, or on the way to one that is.
+    fn has(&self, path: &str) -> bool {
+        let Some(paths) = &self.paths else { return true };
+        paths.iter().any(|wanted| is_below(path, wanted) || is_below(wanted, path))
+    }
+}
+
+/// The folder or file that a path leads to, up to its first pattern; `None` for the whole folder, and for what is no plain
+/// path.
+fn plain(path: &str) -> Option<String> {
+    let mut parts = Vec::new();
+    for part in path.split('/').filter(|part| !matches!(*part, "" | ".")) {
+        if part == ".." {
+            return None;
+        }
+        if part.contains(['*', '?', '[', '\\']) {
+            break;
+        }
+        parts.push(part);
+    }
+    (!parts.is_empty()).then(|| parts.join("/"))
+}
+
+/// Whether a path is another one, or below it.
+fn is_below(path: &str, folder: &str) -> bool {
+    path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+impl Shared {
+    /// Only what is wanted of the folder; all of it where a wanted path leads through a link.
+    pub(crate) fn narrowed(&self, wanted: &Wanted) -> Self {
+        let Some(paths) = &wanted.paths else { return self.clone() };
+        let is_link = |entry: &Entry| matches!(entry.kind, EntryKind::Link { .. });
+        if self.entries.iter().any(|entry| is_link(entry) && paths.iter().any(|path| is_below(path, &entry.path))) {
+            return self.clone();
+        }
+        // The first name of a file must be told before the others.
+        let shown = self.entries.iter().filter(|entry| wanted.has(&entry.path));
+        let firsts: Vec<String> = shown.filter_map(|entry| entry.same_as.clone()).collect();
+        let wanted = Wanted { paths: Some(paths.iter().cloned().chain(firsts).collect()) };
+        let entries = self.entries.iter().filter(|entry| wanted.has(&entry.path)).cloned().collect();
+        Self { root: self.root.clone(), entries: Arc::new(entries) }
+    }
 }
 
 /// Content travels in pieces of this size: BuildKit takes messages of up to 16 MiB.
@@ -121,6 +188,65 @@ fn of_type(kind: PacketType) -> Packet {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What of a folder is shown to a builder that asks for these paths; a path with an arrow is a link, one with an equals sign
+    /// another name of a file.
+    fn shown(entries: &[&str], paths: &[&str]) -> Vec<String> {
+        let entry = |text: &&str| {
+            let (kind, same_as) = match (text.split_once(" -> "), text.split_once(" = ")) {
+                (Some((_, target)), _) => (EntryKind::Link { target: target.to_owned() }, None),
+                (_, Some((_, first))) => (EntryKind::File { size: 1 }, Some(first.to_owned())),
+                _ if text.ends_with('/') => (EntryKind::Folder, None),
+                _ => (EntryKind::File { size: 1 }, None),
+            };
+            let path = text.split(' ').next().unwrap().trim_end_matches('/').to_owned();
+            Entry { path, kind, mode: 0o644, modified: 7, same_as }
+        };
+        let shared = Shared { root: PathBuf::new(), entries: Arc::new(entries.iter().map(entry).collect()) };
+        let mut request = MetadataMap::new();
+        for path in paths {
+            request.append("followpaths", path.parse().unwrap());
+        }
+        let shown = shared.narrowed(&Wanted::read(&request));
+        shown.entries.iter().map(|entry| entry.path.clone()).collect()
+    }
+
+    #[test]
+    fn a_builder_is_shown_what_it_asks_for() {
+        let all = [".dockerignore", "a/", "a/b", "a/c/", "a/c/d", "ab", "z"];
+        for (paths, wanted) in [
+            (&[".dockerignore"][..], &[".dockerignore"][..]),
+            (&["a/c", "z"], &["a", "a/c", "a/c/d", "z"]),
+            (&["/a/c/"], &["a", "a/c", "a/c/d"]),
+            (&["a/*.jar"], &["a", "a/b", "a/c", "a/c/d"]),
+            (&["missing"], &[]),
+        ] {
+            assert_eq!(shown(&all, paths), wanted, "{paths:?}");
+        }
+        for paths in [&[][..], &["."], &["*"], &["a", "/"], &["../a"], &["[ab]/c", "z"]] {
+            assert_eq!(shown(&all, paths).len(), all.len(), "{paths:?} is everything");
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_shows_everything() {
+        for name in ["include-patterns", "followpaths-encoded"] {
+            let mut request = MetadataMap::new();
+            request.append("followpaths", "a".parse().unwrap());
+            request.append(name, "1".parse().unwrap());
+            assert_eq!(Wanted::read(&request), Wanted::default());
+        }
+    }
+
+    #[test]
+    fn links_and_second_names_are_shown_with_what_they_lead_to() {
+        assert_eq!(shown(&["a -> b", "b/", "b/c", "z"], &["a/c"]).len(), 4, "the path leads through a link");
+        assert_eq!(shown(&["a/", "a/l -> ../z", "y", "z"], &["a"]), ["a", "a/l"], "a link below it is copied as one");
+        assert_eq!(
+            shown(&["a/", "a/first", "b/", "b/second = a/first", "c"], &["b"]),
+            ["a", "a/first", "b", "b/second"]
+        );
+    }
 
     #[test]
     fn modes_are_gos() {

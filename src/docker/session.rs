@@ -6,7 +6,7 @@
 use super::address::Connection;
 use super::buildkit::LoginSource;
 use super::content_store::{ContentStore, WRITE};
-use super::file_sync::{self, Shared};
+use super::file_sync::{self, Shared, Wanted};
 use crate::model::Secret;
 use bollard_buildkit_proto::fsutil::types::Packet;
 use bollard_buildkit_proto::health::health_check_response::ServingStatus;
@@ -93,6 +93,7 @@ impl FileSync for Services {
         let name = request.metadata().get("dir-name").and_then(|name| name.to_str().ok()).unwrap_or_default();
         let shared = self.folders.get(name).cloned();
         let shared = shared.ok_or_else(|| Status::not_found(format!("no folder `{name}` is shared")))?;
+        let shared = shared.narrowed(&Wanted::read(request.metadata()));
         let (outgoing, answers) = mpsc::channel(16);
         tokio::spawn(file_sync::send(shared, request.into_inner(), outgoing));
         Ok(Response::new(tokio_stream::wrappers::ReceiverStream::new(answers).boxed()))
