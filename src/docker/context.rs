@@ -5,6 +5,7 @@
 //! instruction can take is too, so that a commit alone changes neither the key nor what a build is sent.
 
 use super::dockerignore::{InvalidPattern, Rules, Verdict};
+use super::file_digest::{Part, file_digest};
 use crate::error::{FailureKind, Hint};
 use crate::model::Digest;
 use std::collections::HashMap;
@@ -299,25 +300,30 @@ impl Context {
             ErrorKind::NotFound => ContextError::Changed { path: path.clone() },
             _ => ContextError::Read { path: path.clone(), source },
         };
-        let mut file = std::fs::File::open(&path).map_err(fail)?;
-        let (mut hash, mut total) = (sha2::Sha256::new(), 0);
         let length = match entry.kind {
             EntryKind::File { size } => usize::try_from(size).unwrap_or(PIECE).clamp(1, PIECE),
             _ => PIECE,
         };
-        let mut piece = vec![0; length];
-        loop {
-            match file.read(&mut piece).map_err(fail)? {
-                0 => break,
-                length => {
-                    total += length as u64;
-                    hash.update(&piece[..length]);
+        let mut total = None;
+        let digest = file_digest(&path, Part::Whole, |mut file| {
+            let (mut hash, mut piece, mut read) = (sha2::Sha256::new(), vec![0; length], 0);
+            loop {
+                match file.read(&mut piece)? {
+                    0 => break,
+                    length => {
+                        read += length as u64;
+                        hash.update(&piece[..length]);
+                    }
                 }
             }
-        }
+            total = Some(read);
+            Ok(Digest::from_hash(&hash.finalize()))
+        });
+        let digest = digest.map_err(fail)?;
+        let total = total.map_or_else(|| path.metadata().map(|found| found.len()), Ok).map_err(fail)?;
         match entry.kind {
             EntryKind::File { size } if size != total => Err(ContextError::Changed { path: path.clone() }),
-            _ => Ok(Digest::from_hash(&hash.finalize())),
+            _ => Ok(digest),
         }
     }
 }

@@ -13,6 +13,7 @@ pub(crate) mod context;
 pub(crate) mod dockerignore;
 mod engine;
 mod error;
+pub(crate) mod file_digest;
 mod file_sync;
 mod files;
 #[cfg(fuzzing)]

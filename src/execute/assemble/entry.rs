@@ -9,6 +9,7 @@ use crate::config::{Assembly, FileCopy, War};
 use crate::desired::DesiredSource;
 use crate::docker::content_key::{compressed, tag_of};
 use crate::docker::context::side_by_side;
+use crate::docker::file_digest::{Part, file_digest};
 use crate::docker::{self, BuildFailure};
 use crate::error::{Failure, FailureKind};
 use crate::image::assembly::blueprint::Step;
@@ -228,25 +229,30 @@ fn hash_files(assembly: &Assembly) -> Result<Vec<Counted>, Failure> {
 
 /// The digest of a stretch of a file, or of a member of the WAR as it is packed.
 fn digest(stretch: &Stretch<'_>, members: &[zip::Member]) -> io::Result<Digest> {
-    let mut file = File::open(stretch.file)?;
-    let mut reader: Box<dyn Read> = match stretch.content {
-        Content::Path(_) => {
-            file.seek(SeekFrom::Start(stretch.from))?;
-            Box::new(file.take(stretch.length))
-        }
-        Content::Member(number) => {
-            let member = members.get(*number).ok_or(io::ErrorKind::NotFound)?;
-            Box::new(zip::packed(file, member)?)
-        }
-        Content::Text(text) => Box::new(&text[..]),
+    let part = match stretch.content {
+        Content::Path(_) => Part::Stretch(stretch.from),
+        Content::Member(number) => Part::Member(*number),
+        Content::Text(text) => return Ok(Digest::of(text)),
     };
-    let (mut hash, mut piece) = (Sha256::new(), vec![0; 128 * 1024]);
-    loop {
-        match reader.read(&mut piece)? {
-            0 => return Ok(Digest::from_hash(&hash.finalize())),
-            length => hash.update(&piece[..length]),
+    file_digest(stretch.file, part, |mut file| {
+        let mut reader: Box<dyn Read> = match part {
+            Part::Whole | Part::Stretch(_) => {
+                file.seek(SeekFrom::Start(stretch.from))?;
+                Box::new(file.take(stretch.length))
+            }
+            Part::Member(number) => {
+                let member = members.get(number).ok_or(io::ErrorKind::NotFound)?;
+                Box::new(zip::packed(file, member)?)
+            }
+        };
+        let (mut hash, mut piece) = (Sha256::new(), vec![0; 128 * 1024]);
+        loop {
+            match reader.read(&mut piece)? {
+                0 => return Ok(Digest::from_hash(&hash.finalize())),
+                length => hash.update(&piece[..length]),
+            }
         }
-    }
+    })
 }
 
 /// Opens files of this machine, and members of a WAR.
