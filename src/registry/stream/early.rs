@@ -19,7 +19,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// So much of a layer is made before its upload begins, in bytes. What is shorter is complete in a moment.
-pub(crate) const EARLY: u64 = 12 * 1024 * 1024;
+pub(crate) const EARLY: u64 = 6 * 1024 * 1024;
 
 /// With so much unsent when the digest is known, in bytes, it is worth a request to learn whether the registry has the blob.
 const WORTH_ASKING: u64 = 16 * 1024 * 1024;

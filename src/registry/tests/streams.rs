@@ -83,7 +83,7 @@ async fn a_cut_chunk_goes_on_where_the_registry_stands() {
     let fake = Fake::start().await;
     fake.faults(|faults| faults.cut_patches = 3);
     let bytes = noise(40 * MIB);
-    push_made(&client_with(8 * MIB), &fake, &bytes).await.unwrap();
+    push_made(&client_with(4 * MIB), &fake, &bytes).await.unwrap();
     assert_there(&fake, &bytes);
     let received = fake.contents().received;
     assert!(received <= bytes.len() as u64 * 105 / 100, "{received} of {}", bytes.len());
@@ -95,7 +95,7 @@ async fn what_was_on_its_way_when_a_chunk_was_cut_is_waited_for() {
     let fake = Fake::start().await;
     fake.faults(|faults| (faults.cut_patches, faults.late_steps) = (2, 4));
     let bytes = noise(40 * MIB);
-    push_made(&client_with(8 * MIB), &fake, &bytes).await.unwrap();
+    push_made(&client_with(4 * MIB), &fake, &bytes).await.unwrap();
     assert_there(&fake, &bytes);
     assert_eq!(fake.contents().received, bytes.len() as u64 + 4, "each byte once, and the configuration twice");
     assert_eq!(fake.count("POST "), 2);
@@ -118,7 +118,7 @@ async fn a_stream_that_is_lost_in_its_first_chunk_begins_anew() {
     let fake = Fake::start().await;
     fake.faults(|faults| (faults.cut_patches, faults.stale_state_cancels) = (1, true));
     let bytes = noise(40 * MIB);
-    push_made(&client_with(8 * MIB), &fake, &bytes).await.unwrap();
+    push_made(&client_with(4 * MIB), &fake, &bytes).await.unwrap();
     assert_there(&fake, &bytes);
 }
 
@@ -126,7 +126,7 @@ async fn a_stream_that_is_lost_in_its_first_chunk_begins_anew() {
 async fn a_stream_that_is_lost_later_wants_its_source_again() {
     let fake = Fake::start().await;
     fake.faults(|faults| faults.stale_state_cancels = true);
-    let (bytes, client) = (noise(60 * MIB), client_with(8 * MIB));
+    let (bytes, client) = (noise(60 * MIB), client_with(4 * MIB));
     let watched = fake.clone();
     let cutting = tokio::spawn(async move {
         while watched.count("PATCH ") < 1 {
@@ -151,7 +151,7 @@ async fn a_refused_chunk_is_tried_again() {
             faults.patch_statuses = [503, 429, 500].into();
         });
         let bytes = noise(40 * MIB);
-        push_made(&client_with(8 * MIB), &fake, &bytes).await.unwrap();
+        push_made(&client_with(4 * MIB), &fake, &bytes).await.unwrap();
         assert_there(&fake, &bytes);
     }
 }
@@ -161,7 +161,7 @@ async fn ghcr_takes_chunks_of_four_mebibytes() {
     let fake = Fake::start().await;
     fake.faults(|faults| faults.longest_chunk = Some(4 * MIB));
     let bytes = noise(30 * MIB);
-    push_made(&client_with(8 * MIB), &fake, &bytes).await.unwrap();
+    push_made(&client_with(4 * MIB), &fake, &bytes).await.unwrap();
     assert_there(&fake, &bytes);
 }
 
@@ -169,7 +169,7 @@ async fn ghcr_takes_chunks_of_four_mebibytes() {
 async fn ecr_gets_one_body_when_its_source_gives_the_layer_again() {
     let fake = Fake::start().await;
     fake.faults(|faults| faults.first_chunk_only = true);
-    let (bytes, client) = (noise(30 * MIB), client_with(8 * MIB));
+    let (bytes, client) = (noise(30 * MIB), client_with(4 * MIB));
     let error = push_made(&client, &fake, &bytes).await.unwrap_err();
     assert!(error.wants_replay(), "{error}");
     fake.forget();
@@ -183,7 +183,7 @@ async fn no_chunk_but_the_last_is_shorter_than_the_registry_allows() {
     let fake = Fake::start().await;
     fake.faults(|faults| faults.shortest_chunk = Some(24 * MIB));
     let bytes = noise(60 * MIB);
-    push_made(&client_with(8 * MIB), &fake, &bytes).await.unwrap();
+    push_made(&client_with(4 * MIB), &fake, &bytes).await.unwrap();
     assert_there(&fake, &bytes);
     assert!(fake.count("PATCH ") <= 3);
 }
@@ -191,13 +191,13 @@ async fn no_chunk_but_the_last_is_shorter_than_the_registry_allows() {
 #[tokio::test]
 async fn the_answer_to_the_end_of_a_stream_may_be_lost() {
     let fake = Fake::start().await;
-    let (bytes, client) = (noise(20 * MIB), client_with(8 * MIB));
+    let (bytes, client) = (noise(20 * MIB), client_with(4 * MIB));
     fake.faults(|faults| faults.swallow_put_answers = 2);
     push_made(&client, &fake, &bytes).await.unwrap();
     assert_there(&fake, &bytes);
     fake.contents().blobs.clear();
     fake.faults(|faults| faults.put_statuses = [500, 503].into());
-    push_made(&self::client_with(8 * MIB), &fake, &bytes).await.unwrap();
+    push_made(&self::client_with(4 * MIB), &fake, &bytes).await.unwrap();
     assert_there(&fake, &bytes);
 }
 
@@ -205,7 +205,7 @@ async fn the_answer_to_the_end_of_a_stream_may_be_lost() {
 async fn a_layer_that_turns_out_to_be_known_leaves_nothing_behind() {
     for made in [MIB, 30 * MIB] {
         let fake = Fake::start().await;
-        let client = client_with(8 * MIB);
+        let client = client_with(4 * MIB);
         let (repository, cancel) = (fake.repository("shop/api"), CancellationToken::new());
         let mut pusher = Pusher::new(&client, &repository, Box::new(|_| ()), &cancel).unwrap();
         let (sender, pieces) = layer();
@@ -335,7 +335,7 @@ async fn an_offer_is_taken_only_where_the_registry_lacks_it() {
 #[tokio::test]
 async fn an_offer_may_be_complete_in_the_registry_before_its_sender_says_so() {
     let fake = Fake::start().await;
-    let (client, bytes) = (client_with(8 * MIB), noise(MIB));
+    let (client, bytes) = (client_with(4 * MIB), noise(MIB));
     let descriptor = Descriptor::new(media_type::OCI_LAYER_GZIP, Digest::of(&bytes), bytes.len() as u64);
     let (repository, cancel) = (fake.repository("shop/api"), CancellationToken::new());
     let mut pusher = Pusher::new(&client, &repository, Box::new(|_| ()), &cancel).unwrap();
@@ -358,7 +358,7 @@ async fn an_offer_may_be_complete_in_the_registry_before_its_sender_says_so() {
 #[tokio::test]
 async fn an_offer_that_is_withdrawn_or_is_something_else_leaves_nothing_behind() {
     let fake = Fake::start().await;
-    let client = client_with(8 * MIB);
+    let client = client_with(4 * MIB);
     let descriptor = Descriptor::new(media_type::OCI_LAYER_GZIP, Digest::of(b"x"), 3 * MIB as u64);
     for withdrawn in [true, false] {
         fake.forget();
