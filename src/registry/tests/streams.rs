@@ -250,7 +250,7 @@ async fn finish(mut pusher: Pusher, layers: &[&Descriptor]) -> Result<PushReport
 
 /// A push into `shop/api`, a layer for it, and what that is.
 fn early(fake: &Fake) -> (Pusher, Bytes, Descriptor) {
-    let (repository, bytes) = (fake.repository("shop/api"), noise(20 * MIB));
+    let (repository, bytes) = (fake.repository("shop/api"), noise(14 * MIB));
     let pusher = Pusher::new(&client(), &repository, Box::new(|_| ()), &CancellationToken::new()).unwrap();
     let descriptor = Descriptor::new(media_type::OCI_LAYER_GZIP, Digest::of(&bytes), bytes.len() as u64);
     (pusher, bytes, descriptor)
