@@ -128,7 +128,7 @@ impl Ready {
             let known = is_there || descriptor.is_foreign() || known.has(&descriptor.digest);
             if !known {
                 let (descriptor, mount_from) = (descriptor.clone(), mount_from.clone());
-                let content = self.client.content(from, &descriptor.digest);
+                let content = base.content(&self.client, &descriptor.digest);
                 send(parts, Part::Reopenable { descriptor, content, mount_from }).await?;
             }
             layers.push(Made { diff_id, descriptor: descriptor.clone(), known });

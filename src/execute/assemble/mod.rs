@@ -12,12 +12,12 @@ mod sources;
 pub(super) use make::{Ready, make};
 
 use super::delivery::Delivery;
-use crate::image::KnownLayers;
 use crate::image::assembly::blueprint::{Blueprint, Step, Stuck, draw};
 use crate::image::assembly::copy;
 use crate::image::assembly::source::Files;
 use crate::image::assembly::tree::{Known, Whole};
 use crate::image::config::Draft;
+use crate::image::{Descriptor, KnownLayers};
 use crate::model::{Platform, Reference};
 use crate::registry;
 use base::{BaseImage, Unreadable};
@@ -81,7 +81,9 @@ impl<S: FnOnce(Draft) -> Result<(Vec<Step>, Draft), String>> Order<'_, S> {
             Some(base) => match draw(&steps, draft.clone(), &base.noted(known), &self.files) {
                 Err(Stuck { trouble: copy::Trouble::Unknown, .. }) => {
                     delivery.say(&format!("reading the file tree of `{}`", base.reference));
-                    let tree = base.tree(client).await.map_err(|error| match error {
+                    let is_elsewhere = base.reference.repository.registry != delivery.image.repository.registry;
+                    let is_sent = |layer: &Descriptor| is_elsewhere && !known.has(&layer.digest);
+                    let tree = base.tree(client, is_sent).await.map_err(|error| match error {
                         Unreadable::Registry(error) => Obstacle::Base(error),
                         Unreadable::Format(problem) => unusable(&problem),
                     })?;
