@@ -346,27 +346,42 @@ impl<'a> Site<'a> {
     /// The numbers of an account. A number without a group is its own group; a name has its group in `/etc/passwd`.
     fn owner(&self, account: &Account) -> Result<Owner, Trouble> {
         let nobody = |what: &str, name: &str| blocked(format!("the base has no {what} `{name}`"));
-        let (user, own_group) = if let Ok(number) = account.user.parse() {
+        let (user, own_group) = if let Some(number) = number(&account.user) {
             (number, number)
         } else {
-            let line = self.base.account("passwd", &account.user)?;
+            let line = self.account("passwd", &account.user)?;
             let fields = line.as_deref().and_then(|line| {
                 let mut fields = line.split(':').skip(2);
                 Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
             });
             fields.ok_or_else(|| nobody("user", &account.user))?
         };
-        let group = match account.group.as_deref().map(|group| (group, group.parse())) {
+        let group = match account.group.as_deref().map(|group| (group, number(group))) {
             None => own_group,
-            Some((_, Ok(number))) => number,
-            Some((name, Err(_))) => {
-                let line = self.base.account("group", name)?;
+            Some((_, Some(number))) => number,
+            Some((name, None)) => {
+                let line = self.account("group", name)?;
                 let number = line.as_deref().and_then(|line| line.split(':').nth(2)?.parse().ok());
                 number.ok_or_else(|| nobody("group", name))?
             }
         };
         Ok(Owner { user, group })
     }
+
+    /// The line of an account in the base. A file of accounts that was copied before is one that is not read here.
+    fn account(&self, file: &'static str, name: &str) -> Result<Option<String>, Trouble> {
+        let is_folder = |path: &str| self.own.get(path).is_none_or(|node| matches!(node, Node::Folder(..)));
+        if self.own.contains_key(&format!("etc/{file}")) || !is_folder("etc") {
+            return Err(blocked(format!("`{name}` is looked up in `/etc/{file}`, which was copied before")));
+        }
+        Ok(self.base.account(file, name)?)
+    }
+}
+
+/// The number of an account, if it is one.
+fn number(text: &str) -> Option<u64> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit());
+    if plain { text.parse::<u32>().ok().map(u64::from) } else { None }
 }
 
 /// What is the same for everything that one source brings.

@@ -101,6 +101,9 @@ impl Evaluation<'_> {
             }
             "STOPSIGNAL" => {
                 let signal = self.one(instruction)?;
+                if !is_signal(&signal) {
+                    return Err(refuse(instruction, format!("`{signal}` is no signal")));
+                }
                 self.draft.set("StopSignal", signal);
             }
             "SHELL" => {
@@ -290,6 +293,23 @@ fn ports(word: &str) -> Option<Vec<String>> {
     let (first, last) = range.split_once('-').unwrap_or((range, range));
     let (first, last): (u16, u16) = (first.parse().ok()?, last.parse().ok()?);
     (first <= last).then(|| (first..=last).map(|port| format!("{port}/{protocol}")).collect())
+}
+
+/// The signals of Linux without their numbers and those for real time.
+const SIGNALS: &str = "ABRT ALRM BUS CHLD CLD CONT FPE HUP ILL INT IO IOT KILL PIPE POLL PROF PWR QUIT SEGV STKFLT STOP \
+                       SYS TERM TRAP TSTP TTIN TTOU URG USR1 USR2 VTALRM WINCH XCPU XFSZ RTMIN RTMAX";
+
+/// Whether a text is a signal: a number that is not nought, or a name with or without `SIG`.
+fn is_signal(text: &str) -> bool {
+    let name = text.to_uppercase();
+    let name = name.strip_prefix("SIG").unwrap_or(&name);
+    let real_time = |start: &str| name.strip_prefix(start).and_then(|offset| offset.parse().ok());
+    match text.parse::<i32>() {
+        Ok(number) => number != 0,
+        Err(_) if real_time("RTMIN+").is_some_and(|offset: u32| (1..=15).contains(&offset)) => true,
+        Err(_) if real_time("RTMAX-").is_some_and(|offset: u32| (1..=14).contains(&offset)) => true,
+        Err(_) => SIGNALS.split_whitespace().any(|signal| signal == name),
+    }
 }
 
 /// `HEALTHCHECK`.
@@ -495,6 +515,7 @@ mod tests {
                 "FROM b\nCMD [1]\n",
                 "`CMD` at Dockerfile:2 needs a builder: it is neither a list of texts nor a line for the shell",
             ),
+            ("FROM b\nSTOPSIGNAL SIGNO\n", "`STOPSIGNAL` at Dockerfile:2 needs a builder: `SIGNO` is no signal"),
             ("FROM b\nEXPOSE x\n", "`EXPOSE` at Dockerfile:2 needs a builder: `x` is no port"),
         ] {
             assert_eq!(evaluate(text, &json!({})).unwrap_err(), wanted);

@@ -10,9 +10,12 @@ pub(crate) enum Item {
     Link(&'static str, &'static str),
     /// A second name: path, the first name.
     Second(&'static str, &'static str),
+    /// What the program in a file may do: path, the bytes of `security.capability`. No builder keeps it: the owner is set
+    /// after it, which takes it away.
+    Capability(&'static str, &'static [u8]),
 }
 
-use Item::{File, Folder, Link, Second};
+use Item::{Capability, File, Folder, Link, Second};
 
 /// One Dockerfile.
 pub(crate) struct Case {
@@ -49,6 +52,9 @@ const LONG: &str = "dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd
 
 /// A name of more than 255 bytes.
 const LONGEST: &str = "gggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggg/hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh/iiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiii";
+
+/// It may listen at ports below 1024 (`cap_net_bind_service=ep`).
+const MAY_BIND: &[u8] = &[1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
 /// All of them.
 #[rustfmt::skip]
@@ -145,5 +151,6 @@ pub(crate) const CASES: &[Case] = &[
     Case { name: "file-over-link-in-a-folder", dockerfile: "FROM busybox:1.35\nCOPY one /x\nCOPY two /x\n", items: &[File("one/f", "1", 0o600), Link("one/l", "f"), Link("two/f", "l"), File("two/l", "22", 0o755)], engine: &[] },
     Case { name: "base-with-files-hidden", dockerfile: "FROM redis:7\nCOPY --chown=redis:redis a /data/\nCOPY --chown=redis a /usr/local/etc/redis/redis.conf\nCOPY a /run/lock/x\n", items: &[A], engine: &[] },
     Case { name: "chown-kept-over-existing", dockerfile: "FROM busybox:1.35\nCOPY --chown=5:6 tree /x\nCOPY tree /x\nCOPY --chown=9 a /x/new/\nCOPY --chown=8 a /x/one\n", items: TREE, engine: &[] },
+    Case { name: "capabilities", dockerfile: "FROM busybox:1.35\nCOPY bin /x/\nCOPY --chown=5:6 bin/one /y/\nADD bin/one /z\n", items: &[File("bin/one", "1", 0o755), Capability("bin/one", MAY_BIND), Second("bin/two", "bin/one"), File("bin/three", "3", 0o755)], engine: &[] },
     Case { name: "syntax", dockerfile: "# escape=\\\n\n# a comment\nfrom busybox:1.35\n  copy   a    /x  \n\tEnv a=b\n", items: &[A], engine: UNABLE },
 ];

@@ -16,6 +16,12 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 
+/// Sets an extended attribute.
+fn set_attribute(path: &Path, name: &str, value: &[u8]) {
+    let script = "import json, os, sys; os.setxattr(sys.argv[1], sys.argv[2], bytes(json.loads(sys.argv[3])))";
+    succeed(Command::new("python3").args(["-c", script]).arg(path).args([name, &format!("{value:?}")]));
+}
+
 /// Writes the context of a case.
 fn write(case: &Case, folder: &Path) {
     let full = |path: &str| {
@@ -36,6 +42,9 @@ fn write(case: &Case, folder: &Path) {
                 set(&full(path), *mode);
             }
             Item::Link(path, target) => symlink(target, full(path)).expect("a link"),
+            Item::Capability(path, value) => {
+                set_attribute(&full(path), "security.capability", value);
+            }
             Item::Second(path, first) => fs::hard_link(folder.join(first), full(path)).expect("a second name"),
         }
     }

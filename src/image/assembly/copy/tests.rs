@@ -145,6 +145,20 @@ fn files_of_the_instruction_come_after_the_sources() {
 }
 
 #[test]
+fn names_are_not_looked_up_in_files_that_were_copied() {
+    let known = debian();
+    let named = |user: &str, group: Option<&str>| {
+        let owner = Some(Account { user: user.to_owned(), group: group.map(str::to_owned) });
+        Action::Copy(Copy { owner, ..copy(&["a"], "/x") })
+    };
+    let first = Action::Copy(copy(&["a"], "/etc/passwd"));
+    let problem = "`app` is looked up in `/etc/passwd`, which was copied before".to_owned();
+    assert_eq!(lines(&known, &[first.clone(), named("app", None)]).unwrap_err(), blocked(problem));
+    assert!(lines(&known, &[first, named("7", Some("staff"))]).is_ok());
+    assert!(lines(&known, &[named("4294967296", None)]).is_err(), "a number of 32 bits at most, else a name");
+}
+
+#[test]
 fn a_working_folder_is_made() {
     let owner = Some(Account { user: "5".to_owned(), group: None });
     let done = lines(&debian(), &[Action::Folder { path: "/bin/a/b".to_owned(), owner }]).unwrap();
