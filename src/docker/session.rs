@@ -22,11 +22,13 @@ use bollard_buildkit_proto::moby::filesync::v1::{
 };
 use futures::stream::{self, Stream, StreamExt as _};
 use std::collections::{BTreeMap, HashMap};
+use std::convert::Infallible;
+use std::future::Future as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tonic::transport::server::Connected;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -62,8 +64,9 @@ pub(crate) const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
 pub(crate) const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
 
 impl Services {
-    /// Answers over a connection until it ends.
+    /// Answers over a connection until it ends. Whoever drops this drops the connection and all that is served on it.
     pub(crate) async fn serve(self, connection: Box<dyn Connection>) {
+        let (_alive, dropped) = oneshot::channel();
         let files = FileSyncServer::new(self.clone()).max_decoding_message_size(LARGEST_MESSAGE);
         let server = tonic::transport::Server::builder()
             .initial_stream_window_size(STREAM_WINDOW)
@@ -74,7 +77,7 @@ impl Services {
             .add_optional_service(self.export.clone())
             .add_service(SecretsServer::new(self));
         // The stream of connections must not end while this one lives: the server would begin to say goodbye.
-        let one = stream::iter([Ok::<_, std::io::Error>(Pipe(connection))]).chain(stream::pending());
+        let one = stream::iter([Ok::<_, std::io::Error>(Pipe { connection, dropped })]).chain(stream::pending());
         if let Err(error) = server.serve_with_incoming(one).await {
             tracing::debug!("the build session ended: {error}");
         }
@@ -163,8 +166,14 @@ impl Health for Services {
     }
 }
 
-/// A connection as tonic's server takes it.
-struct Pipe(Box<dyn Connection>);
+/// A connection as tonic's server takes it. The server gives each to a task of its own, which would outlive it for as long as
+/// the other side keeps the connection: an Engine keeps that of a session for seconds after its build.
+struct Pipe {
+    /// The connection.
+    connection: Box<dyn Connection>,
+    /// Ends when nobody waits for the server any more. Nothing is ever sent.
+    dropped: oneshot::Receiver<Infallible>,
+}
 
 impl Connected for Pipe {
     type ConnectInfo = ();
@@ -174,20 +183,23 @@ impl Connected for Pipe {
 
 impl AsyncRead for Pipe {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
+        if Pin::new(&mut self.dropped).poll(cx).is_ready() {
+            return Poll::Ready(Err(std::io::ErrorKind::ConnectionAborted.into()));
+        }
+        Pin::new(&mut self.connection).poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for Pipe {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
+        Pin::new(&mut self.connection).poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        Pin::new(&mut self.connection).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        Pin::new(&mut self.connection).poll_shutdown(cx)
     }
 }

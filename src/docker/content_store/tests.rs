@@ -5,10 +5,16 @@ use crate::docker::session::Services;
 use crate::image::Manifest;
 use futures::{FutureExt as _, stream};
 use hyper_util::rt::TokioIo;
+use tokio::task::JoinSet;
 use tonic::transport::{Channel, Endpoint};
 
 /// `BuildKit`'s end of a session that serves a store.
-struct Exporter(tonic::client::Grpc<Channel>);
+struct Exporter {
+    /// The calls.
+    client: tonic::client::Grpc<Channel>,
+    /// Who answers them.
+    serving: JoinSet<()>,
+}
 
 impl Exporter {
     /// Connects to a store.
@@ -20,14 +26,15 @@ impl Exporter {
             export: Some(store.clone()),
         };
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
-        tokio::spawn(services.serve(Box::new(ours) as Box<dyn Connection>));
+        let mut serving = JoinSet::new();
+        serving.spawn(services.serve(Box::new(ours) as Box<dyn Connection>));
         let mut once = Some(TokioIo::new(theirs));
         let connector = tower::service_fn(move |_| {
             let connection = once.take().ok_or_else(|| std::io::Error::other("one connection only"));
             async move { connection }
         });
         let channel = Endpoint::from_static("http://session").connect_with_connector(connector).await.unwrap();
-        Self(tonic::client::Grpc::new(channel))
+        Self { client: tonic::client::Grpc::new(channel), serving }
     }
 
     /// Writes a blob as containerd's client does: it asks how far the write is, twice, then sends pieces, then commits.
@@ -66,10 +73,10 @@ impl Exporter {
         method: &'static str,
         requests: Vec<WriteRequest>,
     ) -> Result<Streaming<WriteResponse>, Status> {
-        self.0.ready().await.unwrap();
+        self.client.ready().await.unwrap();
         let codec = tonic_prost::ProstCodec::<WriteRequest, WriteResponse>::default();
         let path = http::uri::PathAndQuery::from_static(method);
-        let answer = self.0.streaming(Request::new(stream::iter(requests)), path, codec).await?;
+        let answer = self.client.streaming(Request::new(stream::iter(requests)), path, codec).await?;
         Ok(answer.into_inner())
     }
 }
@@ -127,21 +134,8 @@ impl Image {
             drop((exporter, store));
             codes
         };
-        let until_manifest = async {
-            let (forward, parts_until_manifest) = mpsc::channel(1);
-            let forwarding = async move {
-                let mut parts = parts;
-                // The server of the session keeps its store, and so the channel, until the connection is gone.
-                let mut last = false;
-                while !last {
-                    let part = parts.recv().await.expect("a manifest");
-                    last = matches!(part, Ok(Part::Manifest { .. }));
-                    forward.send(part).await.unwrap();
-                }
-            };
-            tokio::join!(forwarding, gather(parts_until_manifest, there)).1.unwrap()
-        };
-        tokio::join!(writing, until_manifest)
+        let (codes, gathered) = tokio::join!(writing, gather(parts, there));
+        (codes, gathered.unwrap())
     }
 }
 
@@ -177,6 +171,20 @@ async fn content_that_is_not_its_digest_is_refused_and_remembered() {
     assert!(matches!(store.problem(), Some(Error::Image { .. })));
     let image = Digest::of(b"image");
     assert!(store.finish(&image).await.is_err(), "the manifest never came");
+}
+
+#[tokio::test]
+async fn a_session_that_is_let_go_keeps_no_push_waiting() {
+    let (sender, mut parts) = mpsc::channel(1);
+    let store = ContentStore::new(KnownLayers::default(), Platform::default(), sender);
+    let mut exporter = Exporter::of(&store).await;
+    exporter.write("config", &Digest::of(b"{}"), b"{}").await.unwrap();
+    drop(store);
+    exporter.serving.shutdown().await;
+    // The builder has not closed its end, as an Engine does not for seconds.
+    let next = tokio::time::timeout(std::time::Duration::from_secs(10), parts.recv()).await;
+    assert!(next.expect("the end of the parts").is_none());
+    assert!(exporter.call(WRITE, Vec::new()).await.is_err());
 }
 
 #[tokio::test]
