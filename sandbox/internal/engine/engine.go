@@ -45,10 +45,16 @@ var (
 	// Debian is Debian's: Docker 20.10, which keeps layers without the blobs that they came from.
 	Debian = Kind{Name: "engine", slot: 0, storage: "overlay2", features: map[string]bool{"buildkit": true}}
 	// Engine29 is Docker 29 as it is where it was never older: images are in containerd's store.
-	Engine29 = Kind{Name: "engine29", slot: 2, programs: moby}
+	Engine29 = Kind{Name: "engine29", slot: 2, programs: moby, features: map[string]bool{timeNamespaces: false}}
 	// Layers29 is Docker 29 as it is where it was upgraded: images are in a store of its own, as layers.
-	Layers29 = Kind{Name: "layers29", slot: 3, programs: moby, storage: "overlay2", features: map[string]bool{"containerd-snapshotter": false}}
+	Layers29 = Kind{
+		Name: "layers29", slot: 3, programs: moby, storage: "overlay2",
+		features: map[string]bool{"containerd-snapshotter": false, timeNamespaces: false},
+	}
 )
+
+// timeNamespaces are what Docker 29 gives to containers, and Debian's runc 1.1 does not know.
+const timeNamespaces = "time-namespaces"
 
 // moby are the programs of Docker 29, built from the module in sandbox/moby. runc is the machine's.
 var moby = map[string]string{
