@@ -196,15 +196,25 @@ pub(crate) fn manifest_of(
         if index.manifests.is_empty() {
             return Ok(bytes);
         }
-        bytes = find(&only_one(&index, platform)?.digest)?;
+        let found = find(&only_one(&index, platform)?.digest);
+        bytes = found.map_err(|error| match there(&index, &find) {
+            others if others.is_empty() => error,
+            got => Error::Platform { got, wanted: platform.clone() },
+        })?;
     }
     Err(unusable("its indexes lead to each other"))
+}
+
+/// The platforms of an index whose manifests are there: what is pulled and saved keeps its index, with one of its images.
+fn there(index: &Index, find: impl Fn(&Digest) -> Result<Bytes, Error>) -> Vec<Platform> {
+    let manifests = index.manifests.iter().filter(|entry| find(&entry.digest).is_ok()).cloned().collect();
+    Index { manifests }.platforms()
 }
 
 /// The one entry of an index that is for a platform, or that does not say for which it is: a layout of one image need not,
 /// its configuration does.
 fn only_one<'a>(index: &'a Index, platform: &Platform) -> Result<&'a Descriptor, Error> {
-    let images = || index.manifests.iter().filter(|entry| !entry.others.contains_key("artifactType"));
+    let images = || index.manifests.iter().filter(|entry| !is_about_another(entry));
     let fitting: Vec<_> =
         images().filter(|entry| entry.platform.as_ref().is_some_and(|one| fits(one, platform))).collect();
     let silent: Vec<_> = images().filter(|entry| entry.platform.is_none()).collect();
@@ -217,6 +227,16 @@ fn only_one<'a>(index: &'a Index, platform: &Platform) -> Result<&'a Descriptor,
         return Err(unusable(format!("it holds several images ({names}), and one was expected")));
     }
     Ok(first)
+}
+
+/// Whether an entry of an index is not an image, but says something of one: an artifact, or an attestation as BuildKit
+/// writes it (<https://github.com/moby/buildkit/blob/master/docs/attestations/attestation-storage.md>) or containerd's `save`.
+fn is_about_another(entry: &Descriptor) -> bool {
+    let annotations = entry.others.get("annotations");
+    let annotated = |name: &str| annotations.is_some_and(|all| all.get(name).is_some());
+    entry.others.contains_key("artifactType")
+        || annotated("vnd.docker.reference.type")
+        || annotated("io.containerd.manifest.subject")
 }
 
 /// Whether an image for one platform runs on another.
@@ -332,6 +352,22 @@ mod tests {
         let assembly = Assembly { known: KnownLayers::default().with_images(images), ..assembly };
         let parts = assembly.image(&manifest, &Platform::default()).unwrap();
         assert_eq!((parts.len(), last(parts).0), (1, there));
+    }
+
+    #[test]
+    fn what_is_said_of_an_image_is_no_other_image() {
+        // As `docker save --platform` of Docker 29 writes it, but for the platform of the image, which need not be there.
+        let (assembly, manifest) = described(&[], KnownLayers::default());
+        let mut assembly = assembly;
+        assembly.document(blob_name(&Digest::of(&manifest)), manifest.clone());
+        for annotation in ["io.containerd.manifest.subject", "vnd.docker.reference.type"] {
+            let index = serde_json::json!({ "manifests": [
+                { "digest": Digest::of(&manifest), "size": 1 },
+                { "digest": Digest::of(b"statement"), "size": 1, "annotations": { annotation: "sha256:…" } },
+            ] });
+            let parts = assembly.image(&index.to_string().into(), &Platform::default()).unwrap();
+            assert_eq!(last(parts).0, manifest);
+        }
     }
 
     #[test]

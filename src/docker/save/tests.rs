@@ -191,3 +191,42 @@ async fn an_archive_that_breaks_off_is_an_error() {
     assert!(taken(whole[..3000].to_vec(), Expected::default(), &[]).await.is_err());
     assert!(taken(archive(&[]), Expected::default(), &[]).await.is_err());
 }
+
+/// An image for amd64 and arm64 with attestations, as Docker 29 saves it out of its own store, where it has the one for amd64.
+const LAYERS_29: &[u8] = include_bytes!("../../../fuzz/seeds/archive/docker-29-layers.tar");
+
+/// The same image out of containerd's store, where it has the one for amd64: index and attestations are there.
+const CONTAINERD_29: &[u8] = include_bytes!("../../../fuzz/seeds/archive/docker-29-containerd.tar");
+
+/// The same out of a containerd's store that has both, when the one for arm64 was asked for.
+const PLATFORM_29: &[u8] = include_bytes!("../../../fuzz/seeds/archive/docker-29-platform.tar");
+
+/// An image for a platform.
+fn wanted(architecture: &str) -> Expected {
+    let platform = Platform { architecture: architecture.to_owned(), ..Platform::default() };
+    Expected { platform, ..Expected::default() }
+}
+
+#[tokio::test]
+async fn what_docker_29_saves_is_the_image_that_it_pulled() {
+    // What the registry had, from which all three were pulled.
+    let amd64 = "sha256:90e6b5b0ebd5e6a5aa4a6b03e9ca25197b76e9401f839aaaf4075a4afac713fa";
+    let arm64 = "sha256:4ec91b7608d28ecc1ec761c3e1bde0029e6bf2bbf730f2fcd119855a4119be93";
+    for (archive, architecture, manifest) in [(CONTAINERD_29, "amd64", amd64), (PLATFORM_29, "arm64", arm64)] {
+        let got = taken(archive.to_vec(), wanted(architecture), &[]).await.unwrap();
+        assert_eq!(Digest::of(&got.manifest).as_str(), manifest, "blobs and manifest stay as they are");
+        assert_eq!((got.layers.all, got.blobs.len()), (1, 2), "{architecture}: nothing of an attestation is sent");
+    }
+    let kept = taken(CONTAINERD_29.to_vec(), wanted("amd64"), &[]).await.unwrap().read().config.digest;
+    let got = taken(LAYERS_29.to_vec(), wanted("amd64"), &[]).await.unwrap();
+    assert_eq!((got.read().config.digest, got.layers.all, got.blobs.len()), (kept, 1, 2));
+    assert_eq!(got.plain_layers()[0].as_ref().map(Vec::len), Some(10_240));
+}
+
+#[tokio::test]
+async fn a_platform_whose_content_docker_29_has_not_pulled_is_told_with_those_that_it_has() {
+    for archive in [CONTAINERD_29, LAYERS_29] {
+        let error = taken(archive.to_vec(), wanted("arm64"), &[]).await.unwrap_err();
+        assert_eq!(error.to_string(), "the image is for linux/amd64, and linux/arm64 was asked for");
+    }
+}
