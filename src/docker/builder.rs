@@ -93,9 +93,11 @@ impl Builder {
         })
     }
 
-    /// What the Engine says of an image that it has.
-    pub(crate) async fn inspect(&self, image: &str) -> Result<Inspected, Error> {
-        self.engine().await?.inspect(image).await
+    /// What the Engine says of an image that it has for a platform.
+    pub(crate) async fn inspect(&self, image: &str, platform: &Platform) -> Result<Inspected, Error> {
+        let inspected = self.engine().await?.inspect(image, platform).await?;
+        check_platforms(&inspected.platform, platform)?;
+        Ok(inspected)
     }
 
     /// Takes an image out of the Engine that was not built here.
@@ -103,7 +105,7 @@ impl Builder {
         let builder = self.clone();
         Built::by(|parts| async move {
             let engine = builder.engine().await?;
-            let (about, inspected) = tokio::try_join!(engine.about(), engine.inspect(&image))?;
+            let (about, inspected) = tokio::try_join!(engine.about(), engine.inspect(&image, &platform))?;
             let exit = Exit { engine: &engine, about: &about, platform, known, progress, parts, built: false };
             exit.take(&image, inspected).await
         })
@@ -151,8 +153,7 @@ impl Job {
         let store = ContentStore::new(self.known.clone(), self.request.platform.clone(), self.parts.clone());
         let services = self.request.services(Some(store.clone()))?;
         let mut serving = JoinSet::new();
-        serving.spawn(services.serve(engine.upgrade("session", &session, self.request.shared_key()).await?));
-        let mut client = buildkit::client(engine.upgrade("grpc", &session, "").await?).await?;
+        let mut client = reach(engine, services, &session, self.request.shared_key(), &mut serving).await?;
         self.export_to(&mut client, &session, &store).await
     }
 
@@ -162,15 +163,15 @@ impl Job {
         let session = fresh_id();
         let services = self.request.services(None)?;
         let mut serving = JoinSet::new();
-        serving.spawn(services.serve(engine.upgrade("session", &session, self.request.shared_key()).await?));
-        let mut client = buildkit::client(engine.upgrade("grpc", &session, "").await?).await?;
+        let mut client = reach(engine, services, &session, self.request.shared_key(), &mut serving).await?;
         let name = format!("seaway-build:{session}");
         let exporter = Exporter { kind: "moby", attributes: HashMap::from([("name".to_owned(), name.clone())]) };
         self.solve(&mut client, &session, exporter).await?;
         let guard = Named::new(engine, &name);
         let Self { request, known, progress, parts } = self;
+        let inspected = engine.inspect(&name, &request.platform).await;
         let exit = Exit { engine, about, platform: request.platform, known, progress, parts, built: true };
-        let result = match engine.inspect(&name).await {
+        let result = match inspected {
             Ok(inspected) => exit.take(&name, inspected).await,
             Err(error) => Err(error),
         };
@@ -274,7 +275,9 @@ impl Exit<'_> {
         let expected = Expected { platform: self.platform, known: self.known, layers: image.layers };
         let parts = self.parts;
         let reading = blocking(move || save::read(ChannelReader::new(pieces), &expected, &parts));
-        let (copied, read) = tokio::join!(self.engine.save(name, sender), reading);
+        // Only containerd's store has more than one.
+        let only = (self.about.store == Store::Containerd).then_some(&image.platform);
+        let (copied, read) = tokio::join!(self.engine.save(name, only, sender), reading);
         copied.and(read)
     }
 
@@ -305,6 +308,28 @@ impl Exit<'_> {
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
     let done = tokio::task::spawn_blocking(work).await;
     done.unwrap_or_else(|error| Err(Error::Image { problem: error.to_string() }))
+}
+
+/// Reaches BuildKit inside of an Engine and serves it a session: over a connection of its own each where the Engine has them,
+/// else as a buildkitd is spoken to, on the Engine's socket.
+async fn reach(
+    engine: &Engine,
+    services: Services,
+    session: &str,
+    shared_key: &str,
+    tasks: &mut JoinSet<()>,
+) -> Result<ControlClient<Channel>, Error> {
+    if let Some(connection) = engine.upgrade("session", session, shared_key).await? {
+        tasks.spawn(services.serve(connection));
+        let orders = engine.upgrade("grpc", session, "").await?;
+        return buildkit::client(orders.ok_or_else(|| Error::BuildKit {
+            problem: "the Docker Engine takes sessions and no orders".to_owned(),
+        })?)
+        .await;
+    }
+    let client = buildkit::client(connect(engine.address(), "Docker Engine").await?).await?;
+    serve_over_grpc(&client, services, session, shared_key, tasks)?;
+    Ok(client)
 }
 
 /// Serves a session inside of a call: buildkitd calls back over messages of bytes.
@@ -348,4 +373,33 @@ fn serve_over_grpc(
         }
     });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::docker::fake_engine::fake_engine;
+    use futures::FutureExt as _;
+    use std::sync::Arc;
+
+    #[tokio::test]
+    async fn an_engine_without_upgrades_is_spoken_to_on_its_socket() {
+        let (seen, mut begun) = mpsc::unbounded_channel();
+        let engine = fake_engine(move |head| {
+            let line = head.lines().next().unwrap_or_default().to_owned();
+            let _ = seen.send(line);
+            (404, r#"{"message":"page not found"}"#.to_owned())
+        })
+        .await;
+        let services = Services {
+            folders: Arc::default(),
+            secrets: Arc::default(),
+            logins: Arc::new(|_| async { None }.boxed()),
+            export: None,
+        };
+        let mut tasks = JoinSet::new();
+        reach(&engine, services, "an-id", "", &mut tasks).await.unwrap();
+        assert_eq!(begun.recv().await.as_deref(), Some("POST /session HTTP/1.1"));
+        assert_eq!(begun.recv().await.as_deref(), Some("PRI * HTTP/2.0"), "the beginning of HTTP/2");
+    }
 }

@@ -8,6 +8,7 @@ use crate::model::{Digest, Platform};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// An Engine with an overlay store writes the whole image to its disk before the first byte of a `save` comes.
@@ -73,7 +74,7 @@ pub(crate) struct Engine {
     address: Address,
     /// bollard's client for the ordinary calls.
     docker: bollard::Docker,
-    /// A client for calls that are upgraded, which bollard keeps to itself.
+    /// A client for calls that bollard has not: those that are upgraded, and those that name a platform.
     http: reqwest::Client,
 }
 
@@ -91,7 +92,8 @@ impl Engine {
         };
         let docker = docker.map_err(|source| Error::Engine { action: "be reached", source: Box::new(source) })?;
         crate::http::install_crypto();
-        let mut http = reqwest::Client::builder().http1_only().no_proxy().tls_certs_only([]);
+        let patience = Duration::from_secs(TIMEOUT);
+        let mut http = reqwest::Client::builder().http1_only().no_proxy().tls_certs_only([]).read_timeout(patience);
         if let Address::Unix(path) = &address {
             http = http.unix_socket(Path::new(path));
         }
@@ -99,21 +101,32 @@ impl Engine {
         Ok(Self { address, docker, http })
     }
 
+    /// Where the Engine listens.
+    pub(crate) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// The URL of a call, without a version: the Engine's own is meant then.
+    fn url(&self, path: &str) -> String {
+        let host = match &self.address {
+            Address::Unix(_) => "docker",
+            Address::Tcp(host) => host,
+        };
+        format!("http://{host}/{path}")
+    }
+
     /// A raw connection to BuildKit inside of the Engine: `grpc` to give orders, `session` to be called back
-    /// (<https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Session>).
+    /// (<https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Session>). `None` where the Engine has no such way
+    /// any more: from API 1.53 on both are deprecated, and BuildKit is spoken to on the Engine's socket itself.
     pub(crate) async fn upgrade(
         &self,
         path: &str,
         session: &str,
         shared_key: &str,
-    ) -> Result<Box<dyn Connection>, Error> {
-        let host = match &self.address {
-            Address::Unix(_) => "docker",
-            Address::Tcp(host) => host,
-        };
+    ) -> Result<Option<Box<dyn Connection>>, Error> {
         let mut request = self
             .http
-            .post(format!("http://{host}/{path}"))
+            .post(self.url(path))
             .header("connection", "Upgrade")
             .header("upgrade", "h2c")
             .header("x-docker-expose-session-uuid", session)
@@ -126,11 +139,14 @@ impl Engine {
             problem: format!("`/{path}` of the Docker Engine: {}", crate::http::transport_cause(error)),
         };
         let answer = request.send().await.map_err(|error| fail(&error))?;
+        if answer.status() == reqwest::StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
         if answer.status() != reqwest::StatusCode::SWITCHING_PROTOCOLS {
             let problem = format!("`/{path}` of the Docker Engine answers {}, not with an upgrade", answer.status());
             return Err(Error::BuildKit { problem });
         }
-        Ok(buffered(answer.upgrade().await.map_err(|error| fail(&error))?))
+        Ok(Some(buffered(answer.upgrade().await.map_err(|error| fail(&error))?)))
     }
 
     /// What the Engine is.
@@ -140,22 +156,45 @@ impl Engine {
         Ok(About::of(info))
     }
 
-    /// What an image is. One that is not there is an error that names others.
-    pub(crate) async fn inspect(&self, name: &str) -> Result<Inspected, Error> {
-        let image = match self.docker.inspect_image(name).await {
-            Ok(image) => image,
-            Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => {
+    /// What an image is. One that is not there is an error that names others. An image for several platforms (in containerd's
+    /// store) is described as it is for `wanted`, or for one that the Engine chooses where it has none for that.
+    pub(crate) async fn inspect(&self, name: &str, wanted: &Platform) -> Result<Inspected, Error> {
+        let mut image = self.description(name, Some(wanted)).await;
+        if image.as_ref().is_ok_and(|image| image.os.is_empty()) || matches!(image, Err(Refused { status: 404, .. })) {
+            image = self.description(name, None).await;
+        }
+        let image = match image {
+            Err(Refused { status: 404, .. }) => {
                 return Err(Error::NoImage { image: name.to_owned(), there: self.names().await });
             }
-            Err(source) => return Err(Error::Engine { action: "show the image", source: Box::new(source) }),
+            image => image.map_err(|refused| refused.when("show the image"))?,
         };
-        let id = image.id.and_then(|id| Digest::parse(&id).ok());
-        let id = id.ok_or_else(|| Error::Image { problem: "the Engine gives it no id".to_owned() })?;
-        let layers = image.root_fs.and_then(|root| root.layers).unwrap_or_default();
+        let id =
+            Digest::parse(&image.id).map_err(|_| Error::Image { problem: "the Engine gives it no id".to_owned() })?;
+        let layers = image.root_fs.layers.unwrap_or_default();
         let layers = layers.iter().filter_map(|layer| Digest::parse(layer).ok()).collect();
-        let (os, architecture) = (image.os.unwrap_or_default(), image.architecture.unwrap_or_default());
-        let variant = image.variant.filter(|variant| !variant.is_empty());
-        Ok(Inspected { id, layers, platform: Platform { os, architecture, variant } })
+        let variant = Some(image.variant).filter(|variant| !variant.is_empty());
+        Ok(Inspected { id, layers, platform: Platform { os: image.os, architecture: image.architecture, variant } })
+    }
+
+    /// How the Engine describes an image.
+    async fn description(&self, name: &str, platform: Option<&Platform>) -> Result<Description, Refused> {
+        let answer = self.get(&format!("images/{name}/json"), platform).await?;
+        answer.json().await.map_err(Refused::by)
+    }
+
+    /// A call about an image. Engines before API 1.48 do not read the platform, and have one of each image.
+    async fn get(&self, path: &str, platform: Option<&Platform>) -> Result<reqwest::Response, Refused> {
+        let platform = platform.map(|platform| ("platform", serde_json::json!(platform).to_string()));
+        let request = self.http.get(self.url(path)).query(platform.as_slice());
+        let answer = request.send().await.map_err(Refused::by)?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(answer);
+        }
+        let text = answer.text().await.map_err(Refused::by)?;
+        let message = serde_json::from_str(&text).map_or(text, |refusal: Refusal| refusal.message);
+        Err(Refused { status: status.as_u16(), message })
     }
 
     /// The names of some images; none where the Engine does not say.
@@ -169,9 +208,16 @@ impl Engine {
         names
     }
 
-    /// Copies an image's archive into a channel.
-    pub(crate) async fn save(&self, name: &str, into: mpsc::Sender<std::io::Result<Bytes>>) -> Result<(), Error> {
-        let mut archive = std::pin::pin!(self.docker.export_image(name));
+    /// Copies an image's archive into a channel. With a platform only what belongs to that one, where the Engine can do so.
+    pub(crate) async fn save(
+        &self,
+        name: &str,
+        platform: Option<&Platform>,
+        into: mpsc::Sender<std::io::Result<Bytes>>,
+    ) -> Result<(), Error> {
+        let answer = self.get(&format!("images/{name}/get"), platform).await;
+        let archive = answer.map_err(|refused| refused.when("save the image"))?.bytes_stream();
+        let mut archive = std::pin::pin!(archive);
         while let Some(piece) = archive.next().await {
             let (piece, broken) = match piece {
                 Ok(piece) => (Ok(piece), None),
@@ -179,12 +225,71 @@ impl Engine {
             };
             let unwanted = into.send(piece).await.is_err();
             match broken {
-                Some(source) => return Err(Error::Engine { action: "save the image", source: Box::new(source) }),
+                Some(error) => return Err(Refused::by(error).when("save the image")),
                 None if unwanted => return Ok(()), // the reader says why it stopped
                 None => {}
             }
         }
         Ok(())
+    }
+}
+
+/// An image as an Engine describes it (<https://docs.docker.com/reference/api/engine/version/v1.51/#tag/Image/operation/ImageInspect>).
+/// bollard's own type wants what Docker 29 leaves out where the index of an image names a platform and its content was never
+/// pulled: system, processor and layers are empty then.
+#[derive(Default, serde::Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Description {
+    /// Its id.
+    id: String,
+    /// The system.
+    os: String,
+    /// The processor.
+    architecture: String,
+    /// The processor's variant.
+    variant: String,
+    /// Its layers.
+    #[serde(rename = "RootFS")]
+    root_fs: RootFs,
+}
+
+/// The layers of an image, lowest first, by their digests before compression.
+#[derive(Default, serde::Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct RootFs {
+    /// The digests.
+    layers: Option<Vec<String>>,
+}
+
+/// The body of a refusal.
+#[derive(serde::Deserialize)]
+struct Refusal {
+    /// The Engine's words.
+    message: String,
+}
+
+/// A call that was not answered as it should be.
+struct Refused {
+    /// The status of the answer; 0 where there was none.
+    status: u16,
+    /// The Engine's words, or what became of the connection.
+    message: String,
+}
+
+impl Refused {
+    /// By the connection, or by an answer that cannot be read.
+    #[expect(clippy::needless_pass_by_value, reason = "it stands where errors are mapped")]
+    fn by(error: reqwest::Error) -> Self {
+        Self { status: 0, message: crate::http::transport_cause(&error) }
+    }
+
+    /// The error of what was attempted.
+    fn when(self, action: &'static str) -> Error {
+        let source = match self.status {
+            0 => std::io::Error::other(self.message).into(),
+            status_code => bollard::errors::Error::DockerResponseServerError { status_code, message: self.message },
+        };
+        Error::Engine { action, source: Box::new(source) }
     }
 }
 
@@ -230,6 +335,7 @@ async fn remove(docker: &bollard::Docker, name: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::docker::fake_engine::fake_engine;
 
     #[test]
     fn the_store_of_an_engine_shows_in_the_status_of_its_driver() {
@@ -249,5 +355,47 @@ mod tests {
         assert_eq!((new.name.as_str(), new.store), ("Docker Engine 29.1 (containerd store)", Store::Containerd));
         assert_eq!(new.layers, None);
         assert_eq!(about("28.0.1", "vfs", ["", ""]).layers, None);
+    }
+
+    #[tokio::test]
+    async fn an_image_is_described_as_it_is_for_the_platform_that_is_wanted() {
+        // As Docker 29 answers of an image in containerd's store, for amd64, arm64 and riscv64, the last of which was not pulled.
+        let engine = fake_engine(|head| {
+            let line = head.lines().next().unwrap_or_default();
+            assert!(line.starts_with("GET /images/multi:1/json"), "{line}");
+            let asked = |platform: &str| line.contains(&format!("architecture%22%3A%22{platform}"));
+            let image = |digest: &str, platform: &str| {
+                let id = Digest::of(digest.as_bytes());
+                serde_json::json!({ "Id": id, "Os": "linux", "Architecture": platform, "RootFS": { "Type": "layers", "Layers": [] } })
+            };
+            match (asked("amd64"), asked("arm64"), line.contains("platform=")) {
+                (true, ..) => (200, image("manifest of amd64", "amd64").to_string()),
+                (_, true, _) => (200, image("manifest of arm64", "arm64").to_string()),
+                // Its manifest and nothing else is there.
+                _ if asked("riscv64") => (200, serde_json::json!({ "Id": Digest::of(b"r"), "Config": {}, "Architecture": "", "Os": "", "Size": 0, "RootFS": {} }).to_string()),
+                (.., true) => (404, r#"{"message":"image with reference multi:1 was found but does not provide the specified platform (linux/s390x)"}"#.to_owned()),
+                (.., false) => (200, image("index", "amd64").to_string()),
+            }
+        })
+        .await;
+        let platform = |architecture: &str| Platform { architecture: architecture.to_owned(), ..Platform::default() };
+        for (wanted, id, got) in [
+            ("amd64", "manifest of amd64", "amd64"),
+            ("arm64", "manifest of arm64", "arm64"),
+            ("s390x", "index", "amd64"),
+            ("riscv64", "index", "amd64"),
+        ] {
+            let inspected = engine.inspect("multi:1", &platform(wanted)).await.unwrap();
+            assert_eq!((inspected.id, inspected.platform), (Digest::of(id.as_bytes()), platform(got)));
+        }
+    }
+
+    #[tokio::test]
+    async fn an_engines_own_words_are_told() {
+        let engine = fake_engine(|_| (500, r#"{"message":"no space left on device"}"#.to_owned())).await;
+        let error = engine.inspect("app:1", &Platform::default()).await.unwrap_err();
+        let Error::Engine { action, source } = &error else { panic!("{error}") };
+        assert_eq!(*action, "show the image");
+        assert!(source.to_string().ends_with("status code 500: no space left on device"), "{source}");
     }
 }

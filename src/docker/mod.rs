@@ -13,6 +13,8 @@ pub(crate) mod context;
 pub(crate) mod dockerignore;
 mod engine;
 mod error;
+#[cfg(test)]
+mod fake_engine;
 pub(crate) mod file_digest;
 mod file_sync;
 mod files;

@@ -18,7 +18,9 @@ pub(crate) async fn identify(source: &DesiredSource, builder: &Builder) -> Resul
             let looking = tokio::task::spawn_blocking(move || layout::identify(&layout.path, &layout.platform));
             looking.await.unwrap_or_else(|error| Err(docker::Error::Image { problem: error.to_string() }))
         }
-        DesiredSource::Engine(engine) => Ok(Identity::Content(builder.inspect(&engine.image).await?.id)),
+        DesiredSource::Engine(engine) => {
+            Ok(Identity::Content(builder.inspect(&engine.image, &engine.platform).await?.id))
+        }
         DesiredSource::Build(_) | DesiredSource::Mirror(_) | DesiredSource::Assembly(_) => {
             Err(docker::Error::Image { problem: "it is not ready-made".to_owned() })
         }
