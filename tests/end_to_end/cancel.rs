@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 const PATIENCE: Duration = Duration::from_mins(5);
 
 /// A run that was stopped.
-struct Stopped {
+pub(crate) struct Stopped {
     /// All of standard error.
     text: String,
     /// The objects that it says it has written, `Deployment web`.
@@ -20,7 +20,7 @@ struct Stopped {
 }
 
 /// Starts a verb, and sends SIGINT when `it_is_time`, judging by standard error so far.
-fn interrupt(project: &Project, verb: &str, it_is_time: impl Fn(&str) -> bool) -> Stopped {
+pub(crate) fn interrupt(project: &Project, verb: &str, it_is_time: impl Fn(&str) -> bool) -> Stopped {
     let log = project.file(".log");
     let mut run = project.command(&[verb, "-v"]);
     let mut child = run.stdout(Stdio::null()).stderr(File::create(&log).expect("a file")).spawn().expect("seaway");

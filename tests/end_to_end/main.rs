@@ -12,6 +12,7 @@ mod cleaning;
 mod comment;
 mod compression;
 mod corridor;
+mod docker_29;
 mod equality;
 mod failures;
 mod files;

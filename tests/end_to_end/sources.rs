@@ -1,51 +1,32 @@
 //! Images from wherever they are made: what is pushed is what was there, others can pull it, and it runs.
 
-use crate::common::{Project, Sandbox, pull, small, succeed};
+use crate::common::{Docker, Project, pull, small, succeed};
 use crate::failures::reads_as;
 use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
 
 /// The image in the JSON result of a run, of which it is the only one.
-fn only_image(stdout: &str) -> Value {
+pub(crate) fn only_image(stdout: &str) -> Value {
     let result: Value = serde_json::from_str(stdout).expect("JSON");
     assert_eq!(result["images"].as_array().map(Vec::len), Some(1), "{result:#}");
     result["images"][0].clone()
 }
 
 /// Says in deploy.yml where the image comes from.
-fn from(project: &Project, now: &str, source: &str) {
+pub(crate) fn from(project: &Project, now: &str, source: &str) {
     let name = &project.namespace;
     project.replace("deploy.yml", &format!("  {name}: {now}\n"), &format!("  {name}: {source}\n"));
-}
-
-/// Docker's own client, at the sandbox's Engine, with a login for its registry.
-fn docker(sandbox: &Sandbox, config: &Path, arguments: &[&str]) -> String {
-    let mut docker = Command::new("docker");
-    docker.args(arguments).env("DOCKER_HOST", sandbox.variable("DOCKER_HOST")).env("DOCKER_CONFIG", config);
-    succeed(docker.env("DOCKER_BUILDKIT", "0"))
-}
-
-/// Docker's configuration with the login of the sandbox's registry, and the registry's address.
-fn login(sandbox: &Sandbox) -> (tempfile::TempDir, String) {
-    use base64::Engine as _;
-    let registry = format!("127.77.{}.1:5000", sandbox.variable("SANDBOX_NUMBER"));
-    let token = sandbox.variable("DIGITALOCEAN_ACCESS_TOKEN");
-    let auth = base64::engine::general_purpose::STANDARD.encode(format!("{token}:{token}"));
-    let folder = tempfile::tempdir().expect("a folder");
-    let config = serde_json::json!({ "auths": { registry.as_str(): { "auth": auth } } });
-    std::fs::write(folder.path().join("config.json"), config.to_string()).expect("a file");
-    (folder, registry)
 }
 
 #[test]
 fn what_other_tools_made_is_pushed_as_it_is_and_runs() {
     let project = small("sources");
     let (sandbox, name) = (project.sandbox, project.namespace.as_str());
-    let (config, registry) = login(sandbox);
+    let docker = Docker::debian(sandbox);
     project.renew("web/www/index.html");
     let context = project.file("web");
-    docker(sandbox, config.path(), &["build", "--quiet", "--tag", "sources:dev", context.to_str().expect("a path")]);
+    docker.run(&["build", "--quiet", "--tag", "sources:dev", context.to_str().expect("a path")]);
 
     // Out of the Engine, whose storage lies open here, and into the cluster: the nodes' containerd pulls it.
     from(&project, "./web", "{ engine: \"sources:dev\" }");
@@ -58,15 +39,15 @@ fn what_other_tools_made_is_pushed_as_it_is_and_runs() {
     assert_eq!(pulled.digests, [digest, digest]);
 
     // Docker pulls it too, and it runs there.
-    let reference = format!("{registry}/todo-app-registry/{name}@{digest}");
-    docker(sandbox, config.path(), &["image", "rm", "--force", "sources:dev"]);
-    docker(sandbox, config.path(), &["pull", "--quiet", &reference]);
-    let page = docker(sandbox, config.path(), &["run", "--rm", "--network=none", &reference, "cat", "/www/index.html"]);
+    let reference = format!("{}/todo-app-registry/{name}@{digest}", docker.registry);
+    docker.run(&["image", "rm", "--force", "sources:dev"]);
+    docker.run(&["pull", "--quiet", &reference]);
+    let page = docker.run(&["run", "--rm", "--network=none", &reference, "cat", "/www/index.html"]);
     assert!(page.contains("hello from sources"), "{page}");
 
     // The same image as an archive of Docker's is the same image in the registry.
     let archive = project.file("saved.tar");
-    docker(sandbox, config.path(), &["save", "--output", archive.to_str().expect("a path"), &reference]);
+    docker.run(&["save", "--output", archive.to_str().expect("a path"), &reference]);
     from(&project, "{ engine: \"sources:dev\" }", "{ layout: saved.tar }");
     let run = project.run(&["push", "--output", "json"]).exits(0);
     let saved = only_image(&run.stdout);
