@@ -4,11 +4,13 @@ use crate::common::{Project, output, succeed};
 use serde_json::Value;
 use std::process::Command;
 
-/// A WAR with a page and a servlet's place, written by the `jar`-less means of every machine: Python's zip.
+/// A WAR with a page, one that the server compiles, and a servlet's place, written by the `jar`-less means of every
+/// machine: Python's zip.
 fn write_war(project: &Project, page: &str) {
     let script = "import sys, zipfile, time\n\
         with zipfile.ZipFile(sys.argv[1], 'w', zipfile.ZIP_DEFLATED) as war:\n\
         \x20   for name, text in [('META-INF/MANIFEST.MF', 'Manifest-Version: 1.0\\n'), ('index.html', sys.argv[2]),\n\
+        \x20                      ('sum.jsp', '<%= \"compiled: \" + 6 * 7 %>'),\n\
         \x20                      ('WEB-INF/web.xml', '<web-app/>'), ('WEB-INF/lib/empty-1.0.jar', 'PK\\x05\\x06' + 18 * '\\0')]:\n\
         \x20       war.writestr(zipfile.ZipInfo(name, time.localtime()[:6]), text)\n";
     let mut python = Command::new("python3");
@@ -58,11 +60,14 @@ fn a_war_is_exploded_onto_tomcat_and_answers() {
     let id = succeed(&mut docker(&["run", "--detach", "--network", "host", "seaway-test-war:test"]));
     let id = id.trim();
     let script = "for i in $(seq 60); do exec 3<>/dev/tcp/127.0.0.1/8080 && break; sleep 1; done 2>/dev/null; \
-                  printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3";
+                  for page in / /sum.jsp; do exec 3<>/dev/tcp/127.0.0.1/8080; \
+                  printf \"GET $page HTTP/1.0\\r\\n\\r\\n\" >&3; cat <&3; done";
     let answer = output(&mut docker(&["exec", id, "bash", "-c", script]));
     let log = output(&mut docker(&["logs", id]));
     output(&mut docker(&["rm", "--force", id]));
     output(&mut docker(&["image", "rm", "--force", "seaway-test-war:test"]));
     let text = String::from_utf8_lossy(&answer.stdout).into_owned();
-    assert!(text.contains("42 said the portal"), "{text}\n{}", String::from_utf8_lossy(&log.stdout));
+    for told in ["42 said the portal", "compiled: 42"] {
+        assert!(text.contains(told), "{text}\n{}", String::from_utf8_lossy(&log.stdout));
+    }
 }

@@ -5,10 +5,13 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -320,5 +323,25 @@ func TestScriptsAreShell(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+func TestOnlyTheFileThatIsMeantIsFetched(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "a library") }))
+	defer server.Close()
+	folder := t.TempDir()
+	file := fetched{Path: "lib/a.jar", URL: server.URL, SHA256: fmt.Sprintf("%x", sha256.Sum256([]byte("a library")))}
+	if err := file.fetch(t.Context(), folder); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(filepath.Join(folder, "lib", "a.jar")); err != nil || string(text) != "a library" {
+		t.Errorf("got %q, %v", text, err)
+	}
+	other := fetched{Path: "lib/b.jar", URL: server.URL, SHA256: strings.Repeat("0", 64)}
+	if err := other.fetch(t.Context(), folder); err == nil || !strings.Contains(err.Error(), other.SHA256) {
+		t.Errorf("another file: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(folder, "lib", "b.jar")); err == nil {
+		t.Error("another file was written")
 	}
 }

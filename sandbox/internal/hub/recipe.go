@@ -1,16 +1,20 @@
 package hub
 
 import (
+	"context"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"io/fs"
+	"net/http"
 	"os"
 	"path"
 	"path/filepath"
 	"strings"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
@@ -34,6 +38,15 @@ type recipe struct {
 	Packages []string  // added to debian:bookworm-slim
 	Only     string    // a folder that is the whole image; empty: the image is the base and what is added
 	Config   v1.Config // what the official image of this name promises
+	// Fetched is what no package of Debian's has. Without any it is left out, so that it changes no key.
+	Fetched []fetched `json:",omitempty"`
+}
+
+// fetched is a file from elsewhere.
+type fetched struct {
+	Path   string // in the image, before finish.sh
+	URL    string
+	SHA256 string // hexadecimal
 }
 
 // String is the image as a Dockerfile names it.
@@ -106,6 +119,12 @@ var extras = []recipe{
 	{
 		Name: "tomcat", Tag: "10.1-jre17",
 		Packages: []string{"openjdk-17-jre-headless", "tomcat10-common", "tomcat10-user"},
+		// The compiler of pages: Debian's packages of it and of this Tomcat do not fit together.
+		Fetched: []fetched{{
+			Path:   "usr/share/tomcat10/lib/ecj.jar",
+			URL:    "https://repo.maven.apache.org/maven2/org/eclipse/jdt/ecj/3.33.0/ecj-3.33.0.jar",
+			SHA256: "f7686c4960cf70c2ebc5c500a73a8cfc04541b730c18f1c5c21329889b137f45",
+		}},
 		Config: v1.Config{
 			Env: []string{
 				strings.Replace(systemPath, "PATH=", "PATH=/usr/local/tomcat/bin:/opt/java/openjdk/bin:", 1),
@@ -163,4 +182,37 @@ func (r recipe) unpack(target string) error {
 		}
 		return os.WriteFile(place, content, mode)
 	})
+}
+
+// largestFetched is more than any file that an image needs from elsewhere.
+const largestFetched = 64 << 20
+
+// fetch puts the file below a folder, if it is the one that is meant.
+func (f fetched) fetch(ctx context.Context, folder string) error {
+	limited, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	request, err := http.NewRequestWithContext(limited, http.MethodGet, f.URL, nil)
+	if err != nil {
+		return err
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s answers %s", f.URL, answer.Status)
+	}
+	content, err := io.ReadAll(io.LimitReader(answer.Body, largestFetched))
+	if err != nil {
+		return fmt.Errorf("read %s: %w", f.URL, err)
+	}
+	if sum := fmt.Sprintf("%x", sha256.Sum256(content)); sum != f.SHA256 {
+		return fmt.Errorf("%s has the SHA-256 %s, and %s was expected", f.URL, sum, f.SHA256)
+	}
+	place := filepath.Join(folder, filepath.FromSlash(f.Path))
+	if err := os.MkdirAll(filepath.Dir(place), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(place, content, 0o644)
 }

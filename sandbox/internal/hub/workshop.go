@@ -97,6 +97,11 @@ func (w *workshop) step(ctx context.Context, r recipe) error {
 	if err := r.unpack(w.path(r.Name, "files")); err != nil {
 		return err
 	}
+	for _, file := range r.Fetched {
+		if err := file.fetch(ctx, w.path(r.Name, "files", "root")); err != nil {
+			return fmt.Errorf("fetch what %s needs: %w", r, err)
+		}
+	}
 	journal := w.path(r.Name + ".log")
 	output, err := os.Create(journal)
 	if err != nil {
