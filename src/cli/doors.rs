@@ -12,7 +12,7 @@ use crate::error::{Failure, FailureKind};
 use crate::execute::{ImageDoors, OnCollection, RegistryAccount};
 use crate::http;
 use crate::kubernetes::{Access, Cluster, Scope};
-use crate::model::{GroupVersionKind, ObjectRef, Redactor, Repository, Secret};
+use crate::model::{DIGITALOCEAN_REGISTRY, GroupVersionKind, ObjectRef, Redactor, Repository, Secret};
 use crate::registry::{self, Hosts, Logins};
 use std::path::PathBuf;
 
@@ -208,7 +208,7 @@ impl<'a> Cloud<'a> {
 
 /// Whether a registry that is named by its host is DigitalOcean's.
 fn is_digitalocean(registry: &Registry) -> bool {
-    matches!(registry, Registry::Other { host, .. } if host == registry::DIGITALOCEAN)
+    matches!(registry, Registry::Other { host, .. } if host == DIGITALOCEAN_REGISTRY)
 }
 
 /// Sets the login of a registry that has one in deploy.yml.

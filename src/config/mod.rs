@@ -29,7 +29,7 @@ pub(crate) use load::{Request, load};
 pub(crate) use needs::Needs;
 pub(crate) use validate::max_age;
 
-use crate::model::{Compression, Platform, Reference, Repository, Secret};
+use crate::model::{Compression, DIGITALOCEAN_REGISTRY, Platform, Reference, Repository, Secret};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -88,7 +88,7 @@ impl Registry {
     pub(crate) fn repository(&self, image: &str) -> Repository {
         match self {
             Self::DigitalOcean { name } => {
-                Repository { registry: "registry.digitalocean.com".to_owned(), path: format!("{name}/{image}") }
+                Repository { registry: DIGITALOCEAN_REGISTRY.to_owned(), path: format!("{name}/{image}") }
             }
             Self::Other { host, repository, .. } => {
                 let separator = if repository.is_empty() { "" } else { "/" };
@@ -227,6 +227,22 @@ pub(crate) struct Build {
     pub(crate) max_age: MaxAge,
     /// It is built anew, whatever the registry and the builder remember.
     pub(crate) anew: bool,
+}
+
+impl Build {
+    /// A build of this folder with the Dockerfile in it, and without any settings.
+    pub(crate) fn of(context: PathBuf) -> Self {
+        Self {
+            dockerfile: context.join("Dockerfile"),
+            context,
+            target: None,
+            args: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            platform: Platform::default(),
+            max_age: MaxAge::default(),
+            anew: false,
+        }
+    }
 }
 
 /// How old an image may be that is reused because its inputs have not changed.

@@ -16,7 +16,8 @@ pub(crate) use objects::NAMESPACE_MADE_FOR;
 pub(crate) use pull_secret::{PULL_SECRET, PullCredential, with_pull_secret};
 pub(crate) use supply::{Circumstances, Supply};
 
-use crate::config::{Assembly, Build, Config, EngineImage, Expose, ImageSource, Layout, Rollout, SmokeStep};
+pub(crate) use crate::config::ImageSource;
+use crate::config::{Config, Expose, Rollout, SmokeStep};
 use crate::error::{FailureKind, Hint};
 use crate::model::{Digest, ObjectRef, Reference, Repository, RunContext};
 use std::path::{Path, PathBuf};
@@ -46,7 +47,7 @@ pub(crate) struct DesiredImage {
     /// Its key in deploy.yml.
     pub(crate) key: String,
     /// How it comes to be.
-    pub(crate) source: DesiredSource,
+    pub(crate) source: ImageSource,
     /// Where it should lie.
     pub(crate) repository: Repository,
     /// The tag for people.
@@ -55,21 +56,6 @@ pub(crate) struct DesiredImage {
     pub(crate) pin: bool,
     /// What is said about it, and what is put beside it.
     pub(crate) supply: Supply,
-}
-
-/// How an image comes to be.
-#[derive(Clone, Debug)]
-pub(crate) enum DesiredSource {
-    /// Built from a Dockerfile.
-    Build(Build),
-    /// Copied from another registry.
-    Mirror(Reference),
-    /// An image that another tool wrote.
-    Layout(Layout),
-    /// An image that the Docker Engine has.
-    Engine(EngineImage),
-    /// Made of files, on a base.
-    Assembly(Box<Assembly>),
 }
 
 /// An object that should exist.
@@ -196,13 +182,7 @@ fn images(config: &Config, context: &RunContext) -> Vec<DesiredImage> {
     let circumstances = supply::circumstances(config, context);
     let image = |image: &crate::config::Image| DesiredImage {
         key: image.key.clone(),
-        source: match &image.source {
-            ImageSource::Build(build) => DesiredSource::Build(build.clone()),
-            ImageSource::Mirror(reference) => DesiredSource::Mirror(reference.clone()),
-            ImageSource::Layout(layout) => DesiredSource::Layout(layout.clone()),
-            ImageSource::Engine(engine) => DesiredSource::Engine(engine.clone()),
-            ImageSource::Assembly(assembly) => DesiredSource::Assembly(assembly.clone()),
-        },
+        source: image.source.clone(),
         repository: registry.repository(&image.key),
         tag: tag(&image.source, context),
         pin: image.pin,

@@ -70,21 +70,11 @@ fn annotations(image: &Image, context: &RunContext) -> BTreeMap<String, String> 
 mod tests {
     use super::*;
     use crate::config::{self, Build};
-    use crate::model::{GitState, Origin, Platform, Reference};
+    use crate::model::{GitState, Origin, Reference};
 
     /// An image that is built.
     fn image(supply: config::Supply) -> Image {
-        let build = Build {
-            context: ".".into(),
-            dockerfile: "Dockerfile".into(),
-            target: None,
-            args: BTreeMap::new(),
-            secrets: BTreeMap::new(),
-            platform: Platform::default(),
-            max_age: crate::config::MaxAge::default(),
-            anew: false,
-        };
-        Image { key: "backend".to_owned(), source: ImageSource::Build(build), pin: true, supply }
+        Image { key: "backend".to_owned(), source: ImageSource::Build(Build::of(".".into())), pin: true, supply }
     }
 
     /// A run of a tagged commit.

@@ -9,13 +9,12 @@ use super::context::Context;
 use super::error::Error;
 use super::file_sync::Shared;
 use super::progress::{Follower, Progress};
-use super::session::{CONNECTION_WINDOW, STREAM_WINDOW, Services};
+use super::session::{CONNECTION_WINDOW, LoginSource, STREAM_WINDOW, Services};
 use crate::model::{Platform, Secret};
 use bollard_buildkit_proto::google::rpc::Status as RpcStatus;
 use bollard_buildkit_proto::moby::buildkit::v1::control_client::ControlClient;
 use bollard_buildkit_proto::moby::buildkit::v1::{CacheOptions, SolveRequest, SolveResponse, StatusRequest};
 use bollard_buildkit_proto::pb;
-use futures::future::BoxFuture;
 use hyper_util::rt::TokioIo;
 use prost::Message as _;
 use std::collections::{BTreeMap, HashMap};
@@ -24,9 +23,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tonic::transport::{Channel, Endpoint};
-
-/// Gives the login of a registry, for base images: user and password by host.
-pub(crate) type LoginSource = Arc<dyn Fn(String) -> BoxFuture<'static, Option<(String, Secret)>> + Send + Sync>;
 
 /// What is to be built.
 #[derive(Clone)]

@@ -33,7 +33,8 @@ mod source;
 mod squeeze;
 
 pub(crate) use builder::{Builder, Built};
-pub(crate) use buildkit::{BuildRequest, LoginSource};
+pub(crate) use buildkit::BuildRequest;
 pub(crate) use error::{BuildFailure, Error};
 pub(crate) use progress::Progress;
+pub(crate) use session::LoginSource;
 pub(crate) use source::Source;

@@ -4,7 +4,6 @@
 //! (<https://github.com/moby/buildkit/blob/master/session/session.go>).
 
 use super::address::Connection;
-use super::buildkit::LoginSource;
 use super::content_store::{ContentStore, WRITE};
 use super::file_sync::{self, Shared, Wanted};
 use crate::model::Secret;
@@ -20,6 +19,7 @@ use bollard_buildkit_proto::moby::filesync::v1::{
     CredentialsRequest, CredentialsResponse, FetchTokenRequest, FetchTokenResponse, GetTokenAuthorityRequest,
     GetTokenAuthorityResponse, VerifyTokenAuthorityRequest, VerifyTokenAuthorityResponse,
 };
+use futures::future::BoxFuture;
 use futures::stream::{self, Stream, StreamExt as _};
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
@@ -31,6 +31,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{mpsc, oneshot};
 use tonic::transport::server::Connected;
 use tonic::{Request, Response, Status, Streaming};
+
+/// Gives the login of a registry, for base images: user and password by host.
+pub(crate) type LoginSource = Arc<dyn Fn(String) -> BoxFuture<'static, Option<(String, Secret)>> + Send + Sync>;
 
 /// What a build may ask for.
 #[derive(Clone)]

@@ -207,7 +207,7 @@ pub(crate) async fn explain(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::desired::{DesiredImage, DesiredSource, Supply};
+    use crate::desired::{DesiredImage, ImageSource, Supply};
     use crate::docker::Builder;
     use crate::error::render;
     use crate::execute::errand::bring;
@@ -297,7 +297,7 @@ mod tests {
         let digest = source.seed("library/redis", "7", b"redis");
         let image = DesiredImage {
             key: "cache".to_owned(),
-            source: DesiredSource::Mirror(Reference::parse(&format!("{}/library/redis:7", source.host)).unwrap()),
+            source: ImageSource::Mirror(Reference::parse(&format!("{}/library/redis:7", source.host)).unwrap()),
             repository: target.repository("shop/cache"),
             tag: "1a2b3c4d5e6f".to_owned(),
             pin: true,

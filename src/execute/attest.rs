@@ -8,7 +8,7 @@ mod parameters;
 
 use super::event::{Attestation, AttestationKind, EventKind, Events};
 use crate::config::Build;
-use crate::desired::{Circumstances, DesiredImage, DesiredSource};
+use crate::desired::{Circumstances, DesiredImage, ImageSource};
 use crate::error::Hint as _;
 use crate::http::Retry;
 use crate::image::provenance::{
@@ -103,20 +103,20 @@ impl Made {
         let made = Self { started, content_key, bases: BTreeMap::new(), bases_are_sure, files: BTreeMap::new() };
         match &image.source {
             _ if !image.supply.provenance => made,
-            DesiredSource::Build(build) => {
+            ImageSource::Build(build) => {
                 let bases = match found {
                     Some(found) => found,
                     None => bases(build, registry).await,
                 };
                 Self { bases, ..made }
             }
-            DesiredSource::Assembly(assembly) => {
+            ImageSource::Assembly(assembly) => {
                 let bases = found.unwrap_or_default();
                 let (assembly, file) = (assembly.clone(), image.supply.circumstances.file.clone());
                 let hashing = tokio::task::spawn_blocking(move || parameters::files(&assembly, &file));
                 Self { bases, files: hashing.await.unwrap_or_default(), ..made }
             }
-            DesiredSource::Mirror(_) | DesiredSource::Layout(_) | DesiredSource::Engine(_) => made,
+            ImageSource::Mirror(_) | ImageSource::Layout(_) | ImageSource::Engine(_) => made,
         }
     }
 

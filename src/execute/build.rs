@@ -6,7 +6,7 @@ use super::delivery::{Delivery, Source, Trouble};
 use super::event::{Diagnosis, ImageResult};
 use super::images::about;
 use crate::config::Build;
-use crate::desired::{DesiredImage, DesiredSource};
+use crate::desired::{DesiredImage, ImageSource};
 use crate::docker::{self, BuildRequest, Built, LoginSource, Progress};
 use crate::error::Failure;
 use crate::image::KnownLayers;
@@ -22,7 +22,7 @@ type Give<'a> = dyn Fn(KnownLayers, mpsc::UnboundedSender<Progress>) -> Built + 
 /// Builds an image and pushes it under its content key and its tag for people.
 pub(super) async fn build(delivery: Delivery<'_>) -> Result<ImageResult, Diagnosis> {
     let Delivery { doors, image, .. } = delivery;
-    let DesiredSource::Build(build) = &image.source else {
+    let ImageSource::Build(build) = &image.source else {
         return Err(delivery.is_not("built"));
     };
     let work = Work { delivery, build };
@@ -35,7 +35,7 @@ pub(super) async fn build(delivery: Delivery<'_>) -> Result<ImageResult, Diagnos
 
 /// Why an image cannot be assembled in the registry, as far as its Dockerfile alone tells; `None` for one that can.
 pub(crate) async fn needs_builder(image: &DesiredImage) -> Option<String> {
-    let DesiredSource::Build(build) = &image.source else { return None };
+    let ImageSource::Build(build) = &image.source else { return None };
     dockerfile::read(build).await.err()
 }
 

@@ -6,7 +6,7 @@
 use super::attest::{Attest, Made, annotated};
 use super::event::{Diagnosis, EventKind, Events, ImageResult, Origin, Transfer};
 use super::images::{ImageDoors, about, on_transfer};
-use crate::desired::{DesiredImage, DesiredSource};
+use crate::desired::{DesiredImage, ImageSource};
 use crate::docker::{self, Built, Progress};
 use crate::error::{Failure, FailureKind};
 use crate::image::{Descriptor, KnownLayers, Manifest, Part};
@@ -108,11 +108,11 @@ impl<'a> Delivery<'a> {
     /// The platform that the image is for.
     fn platform(&self) -> Platform {
         match &self.image.source {
-            DesiredSource::Build(build) => build.platform.clone(),
-            DesiredSource::Layout(layout) => layout.platform.clone(),
-            DesiredSource::Engine(engine) => engine.platform.clone(),
-            DesiredSource::Assembly(assembly) => assembly.platform.clone(),
-            DesiredSource::Mirror(_) => Platform::default(),
+            ImageSource::Build(build) => build.platform.clone(),
+            ImageSource::Layout(layout) => layout.platform.clone(),
+            ImageSource::Engine(engine) => engine.platform.clone(),
+            ImageSource::Assembly(assembly) => assembly.platform.clone(),
+            ImageSource::Mirror(_) => Platform::default(),
         }
     }
 

@@ -4,7 +4,7 @@ use super::attest::Attest;
 use super::delivery::Delivery;
 use super::event::{Diagnosis, Events, ImageResult, Transfer};
 use super::images::{ImageDoors, about, on_transfer};
-use crate::desired::{DesiredImage, DesiredSource};
+use crate::desired::{DesiredImage, ImageSource};
 use crate::model::{Digest, Platform};
 use crate::plan::OperationId;
 use crate::registry::{Error, Mirror};
@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 /// Copies an image from another registry, at the digest that the plan found, under its content key and its tag for people.
 pub(super) async fn mirror(delivery: Delivery<'_>, digest: &Digest) -> Result<ImageResult, Diagnosis> {
     let Delivery { doors, image, content_key, operation, events, cancel } = delivery;
-    let DesiredSource::Mirror(source) = &image.source else {
+    let ImageSource::Mirror(source) = &image.source else {
         return Err(delivery.is_not("mirrored"));
     };
     let (from, platform) = (source.repository.at(digest), Platform::default());
@@ -72,9 +72,9 @@ pub(crate) async fn reuse(
         return Err(about(doors, image, "tagged", &error).await);
     }
     let detail = match image.source {
-        DesiredSource::Build(_) | DesiredSource::Assembly(_) => "inputs unchanged",
-        DesiredSource::Mirror(_) => "same digest in the registry",
-        DesiredSource::Layout(_) | DesiredSource::Engine(_) => "same image in the registry",
+        ImageSource::Build(_) | ImageSource::Assembly(_) => "inputs unchanged",
+        ImageSource::Mirror(_) => "same digest in the registry",
+        ImageSource::Layout(_) | ImageSource::Engine(_) => "same image in the registry",
     };
     let result = ImageResult {
         key: image.key.clone(),
@@ -101,7 +101,7 @@ mod tests {
     fn image(source: &Fake, target: &Fake) -> DesiredImage {
         DesiredImage {
             key: "cache".to_owned(),
-            source: DesiredSource::Mirror(Reference::parse(&format!("{}/library/redis:7", source.host)).unwrap()),
+            source: ImageSource::Mirror(Reference::parse(&format!("{}/library/redis:7", source.host)).unwrap()),
             repository: target.repository("shop/cache"),
             tag: "1a2b3c4d5e6f".to_owned(),
             pin: true,

@@ -2,7 +2,7 @@
 
 use super::delivery::{Delivery, Source};
 use super::event::{Diagnosis, ImageResult};
-use crate::desired::{DesiredImage, DesiredSource};
+use crate::desired::{DesiredImage, ImageSource};
 use crate::docker::content_key::{compressed, tag_of};
 use crate::docker::layout::{self, Identity};
 use crate::docker::{self, Builder};
@@ -11,17 +11,17 @@ use crate::registry::SMALL;
 use futures::FutureExt as _;
 
 /// What an image is known by before it is pushed; its content key is made of it.
-pub(crate) async fn identify(source: &DesiredSource, builder: &Builder) -> Result<Identity, docker::Error> {
+pub(crate) async fn identify(source: &ImageSource, builder: &Builder) -> Result<Identity, docker::Error> {
     match source {
-        DesiredSource::Layout(layout) => {
+        ImageSource::Layout(layout) => {
             let layout = layout.clone();
             let looking = tokio::task::spawn_blocking(move || layout::identify(&layout.path, &layout.platform));
             looking.await.unwrap_or_else(|error| Err(docker::Error::Image { problem: error.to_string() }))
         }
-        DesiredSource::Engine(engine) => {
+        ImageSource::Engine(engine) => {
             Ok(Identity::Content(builder.inspect(&engine.image, &engine.platform).await?.id))
         }
-        DesiredSource::Build(_) | DesiredSource::Mirror(_) | DesiredSource::Assembly(_) => {
+        ImageSource::Build(_) | ImageSource::Mirror(_) | ImageSource::Assembly(_) => {
             Err(docker::Error::Image { problem: "it is not ready-made".to_owned() })
         }
     }
@@ -44,7 +44,7 @@ fn is_soon_looked_for(manifest: &Manifest) -> bool {
 /// Pushes an image under its content key and its tag for people.
 pub(super) async fn push(delivery: Delivery<'_>) -> Result<ImageResult, Diagnosis> {
     let Delivery { doors, image, content_key, .. } = delivery;
-    if matches!(image.source, DesiredSource::Assembly(_)) {
+    if matches!(image.source, ImageSource::Assembly(_)) {
         return super::assemble::entry::push(delivery).await;
     }
     let same = || async {
@@ -53,7 +53,7 @@ pub(super) async fn push(delivery: Delivery<'_>) -> Result<ImageResult, Diagnosi
     };
     let unchanged = || same().boxed();
     let (pushed, place) = match &image.source {
-        DesiredSource::Layout(layout) => {
+        ImageSource::Layout(layout) => {
             let (path, platform) = (&layout.path, &layout.platform);
             let give = |known, progress| layout::take(path.clone(), platform.clone(), known, progress);
             let kept = {
@@ -70,14 +70,14 @@ pub(super) async fn push(delivery: Delivery<'_>) -> Result<ImageResult, Diagnosi
             let source = Source { give: &give, unchanged: &unchanged, bases: None, keeps_manifest };
             (delivery.run(known, source).await, path.display().to_string())
         }
-        DesiredSource::Engine(engine) => {
+        ImageSource::Engine(engine) => {
             let (name, platform) = (&engine.image, &engine.platform);
             let give = |known, progress| doors.builder.take(name.clone(), platform.clone(), known, progress);
             let known = delivery.known_layers().await;
             let source = Source { give: &give, unchanged: &unchanged, bases: None, keeps_manifest: false };
             (delivery.run(known, source).await, name.clone())
         }
-        DesiredSource::Build(_) | DesiredSource::Mirror(_) | DesiredSource::Assembly(_) => {
+        ImageSource::Build(_) | ImageSource::Mirror(_) | ImageSource::Assembly(_) => {
             return Err(delivery.is_not("ready-made"));
         }
     };
@@ -125,7 +125,7 @@ mod tests {
         let layout = Layout { path: folder.path().to_owned(), platform: Platform::default() };
         let image = DesiredImage {
             key: "app".to_owned(),
-            source: DesiredSource::Layout(layout),
+            source: ImageSource::Layout(layout),
             repository: fake.repository("shop/app"),
             tag: "v1".to_owned(),
             pin: true,

@@ -3,7 +3,8 @@
 
 use crate::digitalocean::{Error as ApiError, GarbageCollection, Plan, Registry};
 use crate::error::{Failure, FailureKind, Hint as _};
-use crate::registry::{DIGITALOCEAN, Error, Refusal};
+use crate::model::DIGITALOCEAN_REGISTRY;
+use crate::registry::{Error, Refusal};
 use reqwest::StatusCode;
 
 /// What an account knows of its registries; `None` is what could not be found out.
@@ -41,7 +42,7 @@ pub(super) fn of_digitalocean(error: &Error) -> Option<&Refusal> {
     let (Error::Refused { registry, refusal, .. } | Error::Login { registry, refusal, .. }) = error else {
         return None;
     };
-    (registry == DIGITALOCEAN && matches!(refusal.status.as_u16(), 400 | 401 | 403)).then_some(refusal)
+    (registry == DIGITALOCEAN_REGISTRY && matches!(refusal.status.as_u16(), 400 | 401 | 403)).then_some(refusal)
 }
 
 /// The failure with the cause in front. Without facts the hint names the likely causes and how to find out more.
@@ -59,7 +60,8 @@ pub(super) fn explain(refusal: &Refusal, path: &str, facts: Option<&Facts>, mut 
 fn cause(refusal: &Refusal, path: &str, facts: Option<&Facts>) -> Option<Cause> {
     let (registry, repository) = path.split_once('/').unwrap_or((path, ""));
     if repository.is_empty() {
-        let hint = format!("images are called `{DIGITALOCEAN}/REGISTRY/IMAGE`: name the registry in `registry`");
+        let hint =
+            format!("images are called `{DIGITALOCEAN_REGISTRY}/REGISTRY/IMAGE`: name the registry in `registry`");
         return Some(configuration(format!("`{path}` names no registry and repository"), hint));
     }
     let Some(facts) = facts else { return said(refusal) };
@@ -202,7 +204,7 @@ mod tests {
     /// What a person reads.
     fn read(status: u16, message: &str, path: &str, facts: Option<&Facts>) -> String {
         let error = Error::Refused {
-            registry: DIGITALOCEAN.to_owned(),
+            registry: DIGITALOCEAN_REGISTRY.to_owned(),
             action: "give a token".to_owned(),
             refusal: Box::new(refusal(status, message)),
         };

@@ -10,7 +10,7 @@ use super::event::{EventKind, Events, ImageResult};
 use super::images::ImageDoors;
 use super::{Diagnosis, push};
 use crate::config::Build;
-use crate::desired::{Desired, DesiredImage, DesiredSource};
+use crate::desired::{Desired, DesiredImage, ImageSource};
 use crate::docker::Builder;
 use crate::error::FailureKind;
 use crate::model::{Environment, Platform, Reference, Repository, Secret};
@@ -41,19 +41,14 @@ fn doors(environment: &Environment) -> ImageDoors {
 /// An image that is built from this folder.
 fn image(folder: &Path, name: &str) -> DesiredImage {
     let build = Build {
-        context: folder.to_owned(),
-        dockerfile: folder.join("Dockerfile"),
-        target: None,
         args: BTreeMap::from([("GREETING".to_owned(), "hello".to_owned())]),
         secrets: BTreeMap::from([("password".to_owned(), Secret::new("hunter2-canary"))]),
-        platform: Platform::default(),
-        max_age: crate::config::MaxAge::default(),
-        anew: false,
+        ..Build::of(folder.to_owned())
     };
     let registry = "registry.digitalocean.com".to_owned();
     DesiredImage {
         key: name.to_owned(),
-        source: DesiredSource::Build(build),
+        source: ImageSource::Build(build),
         repository: Repository { registry, path: format!("todo-app-registry/{name}") },
         tag: "v1".to_owned(),
         pin: true,
@@ -284,7 +279,7 @@ async fn a_mirror_comes_from_docker_hub_with_its_digest() {
     let doors = doors(&environment(""));
     let source = Reference::parse("redis:7").unwrap();
     let folder = folder(&[]);
-    let image = DesiredImage { source: DesiredSource::Mirror(source.clone()), ..image(folder.path(), "mirror-test") };
+    let image = DesiredImage { source: ImageSource::Mirror(source.clone()), ..image(folder.path(), "mirror-test") };
     let (events, _received) = Events::channel();
     let digest = doors.registry.platform_manifest(&source, &Platform::default()).await.unwrap().digest;
     let result = push::mirror(
@@ -355,7 +350,7 @@ async fn faults_in_the_middle_of_a_put_end_in_an_equal_digest() {
     {
         let (doors, name) = (doors(), format!("fault-test-{unique}-{number}"));
         let root = folder(&[]);
-        let image = DesiredImage { source: DesiredSource::Mirror(source.clone()), ..image(root.path(), &name) };
+        let image = DesiredImage { source: ImageSource::Mirror(source.clone()), ..image(root.path(), &name) };
         let id = fault(&http, &control, &name, rule.clone()).await;
         let (events, _received) = Events::channel();
         let result = push::mirror(

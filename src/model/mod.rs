@@ -15,7 +15,7 @@ pub(crate) use digest::Digest;
 pub(crate) use environment::Environment;
 pub(crate) use object_ref::{GroupVersionKind, ObjectRef};
 pub(crate) use platform::Platform;
-pub(crate) use reference::{Reference, Repository};
+pub(crate) use reference::{DIGITALOCEAN_REGISTRY, Reference, Repository};
 pub(crate) use run_context::{GitState, Origin, RunContext};
 pub(crate) use secret::{Redactor, Secret};
 pub(crate) use wording::{counted, listed, nearest};

@@ -4,6 +4,9 @@ use super::Digest;
 use serde::Serialize;
 use std::fmt;
 
+/// The registry that belongs to a `DigitalOcean` account.
+pub(crate) const DIGITALOCEAN_REGISTRY: &str = "registry.digitalocean.com";
+
 /// A repository in a registry, without a tag or digest.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub(crate) struct Repository {

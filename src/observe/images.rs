@@ -1,7 +1,7 @@
 //! Asks the registries which images are there: ours by their content key, others by their tag.
 
 use crate::config::Build;
-use crate::desired::{Desired, DesiredImage, DesiredSource, SlotImage};
+use crate::desired::{Desired, DesiredImage, ImageSource, SlotImage};
 use crate::docker::layout::Identity;
 use crate::docker::{self, content_key::tag_of};
 use crate::error::Failure;
@@ -26,7 +26,7 @@ pub(crate) async fn survey(
     doors: &ImageDoors,
     events: &Events,
 ) -> Result<(BTreeMap<String, ObservedImage>, BTreeMap<Reference, Digest>), Failure> {
-    let builds = desired.images.iter().filter(|image| matches!(image.source, DesiredSource::Build(_))).count();
+    let builds = desired.images.iter().filter(|image| matches!(image.source, ImageSource::Build(_))).count();
     if builds > 0 {
         events.send(EventKind::Preparing { what: format!("reading the inputs of {}", counted(builds, "image")) });
     }
@@ -58,8 +58,8 @@ fn foreign(slot: &crate::desired::ImageSlot) -> Option<&Reference> {
 async fn observe(image: &DesiredImage, doors: &ImageDoors) -> Result<ObservedImage, Failure> {
     let ImageDoors { registry, builder, .. } = doors;
     let (content_key, target, source) = match &image.source {
-        DesiredSource::Build(build) => return observe_build(image, build, doors).await,
-        DesiredSource::Layout(_) | DesiredSource::Engine(_) => {
+        ImageSource::Build(build) => return observe_build(image, build, doors).await,
+        ImageSource::Layout(_) | ImageSource::Engine(_) => {
             let identity = ready_made::identify(&image.source, builder).await;
             let identity = identity.map_err(|error| unidentified(&image.key, &error))?;
             let key = ready_made::key(image, &identity);
@@ -70,7 +70,7 @@ async fn observe(image: &DesiredImage, doors: &ImageDoors) -> Result<ObservedIma
             };
             (key, target, None)
         }
-        DesiredSource::Assembly(assembly) => {
+        ImageSource::Assembly(assembly) => {
             let key = crate::execute::assembly_key(assembly, image.supply.compression, registry).await;
             let key = key.map_err(|mut failure| {
                 failure.messages.insert(0, format!("image `{}` cannot be made", image.key));
@@ -78,7 +78,7 @@ async fn observe(image: &DesiredImage, doors: &ImageDoors) -> Result<ObservedIma
             })?;
             (key.clone(), key, None)
         }
-        DesiredSource::Mirror(source) => {
+        ImageSource::Mirror(source) => {
             // A mirror keeps its digest, so the digest itself is looked for.
             let found = registry.platform_manifest(source, &Platform::default()).await;
             let found = found.map_err(|error| prefixed(format!("image `{}` mirrors `{source}`", image.key), &error))?;
@@ -166,7 +166,7 @@ mod tests {
         let mut desired = desired(fake, folder);
         desired.images.truncate(1);
         desired.objects.clear();
-        if let DesiredSource::Build(build) = &mut desired.images[0].source {
+        if let ImageSource::Build(build) = &mut desired.images[0].source {
             change(build);
         }
         let doors = ImageDoors { registry: client(), builder: Builder::default(), account: None };
@@ -275,16 +275,7 @@ mod tests {
             supply: crate::desired::Supply::default(),
         };
         let redis = Reference::parse(&format!("{}/library/redis:7", fake.host)).unwrap();
-        let build = Build {
-            context: folder.to_owned(),
-            dockerfile: folder.join("Dockerfile"),
-            target: None,
-            args: BTreeMap::new(),
-            secrets: BTreeMap::new(),
-            platform: Platform::default(),
-            max_age: MaxAge::default(),
-            anew: false,
-        };
+        let build = Build::of(folder.to_owned());
         let gvk = GroupVersionKind { group: String::new(), version: "v1".to_owned(), kind: "Pod".to_owned() };
         let slot =
             ImageSlot { pointer: "/spec/containers/0/image".to_owned(), image: SlotImage::Foreign(redis.clone()) };
@@ -298,7 +289,7 @@ mod tests {
         Desired {
             application: "shop".to_owned(),
             namespace: "shop".to_owned(),
-            images: vec![image("api", DesiredSource::Build(build)), image("cache", DesiredSource::Mirror(redis))],
+            images: vec![image("api", ImageSource::Build(build)), image("cache", ImageSource::Mirror(redis))],
             objects: vec![object],
             expose: None,
             rollout: Rollout::default(),

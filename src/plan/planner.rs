@@ -4,7 +4,7 @@ use super::slots::Digests;
 use super::{Change, DryRun, FieldChange, Live, Observed, ObservedObject, Operation, OperationId, OperationKind};
 use super::{Plan, Target, diff, graph};
 use crate::config::Build;
-use crate::desired::{Desired, DesiredImage, DesiredObject, DesiredSource, SlotImage};
+use crate::desired::{Desired, DesiredImage, DesiredObject, ImageSource, SlotImage};
 use crate::model::{Digest, ObjectRef};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -88,21 +88,21 @@ impl Planner<'_> {
                 (Some(digest), _) => {
                     (OperationKind::Reuse { image: image.clone(), digest: digest.clone() }, "inputs unchanged")
                 }
-                (None, DesiredSource::Build(build)) => {
+                (None, ImageSource::Build(build)) => {
                     let mut image = image.clone();
                     let anew = build.anew || found.stale.is_some();
-                    image.source = DesiredSource::Build(Build { anew, ..build.clone() });
+                    image.source = ImageSource::Build(Build { anew, ..build.clone() });
                     let reason = found.stale.as_deref().unwrap_or("no image with these inputs in the registry");
                     (OperationKind::Build { image, content_key }, reason)
                 }
-                (None, DesiredSource::Assembly(_)) => {
+                (None, ImageSource::Assembly(_)) => {
                     let reason = "from files, no image with these inputs in the registry";
                     (OperationKind::Push { image: image.clone(), content_key }, reason)
                 }
-                (None, DesiredSource::Layout(_) | DesiredSource::Engine(_)) => {
+                (None, ImageSource::Layout(_) | ImageSource::Engine(_)) => {
                     (OperationKind::Push { image: image.clone(), content_key }, "not in the registry yet")
                 }
-                (None, DesiredSource::Mirror(_)) => {
+                (None, ImageSource::Mirror(_)) => {
                     let digest = self.digests.ours.get(&image.key).cloned().unwrap_or_else(|| Digest::of(b""));
                     (OperationKind::Mirror { image: image.clone(), digest, content_key }, "not in the registry yet")
                 }

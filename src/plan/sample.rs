@@ -2,27 +2,17 @@
 
 use super::slots::Digests;
 use super::{DryRun, Live, Observed, ObservedImage, ObservedObject, OperationKind};
-use crate::config::{Build, Expectation, Expose, MaxAge, Rollout, SmokeStep, Template};
-use crate::desired::{Desired, DesiredImage, DesiredObject, DesiredSource, ImageSlot, SlotImage};
-use crate::model::{Digest, GroupVersionKind, ObjectRef, Platform, Repository};
+use crate::config::{Build, Expectation, Expose, Rollout, SmokeStep, Template};
+use crate::desired::{Desired, DesiredImage, DesiredObject, ImageSlot, ImageSource, SlotImage};
+use crate::model::{Digest, GroupVersionKind, ObjectRef, Repository};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// An image that is built.
 pub(crate) fn image(key: &str) -> DesiredImage {
-    let build = Build {
-        context: ".".into(),
-        dockerfile: "Dockerfile".into(),
-        target: None,
-        args: BTreeMap::new(),
-        secrets: BTreeMap::new(),
-        platform: Platform::default(),
-        max_age: MaxAge::default(),
-        anew: false,
-    };
     DesiredImage {
         key: key.to_owned(),
-        source: DesiredSource::Build(build),
+        source: ImageSource::Build(Build::of(".".into())),
         repository: Repository { registry: "registry.test".to_owned(), path: format!("shop/{key}") },
         tag: "1a2b3c4".to_owned(),
         pin: true,

@@ -6,11 +6,11 @@
 
 use super::challenge;
 use super::client::Client;
-use super::error::{DIGITALOCEAN, Error, Refusal, TransportCause};
+use super::error::{Error, Refusal, TransportCause};
 use super::hosts::Endpoint;
 use super::logins::{Login, Logins};
 use crate::http::{self, Retry};
-use crate::model::Secret;
+use crate::model::{DIGITALOCEAN_REGISTRY, Secret};
 use base64::Engine as _;
 use reqwest::StatusCode;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
@@ -270,7 +270,7 @@ impl Ask<'_> {
             _ => self.send(self.by_get()).await?,
         };
         let only_post = matches!(answer.status().as_u16(), 404 | 405 | 501);
-        if only_post && self.login.is_some() && self.endpoint.registry != DIGITALOCEAN {
+        if only_post && self.login.is_some() && self.endpoint.registry != DIGITALOCEAN_REGISTRY {
             answer = self.send(self.by_post()).await?;
         }
         let (status, headers) = (answer.status(), answer.headers().clone());

@@ -2,12 +2,9 @@
 
 use crate::error::{FailureKind, Hint};
 use crate::http::Retry;
-use crate::model::{Digest, Platform};
+use crate::model::{DIGITALOCEAN_REGISTRY, Digest, Platform};
 use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
-
-/// The host name of DigitalOcean's registries, whose refusals have causes of their own.
-pub(crate) const DIGITALOCEAN: &str = "registry.digitalocean.com";
 
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]
@@ -327,10 +324,10 @@ impl Hint for Error {
 
     fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::Login { registry, had_login, refusal, .. } if registry == DIGITALOCEAN => {
+            Self::Login { registry, had_login, refusal, .. } if registry == DIGITALOCEAN_REGISTRY => {
                 return Some(digitalocean_hint(refusal, *had_login));
             }
-            Self::Refused { registry, refusal, .. } if registry == DIGITALOCEAN => {
+            Self::Refused { registry, refusal, .. } if registry == DIGITALOCEAN_REGISTRY => {
                 return Some(digitalocean_hint(refusal, true));
             }
             Self::Login { registry, had_login: true, .. } => format!(
@@ -441,7 +438,7 @@ mod tests {
     #[test]
     fn a_wrong_login_is_configuration_and_says_what_may_be_wrong() {
         let error = Error::Login {
-            registry: DIGITALOCEAN.to_owned(),
+            registry: DIGITALOCEAN_REGISTRY.to_owned(),
             action: "push `shop/api`".to_owned(),
             had_login: true,
             refusal: Box::new(refusal(401, "")),
@@ -461,7 +458,7 @@ mod tests {
     fn the_repository_cap_of_a_plan_is_named() {
         let body = r#"{"errors":[{"code":"DENIED","message":"registry contains 1 repositories, limit is 1"}]}"#;
         let error = Error::Refused {
-            registry: DIGITALOCEAN.to_owned(),
+            registry: DIGITALOCEAN_REGISTRY.to_owned(),
             action: "push `a`".to_owned(),
             refusal: Box::new(refusal(403, body)),
         };

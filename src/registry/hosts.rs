@@ -5,6 +5,7 @@
 
 use crate::error::{FailureKind, Hint};
 use crate::http::Recipe;
+use crate::model::DIGITALOCEAN_REGISTRY;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use url::Url;
@@ -188,7 +189,7 @@ impl Endpoint {
 
     /// Whether it is DigitalOcean's registry, wherever the name leads.
     pub(crate) fn is_digitalocean(&self) -> bool {
-        self.registry == super::error::DIGITALOCEAN
+        self.registry == DIGITALOCEAN_REGISTRY
     }
 
     /// Whether a URL is served by this very place, so that it may see the registry's token.

@@ -40,7 +40,7 @@ mod wire;
 pub(crate) use age::Dated;
 pub(crate) use blob::BlobStream;
 pub(crate) use client::Client;
-pub(crate) use error::{DIGITALOCEAN, Error, Refusal};
+pub(crate) use error::{Error, Refusal};
 pub(crate) use hosts::Hosts;
 pub(crate) use limiter::SMALL;
 pub(crate) use logins::Logins;

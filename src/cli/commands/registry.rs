@@ -13,8 +13,7 @@ use crate::config::{Config, Needs};
 use crate::digitalocean;
 use crate::error::{Failure, FailureKind};
 use crate::execute::clean::{Cleaner, Clusters, Silent};
-use crate::model::{Redactor, Repository, counted};
-use crate::registry::DIGITALOCEAN;
+use crate::model::{DIGITALOCEAN_REGISTRY, Redactor, Repository, counted};
 use crate::report::{self, Cleaning, Collected};
 use futures::future::join_all;
 use jiff::Timestamp;
@@ -107,7 +106,7 @@ async fn survey(
     repositories: &[Repository],
 ) -> Result<Survey, Failure> {
     let cloud = Cloud::new(settings, &settings.redactor);
-    let is_digitalocean = repositories.iter().any(|repository| repository.registry == DIGITALOCEAN);
+    let is_digitalocean = repositories.iter().any(|repository| repository.registry == DIGITALOCEAN_REGISTRY);
     let (images, (clusters, all_of_account)) =
         tokio::try_join!(cloud.open_images(config, OnGc::Wait), open_clusters(&cloud, config, flags, is_digitalocean))?;
     let cleaner = Cleaner { registry: images.registry, account: images.account };

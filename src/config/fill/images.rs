@@ -81,7 +81,10 @@ fn build(filler: &mut Filler<'_>, raw: &RawBuild, path: &str, platform: Platform
     let args = pairs(&raw.args, "args");
     let secrets = pairs(&raw.secrets, "secrets").into_iter().map(|(id, value)| (id, Secret::new(value))).collect();
     let context = filler.root.join(context);
-    let dockerfile = context.join(dockerfile.as_deref().unwrap_or("Dockerfile"));
     let max_age = max_age.unwrap_or_default();
-    Build { context, dockerfile, target, args, secrets, platform, max_age, anew: false }
+    let build = Build { target, args, secrets, platform, max_age, ..Build::of(context) };
+    match dockerfile {
+        Some(dockerfile) => Build { dockerfile: build.context.join(dockerfile), ..build },
+        None => build,
+    }
 }

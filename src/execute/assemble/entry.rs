@@ -6,7 +6,7 @@ use super::make::{self, Opener, Opens};
 use super::sources::{self, here};
 use super::{Obstacle, Order};
 use crate::config::{Assembly, FileCopy, War};
-use crate::desired::DesiredSource;
+use crate::desired::ImageSource;
 use crate::docker::content_key::{compressed, tag_of};
 use crate::docker::context::side_by_side;
 use crate::docker::file_digest::{Part, file_digest};
@@ -297,7 +297,7 @@ fn opens(assembly: &Assembly, members: &Arc<Vec<zip::Member>>) -> Opens {
 
 /// Makes the image of an entry and pushes it under its content key and its tag for people.
 pub(in crate::execute) async fn push(delivery: Delivery<'_>) -> Result<ImageResult, Diagnosis> {
-    let DesiredSource::Assembly(assembly) = &delivery.image.source else {
+    let ImageSource::Assembly(assembly) = &delivery.image.source else {
         return Err(delivery.is_not("made of files"));
     };
     let listed = assembly.clone();

@@ -3,7 +3,7 @@
 
 use super::Hashing;
 use crate::config::{Assembly, Build, FileCopy, War};
-use crate::desired::DesiredSource;
+use crate::desired::ImageSource;
 use crate::image::provenance;
 use crate::model::{Digest, Redactor};
 use serde_json::{Map, Value, json};
@@ -14,12 +14,12 @@ use std::io;
 use std::path::Path;
 
 /// What the author asked for; `None` for an image that is copied, which somebody else has made.
-pub(super) fn of(source: &DesiredSource, file: &Path, secrets: &Redactor) -> Option<Map<String, Value>> {
+pub(super) fn of(source: &ImageSource, file: &Path, secrets: &Redactor) -> Option<Map<String, Value>> {
     let teller = Teller { folder: file.parent().unwrap_or(Path::new("")), secrets };
     let (name, told) = match source {
-        DesiredSource::Build(build) => ("build", teller.build(build)),
-        DesiredSource::Assembly(assembly) => ("assembly", teller.assembly(assembly)),
-        DesiredSource::Mirror(_) | DesiredSource::Layout(_) | DesiredSource::Engine(_) => return None,
+        ImageSource::Build(build) => ("build", teller.build(build)),
+        ImageSource::Assembly(assembly) => ("assembly", teller.assembly(assembly)),
+        ImageSource::Mirror(_) | ImageSource::Layout(_) | ImageSource::Engine(_) => return None,
     };
     Some(Map::from_iter([(name.to_owned(), told)]))
 }
@@ -140,12 +140,12 @@ impl Teller<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{EngineImage, Layout, MaxAge};
+    use crate::config::{EngineImage, Layout};
     use crate::model::{Platform, Reference, Secret};
 
-    /// The parameters of a source in a deploy.yml at `/work/app/deploy.yml`.
-    fn told(source: &DesiredSource, secrets: &Redactor) -> Option<Value> {
-        of(source, Path::new("/work/app/deploy.yml"), secrets).map(Value::Object)
+    /// The parameters of a source in a deploy.yml at `/src/app/deploy.yml`.
+    fn told(source: &ImageSource, secrets: &Redactor) -> Option<Value> {
+        of(source, Path::new("/src/app/deploy.yml"), secrets).map(Value::Object)
     }
 
     /// An assembly with everything in it.
@@ -153,9 +153,9 @@ mod tests {
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         Assembly {
             from: Some(Reference::parse("tomcat:10").unwrap()),
-            war: Some(War { path: "/work/app/target/app.war".into(), root: "/srv".to_owned() }),
+            war: Some(War { path: "/src/app/target/app.war".into(), root: "/srv".to_owned() }),
             copy: vec![FileCopy {
-                source: "/work/app/conf".into(),
+                source: "/src/app/conf".into(),
                 to: "/etc/app/".to_owned(),
                 chown: Some("app:app".to_owned()),
                 chmod: Some(0o640),
@@ -175,7 +175,7 @@ mod tests {
     fn an_assembly_is_told_key_by_key() {
         let secrets = Redactor::default();
         secrets.register("hunter2");
-        let told = told(&DesiredSource::Assembly(Box::new(assembly())), &secrets).unwrap();
+        let told = told(&ImageSource::Assembly(Box::new(assembly())), &secrets).unwrap();
         let wanted = json!({ "assembly": {
             "from": "docker.io/library/tomcat:10", "platform": "linux/amd64",
             "war": { "path": "target/app.war", "root": "/srv" },
@@ -202,23 +202,21 @@ mod tests {
             labels: Vec::new(),
             platform: Platform::default(),
         };
-        let told = told(&DesiredSource::Assembly(Box::new(bare)), &Redactor::default()).unwrap();
+        let told = told(&ImageSource::Assembly(Box::new(bare)), &Redactor::default()).unwrap();
         assert_eq!(told, json!({ "assembly": { "from": "scratch", "platform": "linux/amd64" } }));
     }
 
     #[test]
     fn a_build_is_told_without_its_secrets() {
         let build = Build {
-            context: "/work/app".into(),
-            dockerfile: "/work/app/docker/Dockerfile".into(),
+            dockerfile: "/src/app/docker/Dockerfile".into(),
             target: Some("web".to_owned()),
             args: BTreeMap::from([("MODE".to_owned(), "fast".to_owned())]),
             secrets: BTreeMap::from([("npmrc".to_owned(), Secret::new("hunter2"))]),
-            platform: Platform::default(),
-            max_age: MaxAge::default(),
             anew: true,
+            ..Build::of("/src/app".into())
         };
-        let told = told(&DesiredSource::Build(build), &Redactor::default()).unwrap();
+        let told = told(&ImageSource::Build(build), &Redactor::default()).unwrap();
         let wanted = json!({ "build": {
             "context": ".", "dockerfile": "docker/Dockerfile", "target": "web", "args": { "MODE": "fast" },
             "secrets": ["npmrc"], "platform": "linux/amd64", "noCache": true,
@@ -230,9 +228,9 @@ mod tests {
     fn who_copies_cannot_say_how_it_was_made() {
         let platform = Platform::default();
         for source in [
-            DesiredSource::Mirror(Reference::parse("redis:7").unwrap()),
-            DesiredSource::Layout(Layout { path: "/x".into(), platform: platform.clone() }),
-            DesiredSource::Engine(EngineImage { image: "x".to_owned(), platform }),
+            ImageSource::Mirror(Reference::parse("redis:7").unwrap()),
+            ImageSource::Layout(Layout { path: "/x".into(), platform: platform.clone() }),
+            ImageSource::Engine(EngineImage { image: "x".to_owned(), platform }),
         ] {
             assert_eq!(told(&source, &Redactor::default()), None);
         }

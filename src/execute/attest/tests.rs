@@ -33,18 +33,13 @@ fn layer() -> Vec<u8> {
 /// An image for which everything is asked.
 fn image(small: &Small) -> DesiredImage {
     let build = Build {
-        context: ".".into(),
-        dockerfile: "/nowhere/Dockerfile".into(),
-        target: None,
         args: BTreeMap::from([("URL".to_owned(), "/api".to_owned()), ("NPM_TOKEN".to_owned(), "hunter2".to_owned())]),
         secrets: BTreeMap::from([("key".to_owned(), crate::model::Secret::new("hunter3"))]),
-        platform: Platform::default(),
-        max_age: crate::config::MaxAge::default(),
-        anew: false,
+        ..Build::of("/nowhere".into())
     };
     DesiredImage {
         key: "api".to_owned(),
-        source: DesiredSource::Build(build),
+        source: ImageSource::Build(build),
         repository: small.repository.clone(),
         tag: "v2".to_owned(),
         pin: true,
@@ -166,7 +161,7 @@ async fn tags_come_last() {
     source.seed("7", &[&layer()]);
     let from = Reference::parse(&format!("{}:7", source.repository)).unwrap();
     let image = DesiredImage {
-        source: DesiredSource::Mirror(from.clone()),
+        source: ImageSource::Mirror(from.clone()),
         supply: Supply { sbom: true, ..Supply::default() },
         ..image(&small)
     };
@@ -223,7 +218,7 @@ fn the_same_image_of_another_commit_keeps_its_manifest() {
     };
     let image = |supply| DesiredImage {
         key: "api".to_owned(),
-        source: DesiredSource::Mirror(Reference::parse("x").unwrap()),
+        source: ImageSource::Mirror(Reference::parse("x").unwrap()),
         repository: Reference::parse("x").unwrap().repository,
         tag: String::new(),
         pin: true,

@@ -203,6 +203,16 @@ fn mount_field(mount: &str, names: &[&str]) -> Option<String> {
     fields.find(|(name, _)| names.contains(&name.trim())).map(|(_, value)| value.to_owned())
 }
 
+/// What follows the flags: a list of words, or a JSON list of texts.
+fn arguments(rest: &str) -> Vec<String> {
+    let mut plain = rest.trim_start();
+    while plain.starts_with("--") {
+        plain = plain.split_once(char::is_whitespace).map_or("", |(_, after)| after.trim_start());
+    }
+    let listed = plain.starts_with('[').then(|| serde_json::from_str(plain).ok()).flatten();
+    listed.unwrap_or_else(|| words(plain))
+}
+
 /// Words, with quotes taken away.
 fn words(text: &str) -> Vec<String> {
     let (mut all, mut word, mut quote) = (Vec::new(), String::new(), None);

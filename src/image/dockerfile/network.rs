@@ -3,7 +3,7 @@
 //! What a program does cannot be known from its name, so this is a list of words: package managers, fetchers and URLs. A
 //! script that calls them is not looked into. `max_age` in deploy.yml decides where the list is wrong.
 
-use super::{Instruction, flags, sources};
+use super::{Instruction, arguments, flags};
 
 /// A place where a build reaches the network.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,7 +151,7 @@ fn remote_add(rest: &str) -> Option<String> {
         return None;
     }
     let is_commit = |text: &str| text.len() == 40 && text.chars().all(|c| c.is_ascii_hexdigit());
-    let remote = sources::arguments(rest).into_iter().find(|path| {
+    let remote = arguments(rest).into_iter().find(|path| {
         let pinned =
             path.rsplit_once('#').is_some_and(|(_, after)| is_commit(after.split(':').next().unwrap_or(after)));
         address(path).is_some() && !pinned

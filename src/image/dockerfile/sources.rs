@@ -1,6 +1,6 @@
 //! The paths of the context that instructions take.
 
-use super::{Instruction, flags, mount_field, network, words};
+use super::{Instruction, arguments, flags, mount_field, network};
 
 /// A path of the context that an instruction takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,16 +69,6 @@ fn mounted(mount: &str) -> Option<String> {
     let kind = mount_field(mount, &["type"]).unwrap_or_else(|| "bind".to_owned());
     let of_context = kind == "bind" && mount_field(mount, &["from"]).is_none_or(|from| from.is_empty());
     of_context.then(|| mount_field(mount, &["source", "src"]).unwrap_or_default())
-}
-
-/// What follows the flags: a list of words, or a JSON list of texts.
-pub(super) fn arguments(rest: &str) -> Vec<String> {
-    let mut plain = rest.trim_start();
-    while plain.starts_with("--") {
-        plain = plain.split_once(char::is_whitespace).map_or("", |(_, after)| after.trim_start());
-    }
-    let listed = plain.starts_with('[').then(|| serde_json::from_str(plain).ok()).flatten();
-    listed.unwrap_or_else(|| words(plain))
 }
 
 #[cfg(test)]

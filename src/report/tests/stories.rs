@@ -1,11 +1,11 @@
 //! Runs as sequences of events.
 
 use crate::config::{Build, Expose, Rollout};
-use crate::desired::{DesiredImage, DesiredObject, DesiredSource, ImageSlot, Origin, SlotImage};
+use crate::desired::{DesiredImage, DesiredObject, ImageSlot, ImageSource, Origin, SlotImage};
 use crate::error::{Failure, FailureKind};
 use crate::execute::event::{BlobProgress, BlobState, Header};
 use crate::execute::{Diagnosis, Event, EventKind, ImageResult, OperationOutcome, Outcome, SmokeResult, Transfer};
-use crate::model::{Digest, GroupVersionKind, ObjectRef, Platform, Repository};
+use crate::model::{Digest, GroupVersionKind, ObjectRef, Repository};
 use crate::plan::{Change, FieldChange, Operation, OperationKind, Plan, Target};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -130,20 +130,10 @@ fn apply(reference: ObjectRef, change: Change, image: Option<&str>) -> Operation
 
 /// An image of the application.
 fn image(key: &str) -> DesiredImage {
-    let build = Build {
-        context: "backend".into(),
-        dockerfile: "backend/Dockerfile".into(),
-        target: None,
-        args: BTreeMap::new(),
-        secrets: BTreeMap::new(),
-        platform: Platform::default(),
-        max_age: crate::config::MaxAge::default(),
-        anew: false,
-    };
     let repository = Repository { registry: "registry.digitalocean.com".to_owned(), path: format!("shop/{key}") };
     DesiredImage {
         key: key.to_owned(),
-        source: DesiredSource::Build(build),
+        source: ImageSource::Build(Build::of("backend".into())),
         repository,
         tag: "1a2b3c4d5e6f".to_owned(),
         pin: true,
