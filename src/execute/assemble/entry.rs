@@ -358,3 +358,6 @@ fn impossible(problem: String) -> docker::Error {
         hint: Some("choose another place with `copy`, or write a Dockerfile".to_owned()),
     }))
 }
+
+#[cfg(test)]
+mod tests;

@@ -116,7 +116,9 @@ pub(crate) const CASES: &[Case] = &[
     Case { name: "link-and-workdir", dockerfile: "FROM busybox:1.35\nUSER 9\nWORKDIR /w/v\nCOPY --link a .\nCOPY --link a ../u/\n", items: &[A], engine: UNABLE },
     Case { name: "here-documents", dockerfile: "FROM busybox:1.35\nENV NAME=World\nWORKDIR /w\nCOPY <<EOF hello.txt\nHello, $NAME ${NO:-nobody} \\$NAME \"quoted\" 'single $NAME' back\\slash `tick` <<x $\n\n# no comment\n\ttab\nEOF\nCOPY --chmod=755 --chown=1:2 <<'RAW' <<-\"TABS\" a /d/\n$NAME \\$NAME\nRAW\n\t\tone\n\ttwo $NAME\n three\n\tTABS\nADD <<a.tar /t/\nno archive\na.tar\nCOPY <<empty /e\nempty\n", items: &[A], engine: UNABLE },
     Case { name: "here-documents-with-windows-lines", dockerfile: "FROM busybox:1.35\r\nCOPY <<EOF /x\r\none\r\ntwo\r\nEOF\r\nENV A=1\r\n", items: &[], engine: UNABLE },
-    Case { name: "here-documents-of-one-name", dockerfile: "FROM busybox:1.35\nCOPY <<a <<b /x/\n1\na\n2\nb\nCOPY <<a /x/c\n3\na\nCOPY <<c /x/\n4\nc\nCOPY --chmod=u=rw,go=,+X --link <<d /new/d\n5\nd\n", items: &[], engine: UNABLE },
+    // The second /x/c is longer than the first: of two files of one length that were written within one tick of the clock,
+    // BuildKit takes the second for the first, and leaves it out of its layer.
+    Case { name: "here-documents-of-one-name", dockerfile: "FROM busybox:1.35\nCOPY <<a <<b /x/\n1\na\n2\nb\nCOPY <<a /x/c\n3\na\nCOPY <<c /x/\nfour\nc\nCOPY --chmod=u=rw,go=,+X --link <<d /new/d\n5\nd\n", items: &[], engine: UNABLE },
     Case { name: "here-documents-and-escape", dockerfile: "# escape=`\nFROM busybox:1.35\nENV A=1\nCOPY <<EOF `\n  /x\n`$A \\$A ${A:+\"$A\"} ${A:-'}'}\nEOF\n", items: &[], engine: UNABLE },
     Case { name: "workdir-forms", dockerfile: "FROM busybox:1.35\nWORKDIR /a/\nWORKDIR b//c/\nWORKDIR ./d/../e\nCOPY a x\n", items: &[A], engine: &[] },
     Case { name: "workdir-absolute-forms", dockerfile: "FROM busybox:1.35\nWORKDIR //a/../b/./c\nCOPY a x\n", items: &[A], engine: &[] },
