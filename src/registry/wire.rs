@@ -30,7 +30,7 @@ use url::{Host, Position, Url};
 pub(crate) const WORTH_IT: u64 = 4 * 1024 * 1024;
 
 /// Blank bodies come in pieces of this size, in bytes: so much is sent at once.
-const PIECE: usize = 1024 * 1024;
+const PIECE: usize = 256 * 1024;
 
 /// Answers to uploads are a few words; no more than this is read of one, in bytes.
 const LARGEST_ANSWER: usize = 1024 * 1024;
