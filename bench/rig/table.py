@@ -141,7 +141,7 @@ def memory_line(row: dict, rows: dict) -> str:
     def text(entry: dict) -> str:
         return f"{mebibytes(most(entry, 'client_memory'))} and {mebibytes(most(entry, 'client_written'))}"
 
-    others = ", ".join(f"{tool} {text(entry)}" for tool, entry in entries.items())
+    others = ", ".join(f"{tool} {text(entry)}" for tool, entry in entries.items() if not tool.startswith("seaway "))
     met = most(own, "client_memory") <= row["target"]["memory"] and most(own, "client_written") <= row["target"]["written"]
     cells = [row["id"], row["title"], text(own), others, "", row["target"]["text"], "met" if met else "missed", "", "", "", ""]
     return "| " + " | ".join(cells) + " |"

@@ -141,6 +141,16 @@ async fn a_layer_that_is_not_what_the_configuration_says_is_no_part_of_an_image(
 }
 
 #[tokio::test]
+async fn what_is_read_keeps_the_time_when_it_was_read_last() {
+    let root = Root::new(&[&[(b"usr/bin/app", b"program")]]);
+    let file = root.path("overlay2/layer0/diff/usr/bin/app");
+    let long_ago = std::time::SystemTime::UNIX_EPOCH;
+    File::options().write(true).open(&file).unwrap().set_times(fs::FileTimes::new().set_accessed(long_ago)).unwrap();
+    assert_eq!(root.read(KnownLayers::default()).await.unwrap().plain_layers().len(), 1);
+    assert_eq!(file.metadata().unwrap().accessed().unwrap(), long_ago);
+}
+
+#[tokio::test]
 async fn nothing_is_read_through_links() {
     let elsewhere = tempfile::tempdir().unwrap();
     fs::write(elsewhere.path().join("passwd"), b"root").unwrap();
