@@ -64,7 +64,7 @@ struct Layer {
 /// before anything is pushed. Blocking work.
 pub(crate) fn find(root: &Path, id: &Digest, expected: Expected) -> io::Result<Found> {
     let images = root.join("image").join(DRIVER);
-    let config = fs::read(images.join("imagedb/content/sha256").join(id.hex()))?;
+    let config = read_untouched(&images.join("imagedb/content/sha256").join(id.hex()))?;
     if Digest::of(&config) != *id {
         return Err(io::Error::other("the configuration is not what its name says"));
     }
@@ -83,7 +83,7 @@ pub(crate) fn find(root: &Path, id: &Digest, expected: Expected) -> io::Result<F
 /// Opens a layer by the digest of its chain.
 fn open(root: &Path, images: &Path, chain: &Digest) -> io::Result<(File, PathBuf)> {
     let about = images.join("layerdb/sha256").join(chain.hex());
-    let name = fs::read_to_string(about.join("cache-id"))?;
+    let name = String::from_utf8(read_untouched(&about.join("cache-id"))?).map_err(io::Error::other)?;
     let name = Path::new(name.trim());
     if !matches!(name.components().collect::<Vec<_>>().as_slice(), [Component::Normal(_)]) {
         return Err(io::Error::other("a layer's folder has no plain name"));
@@ -91,6 +91,13 @@ fn open(root: &Path, images: &Path, chain: &Digest) -> io::Result<(File, PathBuf
     let files = root.join(DRIVER).join(name).join("diff");
     fs::read_dir(&files)?; // whether it may be read
     Ok((open_untouched(&about.join("tar-split.json.gz"))?, files))
+}
+
+/// Reads a small file of somebody else's.
+fn read_untouched(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open_untouched(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Opens a file of somebody else's: not through a link, and without a trace of when it was read last, which would be a write

@@ -143,11 +143,21 @@ async fn a_layer_that_is_not_what_the_configuration_says_is_no_part_of_an_image(
 #[tokio::test]
 async fn what_is_read_keeps_the_time_when_it_was_read_last() {
     let root = Root::new(&[&[(b"usr/bin/app", b"program")]]);
-    let file = root.path("overlay2/layer0/diff/usr/bin/app");
+    let layer = root.path("image/overlay2/layerdb/sha256").join(Digest::of(&root.layers[0]).hex());
+    let files = [
+        root.path("image/overlay2/imagedb/content/sha256").join(root.id.hex()),
+        layer.join("cache-id"),
+        layer.join("tar-split.json.gz"),
+        root.path("overlay2/layer0/diff/usr/bin/app"),
+    ];
     let long_ago = std::time::SystemTime::UNIX_EPOCH;
-    File::options().write(true).open(&file).unwrap().set_times(fs::FileTimes::new().set_accessed(long_ago)).unwrap();
+    for file in &files {
+        File::options().write(true).open(file).unwrap().set_times(fs::FileTimes::new().set_accessed(long_ago)).unwrap();
+    }
     assert_eq!(root.read(KnownLayers::default()).await.unwrap().plain_layers().len(), 1);
-    assert_eq!(file.metadata().unwrap().accessed().unwrap(), long_ago);
+    for file in &files {
+        assert_eq!(file.metadata().unwrap().accessed().unwrap(), long_ago, "{}", file.display());
+    }
 }
 
 #[tokio::test]
