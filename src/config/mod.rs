@@ -142,7 +142,7 @@ pub(crate) enum ImageSource {
 }
 
 /// An image made of files, laid on a base in the registry.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Assembly {
     /// The base; `None` for none.
     pub(crate) from: Option<Reference>,

@@ -189,20 +189,7 @@ mod tests {
 
     #[test]
     fn what_is_not_asked_for_is_not_told() {
-        let bare = Assembly {
-            from: None,
-            war: None,
-            copy: Vec::new(),
-            entrypoint: None,
-            cmd: None,
-            env: Vec::new(),
-            user: None,
-            workdir: None,
-            expose: Vec::new(),
-            labels: Vec::new(),
-            platform: Platform::default(),
-        };
-        let told = told(&ImageSource::Assembly(Box::new(bare)), &Redactor::default()).unwrap();
+        let told = told(&ImageSource::Assembly(Box::default()), &Redactor::default()).unwrap();
         assert_eq!(told, json!({ "assembly": { "from": "scratch", "platform": "linux/amd64" } }));
     }
 

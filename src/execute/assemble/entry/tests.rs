@@ -1,5 +1,4 @@
 use super::*;
-use crate::model::Platform;
 use crate::registry::tests::client;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -8,17 +7,8 @@ use std::path::PathBuf;
 /// An entry that copies this.
 fn entry(source: PathBuf) -> Assembly {
     Assembly {
-        from: None,
-        war: None,
         copy: vec![FileCopy { source, to: "/srv/".to_owned(), chown: None, chmod: None }],
-        entrypoint: None,
-        cmd: None,
-        env: Vec::new(),
-        user: None,
-        workdir: None,
-        expose: Vec::new(),
-        labels: Vec::new(),
-        platform: Platform::default(),
+        ..Assembly::default()
     }
 }
 
