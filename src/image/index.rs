@@ -2,14 +2,22 @@
 
 use super::descriptor::Descriptor;
 use crate::model::Platform;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 /// What Seaway reads of an image index or a Docker manifest list.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Index {
-    /// The manifests, in the order in which clients prefer them.
-    #[serde(default)]
+    /// The manifests, in the order in which clients prefer them. What is written in a way that Seaway does not know (another
+    /// kind of digest, half a platform) is left out, and hides no other.
+    #[serde(default, deserialize_with = "understood")]
     pub(crate) manifests: Vec<Descriptor>,
+}
+
+/// The entries that can be read.
+fn understood<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Descriptor>, D::Error> {
+    let all = Option::<Vec<Value>>::deserialize(deserializer)?.unwrap_or_default();
+    Ok(all.into_iter().filter_map(|entry| serde_json::from_value(entry).ok()).collect())
 }
 
 impl Index {
@@ -48,5 +56,25 @@ mod tests {
         assert_eq!(found("linux/arm64"), Some(digest("a")));
         assert_eq!(found("linux/arm64/v7"), None);
         assert_eq!(index.platforms().len(), 2);
+    }
+
+    #[test]
+    fn an_entry_that_nobody_understands_hides_no_other() {
+        let digest = |letter: &str| format!("sha256:{}", letter.repeat(64));
+        let linux = serde_json::json!({ "os": "linux", "architecture": "amd64" });
+        for odd in [
+            serde_json::json!({ "digest": format!("sha512:{}", "a".repeat(128)), "size": 1, "platform": linux }),
+            serde_json::json!({ "digest": digest("a"), "size": 1, "platform": { "os": "linux" } }),
+            serde_json::json!({ "digest": digest("a"), "size": 1, "platform": null }),
+            serde_json::json!({ "digest": digest("a"), "size": 1, "platform": { "os": "", "architecture": "" } }),
+            serde_json::json!({ "digest": digest("a"), "size": -1, "platform": { "os": "windows", "architecture": "amd64", "os.version": "10" } }),
+            serde_json::json!({ "mediaType": "application/x", "size": 1 }),
+        ] {
+            let good = serde_json::json!({ "digest": digest("b"), "size": 1, "platform": linux });
+            let index: Result<Index, _> = serde_json::from_value(serde_json::json!({ "manifests": [odd, good] }));
+            let found =
+                index.ok().and_then(|index| index.find(&Platform::default()).map(|entry| entry.digest.to_string()));
+            assert_eq!(found, Some(digest("b")), "{odd}");
+        }
     }
 }
