@@ -3,9 +3,10 @@
 //! In: a [`Recipe`]. Out: a `reqwest::Client` that every door can use. It knows no server and no credential.
 
 use crate::error::{FailureKind, Hint};
-use backon::{BackoffBuilder as _, ExponentialBuilder};
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Certificate, StatusCode};
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::path::PathBuf;
 use std::sync::Once;
 use std::time::Duration;
@@ -18,7 +19,7 @@ pub(crate) const USER_AGENT: &str = concat!("seaway/", env!("CARGO_PKG_VERSION")
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A server that asks for a longer pause than this is treated as having refused.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_mins(2);
+pub(crate) const LONGEST_PAUSE: Duration = Duration::from_mins(2);
 
 /// How a client differs from the ordinary one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -35,6 +36,8 @@ pub(crate) struct Recipe {
     pub(crate) for_blobs: bool,
     /// Never encrypts, and so loads no certificates, which takes longer than a request to a registry on this machine.
     pub(crate) plain: bool,
+    /// Goes through no proxy, whatever the environment says: nobody's proxy reaches this machine.
+    pub(crate) direct: bool,
 }
 
 /// Why a client could not be made.
@@ -82,6 +85,9 @@ pub(crate) fn client(recipe: &Recipe) -> Result<reqwest::Client, Error> {
     }
     if recipe.for_blobs {
         builder = builder.http1_only().no_gzip();
+    }
+    if recipe.direct {
+        builder = builder.no_proxy();
     }
     if recipe.skip_verify {
         builder = builder.tls_danger_accept_invalid_certs(true);
@@ -154,6 +160,8 @@ pub(crate) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
 pub(crate) enum Retry {
     /// It will not.
     Never,
+    /// It may, at once: what stood in its way is gone.
+    Now,
     /// It may, after a pause of our own choice.
     Later,
     /// It may, after the pause that the server asked for.
@@ -194,7 +202,7 @@ pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 pub(crate) struct RetryPolicy {
     /// All tries, the first one included.
     pub(crate) tries: usize,
-    /// The first pause; each further one doubles, with jitter.
+    /// The first pause is no longer; the limit doubles with each further one.
     pub(crate) first: Duration,
     /// No pause of our own choice is longer.
     pub(crate) longest: Duration,
@@ -217,23 +225,43 @@ impl RetryPolicy {
         F: Future<Output = Result<T, E>>,
         E: std::fmt::Display,
     {
-        let pauses = ExponentialBuilder::default().with_min_delay(self.first).with_max_delay(self.longest);
-        let mut pauses = pauses.with_max_times(self.tries.saturating_sub(1)).with_jitter().build();
-        loop {
+        for tries in 1.. {
             let error = match operation().await {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
-            let pause = match (judge(&error), pauses.next()) {
-                (Retry::Never, _) | (_, None) => return Err(error),
-                (Retry::After(asked), _) if asked > LONGEST_RETRY_AFTER => return Err(error),
-                (Retry::After(asked), Some(own)) => asked.max(own.min(self.first)),
-                (Retry::Later, Some(own)) => own.min(self.longest),
-            };
+            let Some(pause) = self.pause(tries, judge(&error)) else { return Err(error) };
             tracing::info!("trying again in {} ms: {error}", pause.as_millis());
             tokio::time::sleep(pause).await;
         }
+        unreachable!("tries are bounded")
     }
+
+    /// The pause before another try after so many, if there is to be one.
+    pub(crate) fn pause(&self, tries: usize, verdict: Retry) -> Option<Duration> {
+        let own = || self.own_pause(tries);
+        let pause = match verdict {
+            Retry::Never => None,
+            Retry::Now => Some(Duration::ZERO),
+            Retry::Later => Some(own()),
+            Retry::After(asked) => (asked <= LONGEST_PAUSE).then(|| asked.max(own())),
+        };
+        pause.filter(|_| tries < self.tries)
+    }
+
+    /// A pause of our own choice: any length up to a limit that doubles with each try, so that clients that failed together
+    /// do not come back together.
+    fn own_pause(&self, tries: usize) -> Duration {
+        let doubled = u32::try_from(tries.saturating_sub(1)).unwrap_or(u32::MAX).min(16);
+        let limit = self.first.saturating_mul(1 << doubled).min(self.longest);
+        limit.mul_f64(random())
+    }
+}
+
+/// A number from 0 to 1. Its quality does not matter, only that two runs differ.
+fn random() -> f64 {
+    let bits = RandomState::new().build_hasher().finish() >> 32;
+    f64::from(u32::try_from(bits).unwrap_or_default()) / f64::from(u32::MAX)
 }
 
 #[cfg(test)]
@@ -281,6 +309,19 @@ mod tests {
             .await;
         assert_eq!(result, Err("no"));
         count.get()
+    }
+
+    #[test]
+    fn pauses_double_up_to_a_limit_and_differ() {
+        let policy = RetryPolicy { tries: 99, ..RetryPolicy::default() };
+        let pauses = |tries, verdict| (0..200).filter_map(move |_| policy.pause(tries, verdict));
+        for (tries, limit) in [(1, 500), (2, 1000), (4, 4000), (7, 30_000), (60, 30_000)] {
+            let longest = pauses(tries, Retry::Later).max().unwrap().as_millis();
+            assert!(longest <= limit && longest > limit / 2, "{tries}: {longest}");
+        }
+        assert!(pauses(1, Retry::After(Duration::from_secs(7))).all(|pause| pause == Duration::from_secs(7)));
+        let hasty = pauses(4, Retry::After(Duration::ZERO)).max().unwrap();
+        assert!(hasty > Duration::from_secs(2), "a server that asks for no pause gets ours: {hasty:?}");
     }
 
     #[tokio::test]

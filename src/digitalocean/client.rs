@@ -118,7 +118,7 @@ impl Client {
         redactor.register(token.expose());
         let address = parse_address(address)?;
         // The whole of it stays within seconds: a person waits, and the address may simply be wrong.
-        let policy = RetryPolicy { tries: 4, ..RetryPolicy::default() };
+        let policy = RetryPolicy { tries: 4, first: Duration::from_secs(1), ..RetryPolicy::default() };
         Ok(Self { http, address, token, redactor, policy })
     }
 

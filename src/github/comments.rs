@@ -145,7 +145,7 @@ impl Comments {
             .personal_token(token.expose().to_owned());
         let builder = builder.base_uri(api_url).map_err(|error| setup(error.into()))?;
         let octocrab = builder.build().map_err(|error| setup(error.into()))?;
-        let policy = RetryPolicy { tries: 3, first: Duration::from_millis(500), longest: Duration::from_secs(5) };
+        let policy = RetryPolicy { tries: 3, first: Duration::from_secs(1), longest: Duration::from_secs(5) };
         let issues = format!("/repos/{repository}/issues");
         Ok(Self { octocrab, issues, number, sticky, login: None, known: None, policy })
     }
@@ -251,14 +251,10 @@ impl Comments {
         loop {
             let error = match self.request(Method::POST, path.clone(), Some(json!({ "body": body })), &doing).await {
                 Ok(answer) => return parse(&doing, answer),
-                Err(error) if tries >= self.policy.tries => return Err(error),
                 Err(error) => error,
             };
-            match error.retry() {
-                Retry::Never => return Err(error),
-                Retry::Later => tokio::time::sleep(self.policy.first).await,
-                Retry::After(pause) => tokio::time::sleep(pause.min(self.policy.longest)).await,
-            }
+            let Some(pause) = self.policy.pause(tries, error.retry()) else { return Err(error) };
+            tokio::time::sleep(pause.min(self.policy.longest)).await;
             if let Some(arrived) = self.ours().await?.into_iter().next() {
                 return Ok(arrived);
             }

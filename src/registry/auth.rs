@@ -5,11 +5,12 @@
 //! request begins, and a push can outlast a token.
 
 use super::challenge;
-use super::client::Client;
-use super::error::{Error, Refusal, TransportCause};
+use super::connections::Connections;
+use super::error::{Error, Refusal};
 use super::hosts::Endpoint;
 use super::logins::{Login, Logins};
-use crate::http::{self, Retry};
+pub(crate) use super::scope::Scope;
+use crate::http::Retry;
 use crate::model::{DIGITALOCEAN_REGISTRY, Secret};
 use base64::Engine as _;
 use reqwest::StatusCode;
@@ -20,33 +21,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 use url::Url;
-
-/// What a token must allow. The scope that matters most comes first: a few registries look only at that one.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Scope(Vec<String>);
-
-impl Scope {
-    /// Reading a repository.
-    pub(crate) fn pull(path: &str) -> Self {
-        Self(vec![format!("repository:{path}:pull")])
-    }
-
-    /// Writing to a repository.
-    pub(crate) fn push(path: &str) -> Self {
-        Self(vec![format!("repository:{path}:pull,push")])
-    }
-
-    /// Removing from a repository.
-    pub(crate) fn delete(path: &str) -> Self {
-        Self(vec![format!("repository:{path}:pull,delete")])
-    }
-
-    /// Also reading another repository of the same registry, to mount its blobs.
-    pub(crate) fn and_pull(mut self, path: &str) -> Self {
-        self.0.push(format!("repository:{path}:pull"));
-        self
-    }
-}
 
 /// The proof that a registry wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,15 +49,6 @@ struct Token {
 
 /// A slot that several tasks share; whoever locks it first fills it.
 type Slot<T> = Arc<tokio::sync::Mutex<Option<T>>>;
-
-/// What a request may carry to prove who sends it.
-#[derive(Debug)]
-pub(crate) enum Proof {
-    /// This `Authorization` header; `None` where the registry wants none.
-    Known(Option<HeaderValue>),
-    /// Nothing yet: the answer to the request itself will tell. Others wait for it.
-    Asked(Scout),
-}
 
 /// A request that finds out what a place wants.
 #[derive(Debug)]
@@ -114,12 +79,15 @@ struct TokenAnswer {
     token: Option<String>,
     /// The token, as `OAuth2` names it.
     access_token: Option<String>,
-    /// Its life in seconds; 60 where nothing is said.
-    expires_in: Option<u64>,
+    /// Its life in seconds. Some services write a text, or nothing that makes sense.
+    expires_in: Option<serde_json::Value>,
 }
 
 /// A token whose life is not given lives this long.
-const DEFAULT_LIFE: u64 = 60;
+const DEFAULT_LIFE: Duration = Duration::from_mins(1);
+
+/// A token is fetched anew after this time, however long its service says that it lives.
+const LONGEST_LIFE: Duration = Duration::from_hours(24);
 
 /// The token service gets this long for an answer.
 const TOKEN_TIMEOUT: Duration = Duration::from_secs(30);
@@ -130,28 +98,26 @@ impl Tokens {
         Self { logins, schemes: Mutex::default(), in_use: Mutex::default() }
     }
 
-    /// The proof for a request that may be repeated.
+    /// The right to find out what a place wants by a request that may be repeated, where nobody knows that yet. Others
+    /// wait for what comes of it.
     ///
     /// To a registry that nobody has logged in to the first request goes as it is: most such registries want no login, and
     /// one that wants a token says so in its refusal, as it would to `GET /v2/`. With a login `GET /v2/` comes first: some
     /// registries hide from strangers what they have (404) instead of asking who they are.
-    pub(crate) async fn proof(&self, client: &Client, endpoint: &Endpoint, scope: &Scope) -> Result<Proof, Error> {
+    pub(crate) async fn scout(&self, endpoint: &Endpoint) -> Option<Scout> {
         let scheme = slot(&self.schemes, &endpoint.base).lock_owned().await;
-        if scheme.is_none() && !self.logins.may_have(&endpoint.registry).await {
-            return Ok(Proof::Asked(Scout(scheme)));
-        }
-        drop(scheme);
-        self.authorization(client, endpoint, scope).await.map(Proof::Known)
+        let is_unknown = scheme.is_none() && !self.logins.may_have(&endpoint.registry).await;
+        is_unknown.then_some(Scout(scheme))
     }
 
     /// The `Authorization` header for a request; `None` where the registry wants none.
     pub(crate) async fn authorization(
         &self,
-        client: &Client,
+        connections: &Connections,
         endpoint: &Endpoint,
         scope: &Scope,
     ) -> Result<Option<HeaderValue>, Error> {
-        match self.scheme(client, endpoint).await? {
+        match self.scheme(connections, endpoint).await? {
             Scheme::Anonymous => Ok(None),
             Scheme::Basic => Ok(self.logins.get(&endpoint.registry).await?.as_ref().and_then(basic)),
             Scheme::Bearer { realm, service } => {
@@ -160,7 +126,7 @@ impl Tokens {
                 if let Some(token) = token.as_ref().filter(|token| token.stale_at > Instant::now()) {
                     return Ok(Some(token.header.clone()));
                 }
-                let fresh = self.fetch(client, endpoint, scope, &realm, service.as_deref()).await?;
+                let fresh = self.fetch(connections, endpoint, scope, &realm, service.as_deref()).await?;
                 Ok(Some(token.insert(fresh).header.clone()))
             }
         }
@@ -199,24 +165,24 @@ impl Tokens {
     }
 
     /// What a place wants: asked once, by `GET /v2/`. Whoever asks has tries of their own, so there are none here.
-    async fn scheme(&self, client: &Client, endpoint: &Endpoint) -> Result<Scheme, Error> {
+    async fn scheme(&self, connections: &Connections, endpoint: &Endpoint) -> Result<Scheme, Error> {
         let slot = slot(&self.schemes, &endpoint.base);
         let mut scheme = slot.lock().await;
         if let Some(scheme) = &*scheme {
             return Ok(scheme.clone());
         }
-        let headers = self.ask_scheme(client, endpoint).await?;
+        let headers = self.ask_scheme(connections, endpoint).await?;
         let found = scheme_of(endpoint, &headers).unwrap_or(Scheme::Anonymous);
         Ok(scheme.insert(found).clone())
     }
 
     /// One `GET /v2/`; its headers whatever the answer is, except where another try may help.
-    async fn ask_scheme(&self, client: &Client, endpoint: &Endpoint) -> Result<HeaderMap, Error> {
+    async fn ask_scheme(&self, connections: &Connections, endpoint: &Endpoint) -> Result<HeaderMap, Error> {
         let action = "say which login it wants";
-        let fail = |error: reqwest::Error| transport(endpoint, &endpoint.base, action, &error);
-        let pool = client.pool(endpoint, &endpoint.base)?;
+        let fail = |error: reqwest::Error| Error::transport(endpoint, &endpoint.base, action, &error);
+        let pool = connections.pool(endpoint, &endpoint.base)?;
         let request = pool.get(endpoint.base.clone()).timeout(TOKEN_TIMEOUT).build().map_err(fail)?;
-        let answer = client.execute(&pool, request).await.map_err(fail)?;
+        let answer = connections.execute(&pool, request).await.map_err(fail)?;
         let (status, headers) = (answer.status(), answer.headers().clone());
         if Retry::of_answer(status, &headers) == Retry::Never {
             return Ok(headers);
@@ -229,23 +195,23 @@ impl Tokens {
     /// Fetches a token.
     async fn fetch(
         &self,
-        client: &Client,
+        connections: &Connections,
         endpoint: &Endpoint,
         scope: &Scope,
         realm: &Url,
         service: Option<&str>,
     ) -> Result<Token, Error> {
         let login = self.logins.get(&endpoint.registry).await?;
-        let pool = client.pool(endpoint, realm)?;
-        let ask = Ask { client, pool, endpoint, scope, realm, service, login: login.as_ref() };
+        let pool = connections.pool(endpoint, realm)?;
+        let ask = Ask { connections, pool, endpoint, scope, realm, service, login: login.as_ref() };
         ask.token().await
     }
 }
 
 /// One question to a token service.
 struct Ask<'a> {
-    /// The client.
-    client: &'a Client,
+    /// Who sends it.
+    connections: &'a Connections,
     /// Its connections.
     pool: reqwest::Client,
     /// For which place.
@@ -274,7 +240,7 @@ impl Ask<'_> {
             answer = self.send(self.by_post()).await?;
         }
         let (status, headers) = (answer.status(), answer.headers().clone());
-        let body = answer.bytes().await.map_err(|error| transport(self.endpoint, self.realm, ACTION, &error))?;
+        let body = answer.bytes().await.map_err(|error| Error::transport(self.endpoint, self.realm, ACTION, &error))?;
         if !status.is_success() {
             return Err(self.refusal(Refusal::read(status, &headers, &body)));
         }
@@ -287,7 +253,7 @@ impl Ask<'_> {
         {
             let mut query = url.query_pairs_mut();
             query.extend_pairs(self.service.map(|service| ("service", service)));
-            query.extend_pairs(self.scope.0.iter().map(|scope| ("scope", scope)));
+            query.extend_pairs(self.scope.parts().iter().map(|scope| ("scope", scope)));
         }
         let request = self.pool.get(url);
         match self.login.and_then(basic) {
@@ -298,7 +264,7 @@ impl Ask<'_> {
 
     /// The `OAuth2` form (<https://distribution.github.io/distribution/spec/auth/oauth/>); secrets travel in the body.
     fn by_post(&self) -> reqwest::RequestBuilder {
-        let scopes = self.scope.0.join(" ");
+        let scopes = self.scope.parts().join(" ");
         let mut form = url::form_urlencoded::Serializer::new(String::new());
         form.extend_pairs([("client_id", "seaway"), ("scope", &scopes), ("service", self.service.unwrap_or_default())]);
         match self.login {
@@ -316,15 +282,15 @@ impl Ask<'_> {
 
     /// Sends a question.
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<reqwest::Response, Error> {
-        let fail = |error: reqwest::Error| transport(self.endpoint, self.realm, ACTION, &error);
+        let fail = |error: reqwest::Error| Error::transport(self.endpoint, self.realm, ACTION, &error);
         let request = request.timeout(TOKEN_TIMEOUT).build().map_err(fail)?;
-        self.client.execute(&self.pool, request).await.map_err(fail)
+        self.connections.execute(&self.pool, request).await.map_err(fail)
     }
 
     /// The error that a refusal stands for: 401 is a wrong login, or none where one is needed.
     fn refusal(&self, refusal: Refusal) -> Error {
         let (registry, refusal) = (self.endpoint.registry.clone(), Box::new(refusal));
-        let action = format!("{ACTION} for `{}`", self.scope.0.join(" "));
+        let action = format!("{ACTION} for `{}`", self.scope.parts().join(" "));
         if refusal.status == StatusCode::UNAUTHORIZED {
             Error::Login { registry, action, had_login: self.login.is_some(), refusal }
         } else {
@@ -343,9 +309,15 @@ impl Ask<'_> {
         let text = answer.token.or(answer.access_token).filter(|text| !text.is_empty());
         let text = text.map(Secret::new).ok_or_else(|| nonsense("the answer has no token"))?;
         let header = header(&format!("Bearer {}", text.expose())).ok_or_else(|| nonsense("the token is no header"))?;
-        let life = Duration::from_secs(answer.expires_in.unwrap_or(DEFAULT_LIFE));
-        Ok(Token { header, stale_at: asked_at + life.mul_f64(0.8) })
+        Ok(Token { header, stale_at: asked_at + life(answer.expires_in.as_ref()).mul_f64(0.8) })
     }
+}
+
+/// How long a token lives of which its service says this: whatever is no number of seconds says nothing.
+fn life(said: Option<&serde_json::Value>) -> Duration {
+    let seconds = said.and_then(|said| said.as_f64().or_else(|| said.as_str()?.trim().parse().ok()));
+    let seconds = seconds.filter(|seconds| *seconds >= 0.0);
+    seconds.map_or(DEFAULT_LIFE, |seconds| Duration::from_secs_f64(seconds.min(LONGEST_LIFE.as_secs_f64())))
 }
 
 /// What is being attempted when a token is fetched.
@@ -386,14 +358,27 @@ fn header(text: &str) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// The error of a request that got no answer.
-pub(crate) fn transport(endpoint: &Endpoint, url: &Url, action: &str, error: &reqwest::Error) -> Error {
-    Error::Transport {
-        registry: endpoint.registry.clone(),
-        at: http::redact_url(&url.join("/").unwrap_or_else(|_| url.clone())),
-        action: action.to_owned(),
-        retry: Retry::of_transport(error),
-        unreached: error.is_connect(),
-        source: TransportCause(http::transport_cause(error)),
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn whatever_a_service_says_of_a_tokens_life_it_ends() {
+        for (said, seconds) in [
+            (json!(300), 300),
+            (json!(299.5), 299),
+            (json!("300"), 300),
+            (json!(u64::MAX), 86_400),
+            (json!(1e300), 86_400),
+            (json!("inf"), 86_400),
+            (json!(0), 0),
+            (json!(-1), 60),
+            (json!("soon"), 60),
+            (Value::Null, 60),
+        ] {
+            assert_eq!(life(Some(&said)).as_secs(), seconds, "{said}");
+        }
+        assert_eq!(life(None), DEFAULT_LIFE);
     }
 }

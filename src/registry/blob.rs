@@ -1,14 +1,15 @@
 //! Blobs: where their content comes from, whether a registry has one, and reading one.
 
 use super::auth::Scope;
-use super::client::{Client, Question, Way};
+use super::client::{Client, LARGEST_ANSWER, TOO_LARGE, Way};
 use super::error::Error;
-use super::hosts::{Capability, Endpoint, is_loopback};
+use super::hosts::{Capability, Endpoint};
+use super::question::Question;
+use super::redirects::Trail;
 use crate::image::{Content, Descriptor};
 use crate::model::{Digest, Repository};
 use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt as _};
-use reqwest::header::LOCATION;
 use reqwest::{Response, StatusCode};
 use url::Url;
 
@@ -25,12 +26,6 @@ pub(crate) struct Blob {
     /// Another repository of the same registry that may have it, to mount it from.
     pub(crate) mount_from: Option<String>,
 }
-
-/// More redirects than this are a loop.
-const MOST_REDIRECTS: usize = 5;
-
-/// A blob of this size is a configuration that somebody else's mistake made huge.
-const LARGEST_IN_MEMORY: u64 = 16 * 1024 * 1024;
 
 impl Client {
     /// Whether a repository has a blob. A redirect proves it as well: the registry looks before it sends one away.
@@ -49,17 +44,16 @@ impl Client {
 
     /// Reads a small blob, checked against its digest.
     pub(crate) async fn read_blob(&self, repository: &Repository, blob: &Descriptor) -> Result<Bytes, Error> {
-        if blob.size > LARGEST_IN_MEMORY {
-            return Err(Error::Nonsense {
-                registry: repository.registry.clone(),
-                action: format!("give blob {}", blob.digest.short()),
-                problem: format!("{} bytes are too many for a configuration", blob.size),
-            });
+        let too_large = || Error::Nonsense {
+            registry: repository.registry.clone(),
+            action: format!("give blob {}", blob.digest.short()),
+            problem: TOO_LARGE.to_owned(),
+        };
+        if blob.size > LARGEST_ANSWER as u64 {
+            return Err(too_large());
         }
-        let patience = self.patience();
-        let bytes =
-            patience.run(Error::retry, || async { collect(self.open_blob(repository, &blob.digest).await?).await });
-        let bytes = bytes.await?;
+        let read = || async { collect(self.open_blob(repository, &blob.digest).await?).await };
+        let bytes = self.patience().run(Error::retry, read).await?.ok_or_else(too_large)?;
         let got = Digest::of(&bytes);
         if got == blob.digest {
             return Ok(bytes);
@@ -89,14 +83,13 @@ impl Client {
         let action = format!("give blob {} of `{path}`", digest.short());
         let scope = Scope::pull(path);
         let question = Question { endpoint, scope: &scope, action: &action };
-        let mut url = endpoint.url(path, &format!("blobs/{digest}"));
-        let mut answer = self.get_blob(question, &url).await?;
-        for _ in 0..MOST_REDIRECTS {
-            if !answer.status().is_redirection() {
-                break;
-            }
-            url = redirect_target(question, &url, &answer)?;
-            answer = self.get_blob(question, &url).await?;
+        let mut trail = Trail::new(&endpoint.url(path, &format!("blobs/{digest}")));
+        let mut answer = self.get_blob(question, &trail.url).await?;
+        if answer.status() == StatusCode::UNAUTHORIZED {
+            answer = self.get_blob(question, &trail.url).await?;
+        }
+        while trail.goes_on(question, &answer)? {
+            answer = self.get_blob(question, &trail.url).await?;
         }
         if answer.status() == StatusCode::NOT_FOUND {
             return Err(Error::NotFound { reference: format!("{}/{path}@{digest}", endpoint.registry) });
@@ -104,36 +97,25 @@ impl Client {
         if !answer.status().is_success() {
             return Err(self.refusal(question, answer).await);
         }
-        Ok(self.stream(question, answer))
+        Ok(self.stream(question, trail.url, answer))
     }
 
-    /// One GET of a blob; the token goes to the registry only, never to where it redirects.
+    /// One GET of a blob; only of a refusal the answer is read.
     async fn get_blob(&self, question: Question<'_>, url: &Url) -> Result<Response, Error> {
-        let pool = self.pool(question.endpoint, url)?;
-        for last in [false, true] {
-            let mut request = pool.get(url.clone());
-            let mut token = None;
-            if question.endpoint.serves(url) {
-                token = self.tokens().authorization(self, question.endpoint, question.scope).await?;
-                if let Some(token) = &token {
-                    request = request.header(reqwest::header::AUTHORIZATION, token.clone());
-                }
-            }
-            let answer = tokio::time::timeout(self.patience().request, self.send(question, Way::Pool(&pool), request));
-            let answer = answer.await.map_err(|_| Self::stalled(question, self.patience().request))??;
-            if answer.status() != StatusCode::UNAUTHORIZED || last {
-                return Ok(answer);
-            }
-            self.tokens().refused(question.endpoint, question.scope, token.as_ref(), answer.headers()).await;
-        }
-        Err(Self::nonsense(question, "the token was refused twice"))
+        let (pool, limit) = (self.pool(question.endpoint, url)?, self.patience().request);
+        self.known(&question.endpoint.registry).limiter.open().await; // a pause does not count
+        let asking = async {
+            let answer = self.with_token(question, url, Way::Stream(&pool), pool.get(url.clone())).await?;
+            if answer.status().is_success() { Ok(answer) } else { self.whole(question, answer).await }
+        };
+        tokio::time::timeout(limit, asking).await.unwrap_or_else(|_| Err(question.stalled(limit)))
     }
 
     /// The bytes of an answer; an error where none come for too long.
-    fn stream(&self, question: Question<'_>, answer: Response) -> BlobStream {
+    fn stream(&self, question: Question<'_>, url: Url, answer: Response) -> BlobStream {
         let stall = self.patience().stall;
         let (registry, action) = (question.endpoint.registry.clone(), question.action.to_owned());
-        let (endpoint, url) = (question.endpoint.clone(), answer.url().clone());
+        let endpoint = question.endpoint.clone();
         let pieces = answer.bytes_stream().boxed();
         futures::stream::unfold(Some(pieces), move |pieces| {
             let (registry, action, endpoint, url) = (registry.clone(), action.clone(), endpoint.clone(), url.clone());
@@ -142,90 +124,23 @@ impl Client {
                 match tokio::time::timeout(stall, pieces.next()).await {
                     Ok(None) => None,
                     Ok(Some(Ok(piece))) => Some((Ok(piece), Some(pieces))),
-                    Ok(Some(Err(error))) => Some((Err(super::auth::transport(&endpoint, &url, &action, &error)), None)),
+                    Ok(Some(Err(error))) => Some((Err(Error::transport(&endpoint, &url, &action, &error)), None)),
                     Err(_) => Some((Err(Error::Stalled { registry, action, seconds: stall.as_secs() }), None)),
                 }
             }
         })
         .boxed()
     }
-
-    /// The error of a request on which nothing moved.
-    pub(crate) fn stalled(question: Question<'_>, waited: std::time::Duration) -> Error {
-        Error::Stalled {
-            registry: question.endpoint.registry.clone(),
-            action: question.action.to_owned(),
-            seconds: waited.as_secs(),
-        }
-    }
 }
 
-/// All bytes of a stream.
-async fn collect(mut stream: BlobStream) -> Result<Bytes, Error> {
+/// All bytes of a stream; `None` where it is longer than what is read as a whole.
+async fn collect(mut stream: BlobStream) -> Result<Option<Bytes>, Error> {
     let mut all = Vec::new();
     while let Some(piece) = stream.next().await {
         all.extend_from_slice(&piece?);
-    }
-    Ok(all.into())
-}
-
-/// Where a redirect leads. Encrypted stays encrypted, and a registry on the internet has no business sending us to an
-/// address of this machine or network.
-fn redirect_target(question: Question<'_>, from: &Url, answer: &Response) -> Result<Url, Error> {
-    let location = answer.headers().get(LOCATION).and_then(|value| value.to_str().ok());
-    let target = location.and_then(|location| from.join(location).ok());
-    let target = target.ok_or_else(|| Client::nonsense(question, "it redirects to nowhere"))?;
-    check_target(question, &target)?;
-    Ok(target)
-}
-
-/// Refuses a URL of another host that the registry has no business naming.
-pub(crate) fn check_target(question: Question<'_>, target: &Url) -> Result<(), Error> {
-    let base = &question.endpoint.base;
-    if question.endpoint.serves(target) {
-        return Ok(());
-    }
-    if base.scheme() == "https" && target.scheme() != "https" {
-        return Err(Client::nonsense(question, "it leads from https to http"));
-    }
-    let is_private = |url: &Url| match url.host() {
-        Some(url::Host::Ipv4(address)) => address.is_private() || address.is_loopback() || address.is_link_local(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback() || address.is_unique_local(),
-        Some(url::Host::Domain(name)) => is_loopback(name),
-        None => true,
-    };
-    if is_private(target) && !is_private(base) {
-        return Err(Client::nonsense(question, "it leads to an address of a private network"));
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::registry::Hosts;
-
-    #[test]
-    fn nobody_is_sent_into_a_private_network_or_out_of_encryption() {
-        let hosts = Hosts::new(None, Vec::new());
-        let endpoint = hosts.endpoints("registry.example", Capability::Push).unwrap().remove(0);
-        let scope = Scope::push("a");
-        let question = Question { endpoint: &endpoint, scope: &scope, action: "take a blob" };
-        for (target, allowed) in [
-            ("https://registry.example/v2/a/blobs/uploads/1", true),
-            ("https://registry.example:443/v2/a/blobs/uploads/1", true),
-            ("https://storage.example/a?X-Amz-Signature=b", true),
-            ("http://storage.example/a", false),
-            ("https://127.0.0.1/a", false),
-            ("https://10.0.0.1/a", false),
-            ("https://192.168.1.1/a", false),
-            ("https://169.254.169.254/latest/meta-data", false),
-            ("https://localhost/a", false),
-            ("https://[::1]/a", false),
-            ("https://[fd00::1]/a", false),
-        ] {
-            let target = Url::parse(target).unwrap();
-            assert_eq!(check_target(question, &target).is_ok(), allowed, "{target}");
+        if all.len() > LARGEST_ANSWER {
+            return Ok(None);
         }
     }
+    Ok(Some(all.into()))
 }

@@ -1,22 +1,24 @@
 //! The client itself: which place, which token, which error.
 
-use super::auth::{Proof, Scope, Scout, Tokens, transport};
+use super::auth::{Scout, Tokens};
 use super::budget::Budget;
+use super::connections::Connections;
 use super::error::{Error, Refusal};
 use super::features::Features;
 use super::hosts::{Capability, Endpoint, Hosts};
 use super::limiter::Limiter;
 use super::logins::Logins;
-use super::patience::{LONGEST_PAUSE, Patience};
+use super::patience::Patience;
 use super::progress::lock;
+pub(crate) use super::question::Question;
+use super::redirects::Trail;
 use super::wire;
-use crate::http::{self, Recipe};
+use crate::http::{self, Retry};
 use crate::image::part::FileRange;
 use crate::model::Digest;
-use reqwest::header::{HeaderMap, WARNING};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, WARNING};
 use reqwest::{RequestBuilder, Response, StatusCode};
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use url::Url;
 
@@ -25,8 +27,8 @@ use url::Url;
 pub(crate) struct Client {
     /// What clones share.
     inner: Arc<Inner>,
-    /// How many requests were sent, those to token services included.
-    requests: Arc<AtomicU64>,
+    /// The connections.
+    connections: Connections,
 }
 
 /// What the clones of a client share.
@@ -36,8 +38,6 @@ struct Inner {
     hosts: Hosts,
     /// The tokens in use.
     tokens: Tokens,
-    /// A connection pool for each way of talking to a place.
-    pools: Mutex<HashMap<Recipe, reqwest::Client>>,
     /// What is known of each registry, by its name.
     known: Mutex<HashMap<String, Arc<Known>>>,
     /// The layers that are held in memory.
@@ -99,25 +99,22 @@ struct Remark {
     shown: bool,
 }
 
-/// One thing that is asked of a place.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Question<'a> {
-    /// Whom.
-    pub(crate) endpoint: &'a Endpoint,
-    /// What the token must allow.
-    pub(crate) scope: &'a Scope,
-    /// What is being attempted, for people: `push blob sha256:…`.
-    pub(crate) action: &'a str,
-}
-
 /// Which way a request goes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Way<'a> {
-    /// On a connection of a pool.
+    /// On a connection of a pool; the answer is read as a whole.
     Pool(&'a reqwest::Client),
+    /// The same; the answer is read as it comes.
+    Stream(&'a reqwest::Client),
     /// On a connection of its own that sends this file as its body.
     Wire(&'a FileRange),
 }
+
+/// No answer that is read as a whole is longer, in bytes: manifests may have 4 MiB, lists of tags a little more.
+pub(crate) const LARGEST_ANSWER: usize = 16 * 1024 * 1024;
+
+/// What is wrong with an answer that is.
+pub(crate) const TOO_LARGE: &str = "it is larger than 16 MiB";
 
 impl Client {
     /// A client that finds places and logins here.
@@ -130,14 +127,13 @@ impl Client {
         let inner = Inner {
             hosts,
             tokens: Tokens::new(logins),
-            pools: Mutex::default(),
             known: Mutex::default(),
             budget: Arc::default(),
             patience,
             warnings: Mutex::default(),
             lists: tokio::sync::Mutex::default(),
         };
-        Self { inner: Arc::new(inner), requests: Arc::default() }
+        Self { inner: Arc::new(inner), connections: Connections::default() }
     }
 
     /// The same with another budget for layers in memory. Nothing may have been sent yet.
@@ -150,12 +146,12 @@ impl Client {
     /// The same client with a counter of its own for requests.
     #[must_use]
     pub(crate) fn counting(&self) -> Self {
-        Self { inner: Arc::clone(&self.inner), requests: Arc::default() }
+        Self { inner: Arc::clone(&self.inner), connections: self.connections.counting() }
     }
 
     /// How many requests this client and its clones have sent.
     pub(crate) fn requests(&self) -> u64 {
-        self.requests.load(Ordering::Relaxed)
+        self.connections.requests()
     }
 
     /// What registries wanted people to know (`Warning: 299`), each once.
@@ -186,11 +182,6 @@ impl Client {
         self.inner.patience
     }
 
-    /// The tokens in use.
-    pub(crate) fn tokens(&self) -> &Tokens {
-        &self.inner.tokens
-    }
-
     /// The places that may be asked for this, in order.
     pub(crate) fn endpoints(&self, registry: &str, wanted: Capability) -> Result<Vec<Endpoint>, Error> {
         Ok(self.inner.hosts.endpoints(registry, wanted)?)
@@ -217,14 +208,7 @@ impl Client {
 
     /// The connections on which a URL is asked for that a place has named, or for its own.
     pub(crate) fn pool(&self, endpoint: &Endpoint, url: &Url) -> Result<reqwest::Client, Error> {
-        let recipe = Recipe { plain: url.scheme() == "http", ..endpoint.recipe.clone() };
-        let mut pools = lock(&self.inner.pools);
-        if let Some(pool) = pools.get(&recipe) {
-            return Ok(pool.clone());
-        }
-        let pool = http::client(&recipe)?;
-        pools.insert(recipe, pool.clone());
-        Ok(pool)
+        self.connections.pool(endpoint, url)
     }
 
     /// Asks with tries: the answer, whatever its status, but an error where the last try was still worth another one.
@@ -246,6 +230,26 @@ impl Client {
         self.inner.patience.brief().run(Error::retry, || self.ask_once(question, &make)).await
     }
 
+    /// Reads something: asks, with few tries, and goes where the registry sends us.
+    pub(crate) async fn read_briefly(
+        &self,
+        question: Question<'_>,
+        url: &Url,
+        make: impl Fn(&reqwest::Client, &Url) -> RequestBuilder,
+    ) -> Result<Response, Error> {
+        let read = || async {
+            let mut answer = self.ask_once(question, &|pool: &reqwest::Client| make(pool, url)).await?;
+            let mut trail = Trail::new(url);
+            while trail.goes_on(question, &answer)? {
+                let pool = self.pool(question.endpoint, &trail.url)?;
+                let request = make(&pool, &trail.url).timeout(self.inner.patience.request);
+                answer = self.with_token(question, &trail.url, Way::Pool(&pool), request).await?;
+            }
+            self.unless_passing(question, answer).await
+        };
+        self.inner.patience.brief().run(Error::retry, read).await
+    }
+
     /// Asks once, with a fresh token where the one in use is refused. Answers that are worth another try are errors.
     async fn ask_once(
         &self,
@@ -256,35 +260,32 @@ impl Client {
         if answer.status() == StatusCode::UNAUTHORIZED {
             answer = self.ask_with_token(question, make).await?;
         }
-        if http::Retry::of_answer(answer.status(), answer.headers()) != http::Retry::Never {
-            return Err(self.refusal(question, answer).await);
-        }
-        Ok(answer)
+        self.unless_passing(question, answer).await
     }
 
-    /// Sends one request with the token in use. A refused token is forgotten, so that the next request fetches another.
+    /// The answer, or an error where it is worth another try.
+    pub(crate) async fn unless_passing(&self, question: Question<'_>, answer: Response) -> Result<Response, Error> {
+        match Retry::of_answer(answer.status(), answer.headers()) {
+            Retry::Never => Ok(answer),
+            _ => Err(self.refusal(question, answer).await),
+        }
+    }
+
+    /// Sends one request to the registry itself, with a token if it wants one.
     async fn ask_with_token(
         &self,
         question: Question<'_>,
         make: &impl Fn(&reqwest::Client) -> RequestBuilder,
     ) -> Result<Response, Error> {
-        let pool = self.pool(question.endpoint, &question.endpoint.base)?;
-        let token = match self.inner.tokens.proof(self, question.endpoint, question.scope).await? {
-            Proof::Known(token) => token,
-            Proof::Asked(scout) => match self.scout(question, &pool, make, scout).await? {
-                Some(answer) => return Ok(answer),
-                None => self.inner.tokens.authorization(self, question.endpoint, question.scope).await?,
-            },
-        };
-        let mut request = make(&pool).timeout(self.inner.patience.request);
-        if let Some(token) = &token {
-            request = request.header(reqwest::header::AUTHORIZATION, token.clone());
+        let base = &question.endpoint.base;
+        let pool = self.pool(question.endpoint, base)?;
+        let make = || make(&pool).timeout(self.inner.patience.request);
+        if let Some(scout) = self.inner.tokens.scout(question.endpoint).await
+            && let Some(answer) = self.scout(question, &pool, make(), scout).await?
+        {
+            return Ok(answer);
         }
-        let answer = self.send(question, Way::Pool(&pool), request).await?;
-        if answer.status() == StatusCode::UNAUTHORIZED {
-            self.inner.tokens.refused(question.endpoint, question.scope, token.as_ref(), answer.headers()).await;
-        }
-        Ok(answer)
+        self.with_token(question, base, Way::Pool(&pool), make()).await
     }
 
     /// Sends one request without a proof, and learns from its answer what the registry wants; `None` where it wants one.
@@ -292,15 +293,50 @@ impl Client {
         &self,
         question: Question<'_>,
         pool: &reqwest::Client,
-        make: &impl Fn(&reqwest::Client) -> RequestBuilder,
+        request: RequestBuilder,
         scout: Scout,
     ) -> Result<Option<Response>, Error> {
-        let request = make(pool).timeout(self.inner.patience.request);
         let answer = self.send(question, Way::Pool(pool), request).await?;
-        if http::Retry::of_answer(answer.status(), answer.headers()) == http::Retry::Never {
+        if Retry::of_answer(answer.status(), answer.headers()) == Retry::Never {
             scout.learn(question.endpoint, answer.headers());
         }
         Ok((answer.status() != StatusCode::UNAUTHORIZED).then_some(answer))
+    }
+
+    /// Sends a request with the token in use, if it goes to the registry itself: another host never sees it. The token is
+    /// looked at right before: the registry checks its end when the request begins. One that is refused is forgotten, so
+    /// that the next request fetches another.
+    pub(crate) async fn with_token(
+        &self,
+        question: Question<'_>,
+        url: &Url,
+        way: Way<'_>,
+        request: RequestBuilder,
+    ) -> Result<Response, Error> {
+        let (request, token) = self.proven(question, url, request).await?;
+        let answer = self.send(question, way, request).await?;
+        if answer.status() == StatusCode::UNAUTHORIZED {
+            self.inner.tokens.refused(question.endpoint, question.scope, token.as_ref(), answer.headers()).await;
+        }
+        Ok(answer)
+    }
+
+    /// A request with the token in use, if it goes to the registry itself; and that token.
+    pub(crate) async fn proven(
+        &self,
+        question: Question<'_>,
+        url: &Url,
+        request: RequestBuilder,
+    ) -> Result<(RequestBuilder, Option<HeaderValue>), Error> {
+        if !question.endpoint.serves(url) {
+            return Ok((request, None));
+        }
+        let token = self.inner.tokens.authorization(&self.connections, question.endpoint, question.scope).await?;
+        let request = match &token {
+            Some(token) => request.header(AUTHORIZATION, token.clone()),
+            None => request,
+        };
+        Ok((request, token))
     }
 
     /// Sends a request as it is, after any pause that the registry asked for. What it says about its load holds for all
@@ -311,30 +347,56 @@ impl Client {
         way: Way<'_>,
         request: RequestBuilder,
     ) -> Result<Response, Error> {
-        let request = request.build().map_err(|error| Self::transport(question, &error))?;
+        let request = request.build().map_err(|error| question.transport(&error))?;
         let known = self.known(&question.endpoint.registry);
         known.limiter.open().await;
         let mark = known.limiter.mark();
         let answer = match way {
-            Way::Pool(pool) => self.execute(pool, request).await.map_err(|error| Self::transport(question, &error))?,
+            Way::Pool(pool) | Way::Stream(pool) => {
+                let answer = self.connections.execute(pool, request).await;
+                answer.map_err(|error| question.transport(&error))?
+            }
             Way::Wire(file) => {
-                self.requests.fetch_add(1, Ordering::Relaxed);
+                self.connections.count();
                 wire::send(question, file, request).await?
             }
         };
         if matches!(answer.status().as_u16(), 429 | 503) {
             known.limiter.complained(mark);
             let pause = http::retry_after(answer.headers());
-            pause.filter(|pause| *pause <= LONGEST_PAUSE).into_iter().for_each(|pause| known.limiter.pause(pause));
+            pause
+                .filter(|pause| *pause <= http::LONGEST_PAUSE)
+                .into_iter()
+                .for_each(|pause| known.limiter.pause(pause));
         }
         self.listen(&question.endpoint.registry, answer.headers());
-        Ok(answer)
+        match way {
+            Way::Pool(_) => self.whole(question, answer).await,
+            Way::Stream(_) | Way::Wire(_) => Ok(answer),
+        }
     }
 
-    /// Sends a request and counts it.
-    pub(crate) async fn execute(&self, pool: &reqwest::Client, request: reqwest::Request) -> reqwest::Result<Response> {
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        http::send(pool, request).await
+    /// Reads an answer to its end, so that what breaks off is tried again with the request. Of a refusal the status is
+    /// enough, whatever becomes of its words.
+    pub(crate) async fn whole(&self, question: Question<'_>, mut answer: Response) -> Result<Response, Error> {
+        let (status, stall) = (answer.status(), self.inner.patience.stall);
+        let mut bytes = Vec::new();
+        let reading = async {
+            while let Some(piece) = answer.chunk().await.map_err(|error| question.transport(&error))? {
+                if bytes.len() + piece.len() > LARGEST_ANSWER {
+                    return Err(question.nonsense(TOO_LARGE));
+                }
+                bytes.extend_from_slice(&piece);
+            }
+            Ok(())
+        };
+        let read = tokio::time::timeout(stall, reading).await.unwrap_or_else(|_| Err(question.stalled(stall)));
+        if !status.is_client_error() && !status.is_server_error() {
+            read?;
+        }
+        let mut whole = ::http::Response::new(bytes);
+        (*whole.status_mut(), *whole.headers_mut()) = (status, answer.headers().clone());
+        Ok(whole.into())
     }
 
     /// Remembers warnings (<https://github.com/opencontainers/distribution-spec/blob/main/spec.md#warnings>).
@@ -351,8 +413,7 @@ impl Client {
 
     /// The error of a request that got no answer, or only part of one.
     pub(crate) fn transport(question: Question<'_>, error: &reqwest::Error) -> Error {
-        let url = error.url().unwrap_or(&question.endpoint.base);
-        transport(question.endpoint, url, question.action, error)
+        question.transport(error)
     }
 
     /// The error that a refusal stands for.
@@ -384,10 +445,6 @@ impl Client {
 
     /// The error of an answer that the protocol does not allow.
     pub(crate) fn nonsense(question: Question<'_>, problem: impl Into<String>) -> Error {
-        Error::Nonsense {
-            registry: question.endpoint.registry.clone(),
-            action: question.action.to_owned(),
-            problem: problem.into(),
-        }
+        question.nonsense(problem)
     }
 }

@@ -1,10 +1,12 @@
 //! What can go wrong between here and a registry, with the structure of the answer kept.
 
+use super::hosts::Endpoint;
 use crate::error::{FailureKind, Hint};
-use crate::http::Retry;
+use crate::http::{self, Retry};
 use crate::model::{DIGITALOCEAN_REGISTRY, Digest, Platform};
 use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
+use url::Url;
 
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]
@@ -241,6 +243,18 @@ fn named_blobs(body: &serde_json::Value) -> Vec<Digest> {
 }
 
 impl Error {
+    /// The error of a request that got no answer, or only part of one.
+    pub(crate) fn transport(endpoint: &Endpoint, url: &Url, action: &str, error: &reqwest::Error) -> Self {
+        Self::Transport {
+            registry: endpoint.registry.clone(),
+            at: http::redact_url(&url.join("/").unwrap_or_else(|_| url.clone())),
+            action: action.to_owned(),
+            retry: Retry::of_transport(error),
+            unreached: error.is_connect(),
+            source: TransportCause(http::transport_cause(error)),
+        }
+    }
+
     /// The error of a source that failed: another registry's own where it was one, so that its kind and its cure stay.
     pub(crate) fn of_source(what: &str, error: std::io::Error) -> Self {
         match error.downcast::<Self>() {

@@ -1,10 +1,10 @@
 //! What registries send, for the fuzz targets: each of these may refuse, and must do nothing worse.
 
 use super::auth::Scope;
-use super::blob::check_target;
 use super::challenge;
-use super::client::Question;
 use super::hosts::{Capability, Hosts};
+use super::question::Question;
+use super::redirects::check_target;
 use super::target::parse_range;
 
 /// A `WWW-Authenticate`.

@@ -201,18 +201,28 @@ impl Endpoint {
 /// The address that a name itself stands for. Docker Hub's name is not where its registry is; plain HTTP is for this
 /// machine alone, as in every client.
 fn registry_address(registry: &str) -> String {
-    let host = registry.rsplit_once(':').map_or(registry, |(host, _)| host);
-    match host {
+    match host_of(registry) {
         "docker.io" => "https://registry-1.docker.io".to_owned(),
-        _ if is_loopback(host) => format!("http://{registry}"),
+        host if is_loopback(host) => format!("http://{registry}"),
         _ => format!("https://{registry}"),
     }
 }
 
-/// Whether a host is this machine.
+/// A registry's name without its port; an address of IPv6 stands in brackets.
+fn host_of(registry: &str) -> &str {
+    match registry.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => host,
+        _ => registry,
+    }
+}
+
+/// Whether a host is this machine, by its name or its address
+/// (<https://www.rfc-editor.org/rfc/rfc6761#section-6.3>).
 pub(crate) fn is_loopback(host: &str) -> bool {
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    let host = host.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.').to_ascii_lowercase();
+    host == "localhost"
+        || host.ends_with(".localhost")
+        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 /// The address of `/v2/` on a host. A missing scheme means HTTPS, and HTTP on this machine.
@@ -254,6 +264,12 @@ mod tests {
             ("127.0.0.1:5000", "http://127.0.0.1:5000/v2/"),
             ("localhost", "http://localhost/v2/"),
             ("10.0.0.1:5000", "https://10.0.0.1:5000/v2/"),
+            ("[::1]:5000", "http://[::1]:5000/v2/"),
+            ("[::1]", "http://[::1]/v2/"),
+            ("[2001:db8::1]:5000", "https://[2001:db8::1]:5000/v2/"),
+            ("[2001:db8::1]", "https://[2001:db8::1]/v2/"),
+            ("LocalHost:5000", "http://localhost:5000/v2/"),
+            ("Registry.Example:443", "https://registry.example/v2/"),
         ] {
             assert_eq!(addresses(&Hosts::default(), name, Capability::Push), [wanted]);
         }

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Method, Response, StatusCode};
 use std::collections::BTreeSet;
+use url::Url;
 
 /// A manifest or an index as the bytes it came in: its digest depends on each of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -235,9 +236,10 @@ impl Client {
         for endpoint in self.endpoints(&repository.registry, wanted)? {
             let question = Question { endpoint: &endpoint, scope: &scope, action: &action };
             let url = endpoint.url(&repository.path, &format!("manifests/{target}"));
-            let make =
-                |pool: &reqwest::Client| pool.request(method.clone(), url.clone()).header(ACCEPT, ACCEPTED.join(", "));
-            match self.ask_briefly(question, make).await {
+            let make = |pool: &reqwest::Client, url: &Url| {
+                pool.request(method.clone(), url.clone()).header(ACCEPT, ACCEPTED.join(", "))
+            };
+            match self.read_briefly(question, &url, make).await {
                 Ok(answer) if answer.status().is_success() => return Ok(Some((endpoint, answer))),
                 Ok(answer) if answer.status() == StatusCode::NOT_FOUND => {}
                 Ok(answer) if method == Method::HEAD => {

@@ -2,8 +2,6 @@
 
 use super::error::Error;
 use crate::http::{Retry, RetryPolicy};
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher as _, Hasher as _};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -47,9 +45,6 @@ const BRIEF_TRIES: usize = 4;
 /// A place that is away is looked for at least so often.
 const LONGEST_LOOK: Duration = Duration::from_secs(2);
 
-/// A server that asks for a longer pause than this is treated as having refused.
-pub(crate) const LONGEST_PAUSE: Duration = Duration::from_mins(2);
-
 impl Patience {
     /// The same for what is asked before anything has been done: somebody waits for it, and a wrong address should not
     /// take minutes to show.
@@ -81,39 +76,18 @@ impl Patience {
             if away.is_none_or(|since| since.elapsed() >= self.outage) {
                 tries += 1;
             }
-            let own = self.pause(tries);
-            let pause = match verdict {
-                Retry::Never => return Err(error),
-                _ if tries >= self.retry.tries => return Err(error),
-                Retry::After(asked) if asked > LONGEST_PAUSE => return Err(error),
-                Retry::After(asked) => asked,
-                Retry::Later if is_outage => own.min(LONGEST_LOOK),
-                Retry::Later => own,
-            };
+            let Some(pause) = self.retry.pause(tries, verdict) else { return Err(error) };
+            let pause = if is_outage { pause.min(LONGEST_LOOK) } else { pause };
             tracing::info!("trying again in {} ms: {error}", pause.as_millis());
             tokio::time::sleep(pause).await;
         }
     }
-
-    /// The pause after so many tries: any length up to a limit that doubles, so that clients that failed together do not
-    /// come back together.
-    fn pause(&self, tries: usize) -> Duration {
-        let doubled = u32::try_from(tries.saturating_sub(1)).unwrap_or(u32::MAX).min(16);
-        let limit = self.retry.first.saturating_mul(1 << doubled).min(self.retry.longest);
-        limit.mul_f64(random())
-    }
-}
-
-/// A number from 0 to 1. Its quality does not matter, only that two runs differ.
-fn random() -> f64 {
-    let bits = RandomState::new().build_hasher().finish() >> 32;
-    f64::from(u32::try_from(bits).unwrap_or_default()) / f64::from(u32::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::error::TransportCause;
+    use crate::registry::error::{Refusal, TransportCause};
     use std::cell::Cell;
 
     /// The error of a registry that cannot be reached, or of one whose connection breaks.
@@ -153,13 +127,19 @@ mod tests {
         assert!(count == 4 && took < Duration::from_secs(4), "{count} in {took:?}");
     }
 
-    #[test]
-    fn pauses_double_up_to_a_limit_and_differ() {
-        let patience = Patience::default();
-        let longest = |tries| (0..200).map(|_| patience.pause(tries)).max().unwrap();
-        for (tries, limit) in [(1, 500), (2, 1000), (4, 4000), (7, 30_000), (60, 30_000)] {
-            let limit = Duration::from_millis(limit);
-            assert!(longest(tries) <= limit && longest(tries) > limit / 2, "{tries}");
+    #[tokio::test(start_paused = true)]
+    async fn a_registry_that_asks_for_no_pause_is_not_hammered() {
+        let (start, headers) = (Instant::now(), [(reqwest::header::RETRY_AFTER, "0".parse().unwrap())]);
+        let headers = reqwest::header::HeaderMap::from_iter(headers);
+        let refusal = Refusal::read(reqwest::StatusCode::TOO_MANY_REQUESTS, &headers, b"");
+        let refused = || {
+            let (registry, action) = ("r".to_owned(), "take".to_owned());
+            Error::Refused { registry, action, refusal: Box::new(refusal.clone()) }
+        };
+        for _ in 0..20 {
+            let result: Result<(), Error> = Patience::default().run(Error::retry, || async { Err(refused()) }).await;
+            assert!(result.is_err());
         }
+        assert!(start.elapsed() > Duration::from_secs(20), "{:?} for twenty times six tries", start.elapsed());
     }
 }

@@ -409,7 +409,7 @@ impl<'a> Chunked<'a> {
 /// A judge for chunks: a chunk that is too large may be smaller the next time.
 fn judge_chunk() -> impl Fn(&Error) -> Retry {
     let judge = judge_once();
-    move |error: &Error| if is_too_large(error) { Retry::After(Duration::ZERO) } else { judge(error) }
+    move |error: &Error| if is_too_large(error) { Retry::Now } else { judge(error) }
 }
 
 /// Whether a chunk may have been refused for its size.

@@ -57,7 +57,9 @@ impl Client {
                 _ => return Err(self.refusal(question, answer).await),
             }
             let next = next_page(&url, answer.headers());
-            let page: Page = answer.json().await.map_err(|error| Self::transport(question, &error))?;
+            let page = answer.bytes().await.map_err(|error| Self::transport(question, &error))?;
+            let page: Page = serde_json::from_slice(&page)
+                .map_err(|error| Self::nonsense(question, format!("that is no list of tags: {error}")))?;
             tags.extend(page.tags.unwrap_or_default());
             match next {
                 _ if pages == 1 => return Ok(tags),

@@ -1,20 +1,21 @@
 //! The repository that a push goes into, and the requests that uploads are made of.
 
 use super::auth::Scope;
-use super::blob::check_target;
-use super::client::{Client, Known, Question, Way};
+use super::client::{Client, Known, Way};
 use super::error::Error;
 use super::hosts::Endpoint;
 use super::manifest::check_digest;
 use super::progress::{BlobState, Track, lock};
+use super::question::Question;
+use super::redirects::check_target;
+use super::upload::judge_once;
 use super::wire;
-use crate::http::Retry;
 use crate::image::part::{ContentStream, FileRange};
 use crate::model::{Digest, Repository};
 use bytes::Bytes;
 use futures::stream::{Stream, StreamExt as _};
-use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, LOCATION, RANGE};
-use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, LOCATION, RANGE};
+use reqwest::{Method, Response, StatusCode};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
@@ -69,11 +70,22 @@ pub(crate) struct Body {
     pub(crate) file: Option<FileRange>,
 }
 
+/// Who is waited for in a transfer.
+#[derive(Clone, Copy, Debug)]
+enum Turn {
+    /// We are: for a token, for the end of a pause that the registry asked for, for the source of the body.
+    Ours,
+    /// The registry is, since then: to take the next piece.
+    Takes(Instant),
+    /// The registry is, since then: to answer, after all of the body.
+    Answers(Instant),
+}
+
 /// What the two halves of a transfer tell each other.
 #[derive(Debug)]
 struct Pulse {
-    /// When the last piece was taken, and whether it was the last of all.
-    last: Mutex<(Instant, bool)>,
+    /// Who is waited for.
+    turn: Mutex<Turn>,
     /// What the source complained of: the cause behind a broken body.
     problem: Mutex<Option<Error>>,
 }
@@ -144,7 +156,7 @@ impl Target {
     fn session(question: Question<'_>, asked: &Url, headers: &HeaderMap, shortest: u64) -> Result<Session, Error> {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let url = text(LOCATION.as_str()).and_then(|location| asked.join(location).ok());
-        let url = url.ok_or_else(|| Client::nonsense(question, "it began an upload without saying where"))?;
+        let url = url.ok_or_else(|| question.nonsense("it began an upload without saying where"))?;
         check_target(question, &url)?;
         let said = text(SHORTEST_CHUNK).and_then(|length| length.trim().parse().ok());
         Ok(Session { url, shortest_chunk: said.unwrap_or(shortest) })
@@ -199,16 +211,16 @@ impl Target {
     pub(crate) async fn status(&self, session: &Session) -> Result<Option<(Session, u64)>, Error> {
         let question = self.question("say how much of an upload it holds");
         let patience = self.client.patience();
-        let answer = patience.run(Error::retry, || async {
+        let ask = || async {
             let pool = self.client.pool(&self.endpoint, &session.url)?;
             let request = pool.get(session.url.clone()).timeout(patience.request);
-            let answer = self.with_token(question, &session.url, Way::Pool(&pool), request).await?;
-            match Retry::of_answer(answer.status(), answer.headers()) {
-                Retry::Never => Ok(answer),
-                _ => Err(self.client.refusal(question, answer).await),
+            let answer = self.client.with_token(question, &session.url, Way::Pool(&pool), request).await?;
+            if answer.status() == StatusCode::UNAUTHORIZED {
+                return Err(self.client.refusal(question, answer).await);
             }
-        });
-        let answer = answer.await?;
+            self.client.unless_passing(question, answer).await
+        };
+        let answer = patience.run(judge_once(), ask).await?;
         let held = answer.headers().get(RANGE).and_then(|value| value.to_str().ok()).and_then(parse_range);
         let Some(last) = held.filter(|_| answer.status().is_success()) else { return Ok(None) };
         let next = Self::session(question, &session.url, answer.headers(), session.shortest_chunk)?;
@@ -242,9 +254,11 @@ impl Target {
     pub(crate) async fn end(&self, session: Option<Session>) {
         let Some(session) = session else { return };
         let goodbye = async {
-            let pool = self.client.pool(&self.endpoint, &session.url)?;
+            let (question, pool) = (self.question("end an upload"), self.client.pool(&self.endpoint, &session.url)?);
             let request = pool.delete(session.url.clone());
-            self.with_token(self.question("end an upload"), &session.url, Way::Pool(&pool), request).await
+            // Distribution 2 wants another right for it: what it refuses is the wish, and not the token.
+            let (request, _) = self.client.proven(question, &session.url, request).await?;
+            self.client.send(question, Way::Pool(&pool), request).await
         };
         let _ = tokio::time::timeout(GOODBYE, goodbye).await;
     }
@@ -258,30 +272,6 @@ impl Target {
     /// A question about this repository.
     fn question<'a>(&'a self, action: &'a str) -> Question<'a> {
         Question { endpoint: &self.endpoint, scope: &self.scope, action }
-    }
-
-    /// Sends a request with the token, if it goes to the registry itself: another host never sees it. The token is looked
-    /// at right before: the registry checks its end when the request begins.
-    async fn with_token(
-        &self,
-        question: Question<'_>,
-        url: &Url,
-        way: Way<'_>,
-        mut request: RequestBuilder,
-    ) -> Result<Response, Error> {
-        let mut token = None;
-        if self.endpoint.serves(url) {
-            token = self.client.tokens().authorization(&self.client, &self.endpoint, &self.scope).await?;
-            if let Some(token) = &token {
-                request = request.header(AUTHORIZATION, token.clone());
-            }
-        }
-        let answer = self.client.send(question, way, request).await?;
-        if answer.status() == StatusCode::UNAUTHORIZED {
-            let tokens = self.client.tokens();
-            tokens.refused(&self.endpoint, &self.scope, token.as_ref(), answer.headers()).await;
-        }
-        Ok(answer)
     }
 
     /// Sends a body and waits for the answer, as long as something moves.
@@ -303,15 +293,15 @@ impl Target {
         }
         let (file, length) = (body.file.clone(), body.length.unwrap_or_default());
         let end = body.from + length;
-        let pulse = Arc::new(Pulse { last: Mutex::new((Instant::now(), false)), problem: Mutex::default() });
+        let pulse = Arc::new(Pulse { turn: Mutex::new(Turn::Ours), problem: Mutex::default() });
         let watched = Watched { body, sent: 0, pulse: Arc::clone(&pulse), track: track.clone() };
         track.enter(BlobState::Sending);
-        watched.note();
+        watched.taken();
         let request = request.body(reqwest::Body::wrap_stream(watched));
         let way = file.as_ref().map_or(Way::Pool(&pool), Way::Wire);
         let answer = tokio::select! {
-            answer = self.with_token(question, &url, way, request) => answer,
-            waited = self.stalled(&pulse, track) => Err(Client::stalled(question, waited)),
+            answer = self.client.with_token(question, &url, way, request) => answer,
+            waited = self.stalled(&pulse, track) => Err(question.stalled(waited)),
         };
         if answer.is_err()
             && let Some(missing) = file.and_then(|file| wire::missing(&file, length))
@@ -323,18 +313,23 @@ impl Target {
         lock(&pulse.problem).take().map_or(answer, Err)
     }
 
-    /// Comes back when nothing has moved for too long: a minute in the middle, a quarter of an hour after the last byte,
-    /// with signs of life meanwhile.
+    /// Comes back when the registry has not moved for too long: a minute in the middle, a quarter of an hour after the last
+    /// byte, with signs of life meanwhile.
     async fn stalled(&self, pulse: &Pulse, track: &Track) -> Duration {
         let patience = self.client.patience();
         loop {
-            let (last, complete) = *lock(&pulse.last);
-            let limit = if complete { patience.commit } else { patience.stall };
-            if last.elapsed() >= limit {
+            let turn = *lock(&pulse.turn);
+            let now = Instant::now();
+            let (end, limit) = match turn {
+                Turn::Ours => (now + patience.stall, patience.stall),
+                Turn::Takes(since) => (since + patience.stall, patience.stall),
+                Turn::Answers(since) => (since + patience.commit, patience.commit),
+            };
+            if now >= end {
                 return limit;
             }
-            tokio::time::sleep_until((last + limit).min(Instant::now() + patience.heartbeat)).await;
-            if complete {
+            tokio::time::sleep_until(end.min(now + patience.heartbeat)).await;
+            if matches!(turn, Turn::Answers(_)) {
                 track.repeat();
             }
         }
@@ -369,14 +364,27 @@ struct Watched {
 }
 
 impl Watched {
-    /// Notes how far it is.
-    fn note(&self) {
-        let complete = self.body.length == Some(self.sent);
-        *lock(&self.pulse.last) = (Instant::now(), complete);
+    /// Notes how far it is. Nobody asks for the pieces of an empty body.
+    fn taken(&self) {
+        match self.body.length {
+            Some(length) if length == self.sent => self.complete(),
+            _ if self.sent > 0 => self.turn(Turn::Takes(Instant::now())),
+            _ => {}
+        }
         self.track.reach(self.body.from + self.sent);
-        if complete && !self.body.is_chunk {
+    }
+
+    /// All has been taken.
+    fn complete(&self) {
+        self.turn(Turn::Answers(Instant::now()));
+        if !self.body.is_chunk && self.body.length.is_some() {
             self.track.enter(BlobState::Storing);
         }
+    }
+
+    /// Notes who is waited for.
+    fn turn(&self, turn: Turn) {
+        *lock(&self.pulse.turn) = turn;
     }
 
     /// Ends the body with an error that is told to the other half.
@@ -401,19 +409,25 @@ impl Stream for Watched {
         }
         let limit = self.body.length.map_or(u64::MAX, |length| length - self.sent);
         match self.body.source.poll_next_unpin(context) {
-            Poll::Pending => Poll::Pending,
+            Poll::Pending => {
+                self.turn(Turn::Ours);
+                Poll::Pending
+            }
             Poll::Ready(Some(Ok(piece))) if piece.len() as u64 > limit && !self.body.is_chunk => {
                 self.changed("more".to_owned())
             }
             Poll::Ready(Some(Ok(mut piece))) => {
                 piece.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
                 self.sent += piece.len() as u64;
-                self.note();
+                self.taken();
                 Poll::Ready(Some(Ok(piece)))
             }
             Poll::Ready(Some(Err(error))) => self.fail(Error::of_source("a blob", error)),
             Poll::Ready(None) if self.body.length.is_some() => self.changed(format!("{} bytes", self.sent)),
-            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Ready(None) => {
+                self.complete();
+                Poll::Ready(None)
+            }
         }
     }
 }
@@ -442,7 +456,7 @@ mod tests {
     }
 
     /// Waits until a transfer is given up; how long that took, and how many signs of life there were.
-    async fn given_up(complete: bool) -> (Duration, usize) {
+    async fn given_up(turn: Turn) -> (Duration, usize) {
         use crate::registry::progress::{Meter, News};
         use crate::registry::{Hosts, Logins};
         let client = Client::new(Hosts::new(None, Vec::new()), Logins::default());
@@ -457,7 +471,7 @@ mod tests {
         }));
         let track = meter.follow(None);
         let start = Instant::now();
-        let pulse = Pulse { last: Mutex::new((start, complete)), problem: Mutex::default() };
+        let pulse = Pulse { turn: Mutex::new(turn), problem: Mutex::default() };
         let limit = target.stalled(&pulse, &track).await;
         assert!(start.elapsed() >= limit);
         let signs = *lock(&signs);
@@ -466,9 +480,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_registry_may_take_a_quarter_of_an_hour_to_store_and_a_minute_to_take_the_next_piece() {
-        let (limit, signs) = given_up(true).await;
+        let (limit, signs) = given_up(Turn::Answers(Instant::now())).await;
         assert_eq!((limit, signs), (Duration::from_mins(15), 90), "a sign of life each ten seconds");
-        assert_eq!(given_up(false).await, (Duration::from_mins(1), 0));
+        assert_eq!(given_up(Turn::Takes(Instant::now())).await, (Duration::from_mins(1), 0));
+        let ours = tokio::time::timeout(Duration::from_hours(2), given_up(Turn::Ours)).await;
+        assert!(ours.is_err(), "nobody blames the registry for our own pauses");
     }
 
     proptest! {

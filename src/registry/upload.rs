@@ -18,7 +18,6 @@ use reqwest::StatusCode;
 use sha2::{Digest as _, Sha256};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// How a blob came to lie in the repository.
@@ -259,7 +258,7 @@ impl Target {
 pub(crate) fn judge_once() -> impl Fn(&Error) -> Retry {
     let renewed = AtomicBool::new(false);
     move |error: &Error| match error.status() {
-        Some(StatusCode::UNAUTHORIZED) if !renewed.swap(true, Ordering::Relaxed) => Retry::After(Duration::ZERO),
+        Some(StatusCode::UNAUTHORIZED) if !renewed.swap(true, Ordering::Relaxed) => Retry::Now,
         _ if lost_session(error) => Retry::Later,
         _ => error.retry(),
     }

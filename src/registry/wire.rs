@@ -6,8 +6,9 @@
 //! hyper writes the request and reads the answer. The body that it is given is blank, of the right length; where it writes
 //! that body, the connection sends the file in its place: pieces of their own would each pass through hyper's queue.
 
-use super::client::Question;
 use super::error::{Error, TransportCause};
+use super::hosts::is_loopback;
+use super::question::Question;
 use crate::http::{self, CONNECT_TIMEOUT, Retry};
 use crate::image::part::{ContentStream, FileRange};
 use bytes::Bytes;
@@ -42,10 +43,12 @@ const LARGEST_ANSWER: usize = 1024 * 1024;
 const READ: usize = 32 * 1024;
 
 /// Whether there is a direct connection without encryption to the place of a URL. The environment may name a proxy
-/// (`HTTP_PROXY`), as it does for all other requests.
+/// (`HTTP_PROXY`), as it does for all other requests to other machines.
 pub(crate) fn reaches(url: &Url) -> bool {
     static PROXIES: LazyLock<Matcher> = LazyLock::new(Matcher::from_env);
-    url.scheme() == "http" && url.as_str().parse().is_ok_and(|url| PROXIES.intercept(&url).is_none())
+    let is_here = url.host_str().is_some_and(is_loopback);
+    let is_direct = || url.as_str().parse().is_ok_and(|url| PROXIES.intercept(&url).is_none());
+    url.scheme() == "http" && (is_here || is_direct())
 }
 
 /// A body of so many bytes that stands for a file.

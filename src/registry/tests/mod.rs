@@ -4,6 +4,7 @@ mod artifacts;
 pub(crate) mod fake;
 mod files;
 mod quirks;
+mod raw;
 mod sequences;
 pub(crate) mod small;
 mod streams;
@@ -171,6 +172,48 @@ async fn a_token_is_refreshed_before_its_end() {
     });
     push(&client_as(&fake, "pw"), &fake).await.unwrap();
     assert!(fake.count("GET /token") >= 5, "a token without life is good for one request");
+}
+
+#[tokio::test]
+async fn a_registry_that_lets_nobody_end_a_session_costs_no_token() {
+    let fake = Fake::start().await;
+    fake.faults(|faults| {
+        faults.login = Some(("me".to_owned(), "pw".to_owned()));
+        faults.no_delete = true;
+        faults.stale_state_cancels = true;
+        faults.put_statuses = [416, 416].into();
+    });
+    let client = client_as(&fake, "pw");
+    push(&client, &fake).await.unwrap();
+    assert!(fake.count("DELETE ") > 0);
+    assert_eq!(fake.count("GET /token"), 1, "what is refused there is the wish, and not the token");
+}
+
+#[tokio::test]
+async fn a_token_that_dies_before_the_question_how_much_arrived_is_replaced() {
+    let fake = Fake::start().await;
+    fake.faults(|faults| {
+        faults.login = Some(("me".to_owned(), "pw".to_owned()));
+        faults.single_post = true; // so that only the layer is cut
+        faults.cut_puts = 1;
+        faults.tokens_die_with_cuts = true;
+    });
+    let client = client_as(&fake, "pw");
+    push(&client, &fake).await.unwrap();
+    let received = fake.contents().received;
+    assert!(received <= 8_000_000 * 105 / 100, "{received} bytes: it could have been gone on with");
+    assert_pushed(&client, &fake).await;
+}
+
+#[tokio::test]
+async fn an_empty_layer_is_a_layer() {
+    let fake = Fake::start().await;
+    let (blobs, manifest) = image_of(vec![Bytes::new(), Bytes::new()]);
+    let (repository, cancel) = (fake.repository("shop/api"), CancellationToken::new());
+    let report = client().push(&repository, blobs, &manifest, &["v1"], Box::new(|_| ()), &cancel).await.unwrap();
+    assert_eq!(report.sent, 2, "the configuration, and one layer that stands there twice");
+    let empty = Descriptor::new("", Digest::of(b""), 0);
+    assert_eq!(client().read_blob(&repository, &empty).await.unwrap(), "");
 }
 
 #[tokio::test]

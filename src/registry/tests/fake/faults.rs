@@ -64,6 +64,10 @@ pub(crate) struct Faults {
     pub(crate) unnamed_blobs: bool,
     /// `Warning` in every answer.
     pub(crate) warning: Option<String>,
+    /// Distribution 2: to end a session takes a right of its own, which a token for pushes does not give.
+    pub(crate) no_delete: bool,
+    /// The tokens die with each connection that is cut.
+    pub(crate) tokens_die_with_cuts: bool,
     /// User and password that the token service wants; tokens are wanted for everything then.
     pub(crate) login: Option<(String, String)>,
     /// The life of a token in seconds, as the service says.

@@ -42,7 +42,8 @@ pub(super) fn unauthorized(fake: &Fake, asked: &Asked) -> Option<Response> {
     let contents = fake.contents();
     contents.faults.login.as_ref()?;
     let given = asked.header("authorization");
-    let good = contents.tokens.iter().any(|token| given == Some(&format!("Bearer {token}")));
+    let good = contents.tokens.iter().any(|token| given == Some(&format!("Bearer {token}")))
+        && !(contents.faults.no_delete && asked.method == Method::DELETE);
     let challenge = format!(r#"Bearer realm="http://{}/token",service="fake",scope="a:b:pull,push""#, fake.host);
     (!good).then(|| (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)]).into_response())
 }

@@ -224,6 +224,9 @@ async fn put(fake: &Fake, path: &str, id: &str, asked: &Asked, body: Body) -> Re
     }
     session.take(&bytes, late_steps);
     if cut.is_some() {
+        if contents.faults.tokens_die_with_cuts {
+            contents.tokens.clear();
+        }
         drop(contents);
         hang_up();
     }
