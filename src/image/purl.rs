@@ -36,10 +36,11 @@ impl std::fmt::Display for Purl<'_> {
     }
 }
 
-/// Percent-encodes everything but letters, digits and `.-_~`.
+/// Percent-encodes everything but letters, digits and `.-_~:`
+/// (<https://github.com/package-url/purl-spec/blob/main/docs/standard/characters-and-encoding.md>).
 fn encode(text: &str) -> String {
     text.bytes().fold(String::with_capacity(text.len()), |mut out, byte| {
-        if byte.is_ascii_alphanumeric() || b".-_~".contains(&byte) {
+        if byte.is_ascii_alphanumeric() || b".-_~:".contains(&byte) {
             out.push(char::from(byte));
         } else {
             write!(out, "%{byte:02X}").unwrap_or_default(); // writing to a String cannot fail
@@ -78,7 +79,7 @@ mod tests {
             version: "1:12.2+x~1",
             qualifiers: &qualifiers,
         };
-        assert_eq!(deb.to_string(), "pkg:deb/debian/libstdc%2B%2B6@1%3A12.2%2Bx~1?arch=amd64&distro=debian-12");
+        assert_eq!(deb.to_string(), "pkg:deb/debian/libstdc%2B%2B6@1:12.2%2Bx~1?arch=amd64&distro=debian-12");
         let npm = Purl { kind: "npm", namespace: "@types", name: "node", version: "20.1.0", qualifiers: &[] };
         assert_eq!(npm.to_string(), "pkg:npm/%40types/node@20.1.0");
         let go = Purl { kind: "golang", namespace: "github.com/acme", name: "x", version: "", qualifiers: &[] };
@@ -92,8 +93,8 @@ mod tests {
         let hex = digest.hex();
         assert_eq!(
             purl,
-            format!("pkg:oci/debian@sha256%3A{hex}?repository_url=docker.io/library/debian&tag=bookworm-slim")
+            format!("pkg:oci/debian@sha256:{hex}?repository_url=docker.io/library/debian&tag=bookworm-slim")
         );
-        assert!(of_base("${BROKEN", &digest).starts_with("pkg:oci/%24%7BBROKEN@sha256%3A"));
+        assert!(of_base("${BROKEN", &digest).starts_with("pkg:oci/%24%7BBROKEN@sha256:"));
     }
 }

@@ -2,7 +2,7 @@
 //! those only what they say.
 
 use super::os_release::{self, OsRelease};
-use super::{Package, alpine, debian, golang, java, node, python};
+use super::{Package, alpine, debian, golang, java, node, php, python, ruby};
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 
@@ -28,8 +28,23 @@ pub(super) enum Found {
     Os(OsRelease),
     /// It says something that cannot be read: why.
     Unread(&'static str),
+    /// A module's description in a store of modules: it says something where a link gives it the name of one.
+    Stored(Vec<Package>),
     /// Nothing, but it stands where a file of a lower layer may say something.
     Nothing,
+}
+
+impl Found {
+    /// What the same file says under another name.
+    fn linked_as(&self, path: &str) -> Self {
+        match self {
+            Self::Stored(packages) if node::is_description(path) => {
+                let there = |package: &Package| Package { place: path.to_owned(), ..package.clone() };
+                Self::Packages(packages.iter().map(there).collect())
+            }
+            found => found.clone(),
+        }
+    }
 }
 
 /// Lists of packages are not longer than this.
@@ -41,8 +56,11 @@ const LONGEST_DESCRIPTION: u64 = 4 * 1024 * 1024;
 /// Java archives up to this size are looked into: their list of contents stands at their end.
 const LARGEST_ARCHIVE: u64 = 256 * 1024 * 1024;
 
-/// Why a list of npm's is not read.
-const OLD_LOCK: &str = "is a list of packages in a form that Seaway does not read";
+/// Why a list of npm's or Composer's is not read.
+const OTHER_LIST: &str = "is a list of packages in a form that Seaway does not read";
+
+/// Why the specification of a gem is not read.
+const OTHER_GEM: &str = "is no specification of a gem in the form in which gems are installed";
 
 /// The prefix of whiteouts, and the name of the one that empties its folder.
 const WHITEOUT: &str = ".wh.";
@@ -64,7 +82,7 @@ pub(crate) fn read(archive: impl Read) -> io::Result<Layer> {
             layer.removed.push(format!("{folder}{separator}{name}"));
         } else if entry.header().entry_type().is_hard_link() {
             let target = entry.link_name_bytes().map(|name| normalized(&String::from_utf8_lossy(&name)));
-            let found = target.and_then(|target| layer.files.get(&target)).cloned();
+            let found = target.and_then(|target| layer.files.get(&target)).map(|found| found.linked_as(&path));
             layer.files.insert(path, found.unwrap_or(Found::Nothing));
         } else if entry.header().entry_type().is_symlink() {
             layer.removed.push(path); // it replaces a folder of a lower layer with everything in it
@@ -100,7 +118,14 @@ fn look(path: &str, size: u64, executable: bool, file: &mut impl Read) -> io::Re
     } else if node::is_description(path) {
         Found::Packages(node::packages(text(LONGEST_DESCRIPTION, file)?.as_bytes(), path))
     } else if node::is_lock(path) {
-        node::locked(text(LONGEST_LIST, file)?.as_bytes(), path).map_or(Found::Unread(OLD_LOCK), of_packages)
+        node::locked(text(LONGEST_LIST, file)?.as_bytes(), path).map_or(Found::Unread(OTHER_LIST), of_packages)
+    } else if node::is_stored(path) {
+        Found::Stored(node::packages(text(LONGEST_DESCRIPTION, file)?.as_bytes(), path))
+    } else if php::is_list(path) {
+        php::packages(text(LONGEST_LIST, file)?.as_bytes(), path).map_or(Found::Unread(OTHER_LIST), of_packages)
+    } else if ruby::is_specification(path) {
+        let gem = ruby::package(&text(LONGEST_DESCRIPTION, file)?, path);
+        gem.map_or(Found::Unread(OTHER_GEM), |gem| Found::Packages(vec![gem]))
     } else if is_rpm_database(path) {
         Found::Unread("is a database of RPM packages, which Seaway does not read")
     } else if java::is_archive(path) {
@@ -175,6 +200,31 @@ pub(super) mod tests {
         let layer = read(archive.into_inner().unwrap().as_slice()).unwrap();
         assert!(matches!(layer.files["b/node_modules/a/package.json"], Found::Packages(_)));
         assert_eq!(layer.removed, ["lib"]);
+    }
+
+    #[test]
+    fn modules_that_are_links_into_a_store_are_read_whichever_name_comes_first() {
+        let stored = format!("root/.local/share/pnpm/store/v3/files/0f/{}", "ab".repeat(63));
+        let module = "srv/app/node_modules/.pnpm/a@1.0.0/node_modules/a/package.json";
+        for (first, second) in [(stored.as_str(), module), (module, stored.as_str())] {
+            let mut archive = tar::Builder::new(Vec::new());
+            let mut header = tar::Header::new_gnu();
+            let description: &[u8] = br#"{"name":"a","version":"1.0.0"}"#;
+            header.set_size(description.len() as u64);
+            header.set_mode(0o644);
+            archive.append_data(&mut header, first, description).unwrap();
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(tar::EntryType::Link);
+            header.set_size(0);
+            archive.append_link(&mut header, second, first).unwrap();
+            // What the application sees is a symbolic link to it.
+            header.set_entry_type(tar::EntryType::Symlink);
+            archive.append_link(&mut header, "srv/app/node_modules/a", ".pnpm/a@1.0.0/node_modules/a").unwrap();
+            let mut scan = super::super::Scan::default();
+            scan.add(read(archive.into_inner().unwrap().as_slice()).unwrap());
+            let places: Vec<String> = scan.finish().packages.into_iter().map(|package| package.place).collect();
+            assert_eq!(places, [module], "{first}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! In: the layers' tar archives, lowest first, each read once. Out: an [`Inventory`]. Pure: whoever calls reads the
 //! registry. Known are Debian's and Alpine's packages, Python distributions, Node modules and npm's lists of them, Go
-//! programs and Java archives. Not known are RPM databases, which are binary formats of their own: an image that has one
+//! programs, Java archives, Composer's packages and gems. Not known are RPM databases, which are binary formats of their own: an image that has one
 //! says so.
 
 mod alpine;
@@ -13,7 +13,9 @@ mod java;
 mod layer;
 mod node;
 mod os_release;
+mod php;
 mod python;
+mod ruby;
 mod spdx;
 
 pub(crate) use layer::{Layer, read};
@@ -38,6 +40,10 @@ pub(crate) enum Ecosystem {
     Go,
     /// Maven's coordinates.
     Maven,
+    /// Composer's packages.
+    Composer,
+    /// Gems.
+    Gem,
 }
 
 /// A package that is installed.
@@ -45,13 +51,13 @@ pub(crate) enum Ecosystem {
 pub(crate) struct Package {
     /// Where it comes from.
     pub(crate) ecosystem: Ecosystem,
-    /// What stands before the name: a Maven group, an npm scope; empty for others.
+    /// What stands before the name: a Maven group, an npm scope, a vendor of Composer's; empty for others.
     pub(crate) namespace: String,
     /// Its name.
     pub(crate) name: String,
     /// Its version; empty where nothing says it.
     pub(crate) version: String,
-    /// Its architecture, where it has one.
+    /// Its architecture, where it has one; a gem's platform.
     pub(crate) architecture: Option<String>,
     /// Its licence in its own words.
     pub(crate) licence: Option<String>,
@@ -117,7 +123,7 @@ impl Scan {
         }
         for (path, found) in layer.files {
             match found {
-                Found::Nothing => self.files.remove(&path),
+                Found::Nothing | Found::Stored(_) => self.files.remove(&path),
                 found => self.files.insert(path, found),
             };
         }
@@ -150,7 +156,7 @@ impl Scan {
                 }
                 // `etc/os-release` comes first in the order of paths, and is the one that counts.
                 Found::Os(os) if inventory.os == OsRelease::default() => inventory.os = os,
-                Found::Os(_) | Found::Nothing => {}
+                Found::Os(_) | Found::Nothing | Found::Stored(_) => {}
                 Found::Unread(why) => inventory.gaps.push(format!("`/{path}` {why}")),
             }
         }

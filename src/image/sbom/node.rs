@@ -17,6 +17,16 @@ pub(super) fn is_description(path: &str) -> bool {
     }
 }
 
+/// Whether a path is a file in pnpm's store: `files/` and the 128 digits of its SHA-512. Modules are links to such files, and
+/// in an archive whichever name comes first has the content (<https://pnpm.io/symlinked-node-modules-structure>).
+pub(super) fn is_stored(path: &str) -> bool {
+    let is_hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let mut parts = path.rsplitn(4, '/');
+    let (name, folder, files) = (parts.next(), parts.next().unwrap_or_default(), parts.next());
+    let name = name.map(|name| name.strip_suffix("-exec").unwrap_or(name)).unwrap_or_default();
+    files == Some("files") && folder.len() == 2 && name.len() == 126 && is_hex(folder) && is_hex(name)
+}
+
 /// Whether a path is one of npm's lists. The hidden one in `node_modules` repeats what lies beside it.
 pub(super) fn is_lock(path: &str) -> bool {
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));

@@ -27,7 +27,8 @@ pub(crate) struct About<'a> {
 const NOTHING: &str = "NOASSERTION";
 /// What a document does not claim.
 const LIMITS: &str = "Listed are packages that records in the image name: those of dpkg and apk, dist-info folders of Python, \
-                      modules and lists of npm, the build information of Go programs, and descriptions in Java archives. \
+                      modules of Node and lists of npm, the build information of Go programs, descriptions in Java archives, \
+                      lists of Composer, and specifications of gems. \
                       Software that no such record names is not listed.";
 /// The image in a document.
 const IMAGE: &str = "SPDXRef-Image";
@@ -111,7 +112,9 @@ fn describe(package: &Package, id: &str, inventory: &Inventory) -> Value {
 /// The name as people write it: with its scope or its group.
 fn full_name(package: &Package) -> String {
     match package.ecosystem {
-        Ecosystem::Node if !package.namespace.is_empty() => format!("{}/{}", package.namespace, package.name),
+        Ecosystem::Node | Ecosystem::Composer if !package.namespace.is_empty() => {
+            format!("{}/{}", package.namespace, package.name)
+        }
         _ => package.name.clone(),
     }
 }
@@ -169,6 +172,15 @@ fn package_url(package: &Package, inventory: &Inventory) -> String {
             let (namespace, name) = name.rsplit_once('/').unwrap_or(("", name));
             Purl { kind: "golang", namespace, name, version, qualifiers: &[] }.to_string()
         }
+        Ecosystem::Composer => {
+            // The specification of package URLs has both in small letters.
+            let (namespace, name) = (package.namespace.to_lowercase(), name.to_lowercase());
+            Purl { kind: "composer", namespace: &namespace, name: &name, version, qualifiers: &[] }.to_string()
+        }
+        Ecosystem::Gem => {
+            let qualifiers = [("platform", architecture)];
+            Purl { kind: "gem", namespace: "", name, version, qualifiers: &qualifiers }.to_string()
+        }
         Ecosystem::Maven => {
             Purl { kind: "maven", namespace: &package.namespace, name, version, qualifiers: &[] }.to_string()
         }
@@ -212,6 +224,9 @@ mod tests {
             },
             new(Ecosystem::Go, "github.com/a/b", ""),
             Package { namespace: "commons-io".to_owned(), ..new(Ecosystem::Maven, "commons-io", "2.15.1") },
+            Package { namespace: "Acme".to_owned(), ..new(Ecosystem::Composer, "Tool", "v1.0.0") },
+            Package { architecture: Some("java".to_owned()), ..new(Ecosystem::Gem, "jruby-launcher", "1.1.2") },
+            new(Ecosystem::Gem, "RedCloth", "4.3.2"),
         ]
     }
 
@@ -231,6 +246,9 @@ mod tests {
                 "pkg:npm/%40types/node@20.1.0",
                 "pkg:golang/github.com/a/b",
                 "pkg:maven/commons-io/commons-io@2.15.1",
+                "pkg:composer/acme/tool@v1.0.0",
+                "pkg:gem/jruby-launcher@1.1.2?platform=java",
+                "pkg:gem/RedCloth@4.3.2",
             ]
         );
     }
