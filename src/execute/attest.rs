@@ -19,7 +19,7 @@ use crate::image::sbom::{self, About, Inventory, Scan};
 use crate::image::{Descriptor, ImageConfig, KnownLayers, annotations, dockerfile};
 use crate::model::{Digest, Platform, Reference};
 use crate::plan::OperationId;
-use crate::registry::{Client, Error, PushReport, Pusher, RawManifest};
+use crate::registry::{Client, Error, PushReport, Pushed, Pusher, RawManifest};
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use futures::future::try_join_all;
@@ -209,55 +209,71 @@ impl Attest<'_> {
         Ok(())
     }
 
-    /// Puts one attestation after the other.
+    /// Puts what is missing, and then the list of it, once for all.
     async fn put_all(&self, digest: &Digest, made: Option<&Made>) -> Result<Vec<Attestation>, Error> {
-        let repository = &self.image.repository;
-        let there = self.registry.artifacts(repository, digest).await?;
+        let there = self.registry.artifacts(&self.image.repository, digest).await?;
         let supply = &self.image.supply;
         let asked = [(AttestationKind::Provenance, supply.provenance), (AttestationKind::Sbom, supply.sbom)];
-        let mut attestations = Vec::new();
-        let mut manifest = None;
-        for kind in asked.into_iter().filter_map(|(kind, asked)| asked.then_some(kind)) {
-            if let Some(known) = there.iter().find(|artifact| predicate_of(artifact) == Some(kind.predicate())) {
-                attestations.push(Attestation { kind, digest: known.digest.clone(), new: false });
-                continue;
+        let (mut attestations, mut missing) = (Vec::new(), Vec::new());
+        for (kind, _) in asked.into_iter().filter(|(_, is_asked)| *is_asked) {
+            match there.iter().find(|artifact| predicate_of(artifact) == Some(kind.predicate())) {
+                Some(known) => attestations.push(Attestation { kind, digest: known.digest.clone(), new: false }),
+                None => missing.push(kind),
             }
-            if manifest.is_none() {
-                let found = self.registry.get_manifest(repository, digest.as_str()).await?;
-                manifest =
-                    found.ok_or_else(|| Error::NotFound { reference: repository.at(digest).to_string() }).map(Some)?;
-            }
-            let Some(subject) = manifest.as_ref() else { continue };
-            let predicate = match (kind, made) {
-                (AttestationKind::Sbom, _) => self.sbom(subject).await?,
-                (AttestationKind::Provenance, Some(made)) => match self.provenance(made) {
-                    Some(predicate) => predicate,
-                    None => continue,
-                },
-                (AttestationKind::Provenance, None) => {
-                    self.say_that_it_has_no_provenance();
-                    continue;
-                }
-            };
-            let digest = self.put(kind, subject, &predicate).await?;
-            attestations.push(Attestation { kind, digest, new: true });
+        }
+        if missing.is_empty() {
+            return Ok(attestations);
+        }
+        let mut pushed = Vec::new();
+        let put = self.put_missing(digest, made, &missing, &mut pushed).await;
+        // What is there is listed even where the next one was refused.
+        let artifacts: Vec<Pushed> = pushed.iter().map(|(_, artifact)| artifact.clone()).collect();
+        self.registry.list_artifacts(&self.image.repository, digest, &artifacts).await?;
+        put?;
+        let new = |(kind, artifact): (_, Pushed)| Attestation { kind, digest: artifact.entry.digest, new: true };
+        attestations.extend(pushed.into_iter().map(new));
+        attestations.sort_by_key(|attestation| asked.iter().position(|(kind, _)| *kind == attestation.kind));
+        if missing.contains(&AttestationKind::Provenance) && made.is_none() {
+            self.say_that_it_has_no_provenance();
         }
         Ok(attestations)
     }
 
-    /// Puts one attestation.
-    async fn put(&self, kind: AttestationKind, subject: &RawManifest, predicate: &Value) -> Result<Digest, Error> {
+    /// Puts one attestation after the other. The cheap one comes first: a registry that refuses it is not asked for all its
+    /// layers in vain.
+    async fn put_missing(
+        &self,
+        digest: &Digest,
+        made: Option<&Made>,
+        missing: &[AttestationKind],
+        pushed: &mut Vec<(AttestationKind, Pushed)>,
+    ) -> Result<(), Error> {
         let repository = &self.image.repository;
-        let statement = provenance::statement(repository, &subject.digest, kind.predicate(), predicate);
-        let artifact = Artifact {
+        let subject = self.registry.get_manifest(repository, digest.as_str()).await?;
+        let subject = subject.ok_or_else(|| Error::NotFound { reference: repository.at(digest).to_string() })?;
+        for kind in missing {
+            let predicate = match kind {
+                AttestationKind::Sbom => Some(self.sbom(&subject).await?),
+                AttestationKind::Provenance => made.and_then(|made| self.provenance(made)),
+            };
+            let Some(predicate) = predicate else { continue };
+            let artifact = self.artifact(*kind, &subject, &predicate);
+            pushed.push((*kind, self.registry.push_artifact(repository, &artifact, self.cancel).await?));
+        }
+        Ok(())
+    }
+
+    /// One attestation as a registry takes it.
+    fn artifact(&self, kind: AttestationKind, subject: &RawManifest, predicate: &Value) -> Artifact {
+        let statement = provenance::statement(&self.image.repository, &subject.digest, kind.predicate(), predicate);
+        Artifact {
             kind: STATEMENT_MEDIA_TYPE.to_owned(),
             subject: Descriptor::new(&subject.media_type, subject.digest.clone(), subject.bytes.len() as u64),
             content_type: STATEMENT_MEDIA_TYPE.to_owned(),
             content: Bytes::from(statement.to_string()),
             file: kind.file().to_owned(),
             annotations: BTreeMap::from([(PREDICATE_ANNOTATION.to_owned(), kind.predicate().to_owned())]),
-        };
-        self.registry.push_artifact(repository, &artifact, self.cancel).await
+        }
     }
 
     /// How the image was made; `None` for one that was made elsewhere and is copied.
@@ -373,7 +389,8 @@ impl Attest<'_> {
     fn warn_of_refusal(&self, error: &Error) {
         let hint = error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
         self.warn(format!(
-            "image `{}` is pushed without attestations: {error}{hint}. Take `attest` out of deploy.yml to silence this",
+            "image `{}` goes without attestations, the image itself is complete: {error}{hint}. \
+             Take `attest` out of deploy.yml (or `--sbom`, `--provenance`) to silence this",
             self.image.key
         ));
     }

@@ -10,7 +10,7 @@
 use super::descriptor::{Descriptor, media_type};
 use crate::model::Digest;
 use bytes::Bytes;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
@@ -32,10 +32,10 @@ pub(crate) struct Links {
     #[serde(default)]
     pub(crate) config: Option<Descriptor>,
     /// The layers of a manifest: blobs.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "none_or_some")]
     pub(crate) layers: Vec<Descriptor>,
     /// The children of an index: manifests.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "none_or_some")]
     pub(crate) manifests: Vec<Descriptor>,
     /// The manifest that this one says something about. It need not be there any more.
     #[serde(default)]
@@ -58,6 +58,11 @@ impl Links {
     pub(crate) fn blobs(&self) -> impl Iterator<Item = &Descriptor> {
         self.config.iter().chain(&self.layers)
     }
+}
+
+/// A list for which programs in Go write `null` where it is empty.
+fn none_or_some<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Descriptor>, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 /// Something that is said about a manifest: an artifact with that manifest as its subject.
@@ -129,24 +134,29 @@ pub(crate) fn listed(index: &[u8]) -> Result<Vec<Descriptor>, NotAnIndex> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NotAnIndex;
 
-/// A list with one more artifact; `None` where it stands there already. What others have written stays, in its order,
-/// fields that Seaway does not know included.
-pub(crate) fn with_artifact(index: Option<&[u8]>, artifact: &Descriptor) -> Result<Option<Vec<u8>>, NotAnIndex> {
+/// A list with more artifacts; `None` where all stand there already. What others have written stays, in its order, fields
+/// that Seaway does not know included.
+pub(crate) fn with_artifacts(index: Option<&[u8]>, artifacts: &[Descriptor]) -> Result<Option<Vec<u8>>, NotAnIndex> {
+    let mut there = index.map(listed).transpose()?.unwrap_or_default();
     let mut list = match index {
         None => json!({ "schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": [] }),
-        Some(index) => {
-            if listed(index)?.iter().any(|there| there.digest == artifact.digest) {
-                return Ok(None);
-            }
-            serde_json::from_slice(index).map_err(|_| NotAnIndex)?
-        }
+        Some(index) => serde_json::from_slice(index).map_err(|_| NotAnIndex)?,
     };
-    let entry = serde_json::to_value(artifact).map_err(|_| NotAnIndex)?;
     let object: &mut Map<String, Value> = list.as_object_mut().ok_or(NotAnIndex)?;
     let entries = object.entry("manifests").or_insert_with(|| json!([]));
-    match entries {
-        Value::Array(entries) => entries.push(entry),
-        other => *other = json!([entry]), // `null` is how some write "none"
+    if entries.is_null() {
+        *entries = json!([]); // how some write "none"
+    }
+    let entries = entries.as_array_mut().ok_or(NotAnIndex)?;
+    let before = entries.len();
+    for artifact in artifacts {
+        if !there.iter().any(|there| there.digest == artifact.digest) {
+            entries.push(serde_json::to_value(artifact).map_err(|_| NotAnIndex)?);
+            there.push(artifact.clone());
+        }
+    }
+    if entries.len() == before && index.is_some() {
+        return Ok(None);
     }
     serde_json::to_vec(&list).map(Some).map_err(|_| NotAnIndex)
 }
@@ -194,9 +204,9 @@ mod tests {
     fn a_list_grows_by_what_is_not_in_it() {
         let (one, two) = (artifact("1"), artifact("2"));
         let of = |artifact: &Artifact| artifact.descriptor(&artifact.manifest().unwrap());
-        let first = with_artifact(None, &of(&one)).unwrap().unwrap();
-        assert_eq!(with_artifact(Some(&first), &of(&one)).unwrap(), None, "no entry stands there twice");
-        let both = with_artifact(Some(&first), &of(&two)).unwrap().unwrap();
+        let first = with_artifacts(None, &[of(&one)]).unwrap().unwrap();
+        assert_eq!(with_artifacts(Some(&first), &[of(&one)]).unwrap(), None, "no entry stands there twice");
+        let both = with_artifacts(Some(&first), &[of(&one), of(&two)]).unwrap().unwrap();
         assert_eq!(listed(&both).unwrap(), [of(&one), of(&two)]);
         assert_eq!(Links::of(&both).unwrap().manifests.len(), 2);
     }
@@ -209,13 +219,15 @@ mod tests {
         );
         let artifact = artifact("1");
         let entry = artifact.descriptor(&artifact.manifest().unwrap());
-        let list = with_artifact(Some(foreign.as_bytes()), &entry).unwrap().unwrap();
+        let list = with_artifacts(Some(foreign.as_bytes()), std::slice::from_ref(&entry)).unwrap().unwrap();
         let value: Value = serde_json::from_slice(&list).unwrap();
         assert_eq!(value["manifests"][0]["odd"], json!([1]));
         assert_eq!(value["annotations"]["a"], "b");
         assert_eq!(value["manifests"].as_array().unwrap().len(), 2);
-        let empty = with_artifact(Some(br#"{"schemaVersion":2,"manifests":null}"#), &entry);
-        assert!(empty.is_err() || listed(&empty.unwrap().unwrap()).unwrap().len() == 1);
+        let none = br#"{"schemaVersion":2,"manifests":null}"#; // as programs in Go write an empty list
+        assert_eq!(listed(none), Ok(Vec::new()));
+        let list = with_artifacts(Some(none), std::slice::from_ref(&entry)).unwrap().unwrap();
+        assert_eq!(listed(&list), Ok(vec![entry]));
     }
 
     #[test]
@@ -223,7 +235,7 @@ mod tests {
         let artifact = artifact("1");
         let manifest = artifact.manifest().unwrap();
         let entry = artifact.descriptor(&manifest);
-        assert_eq!(with_artifact(Some(&manifest), &entry), Err(NotAnIndex));
-        assert_eq!(with_artifact(Some(b"not json"), &entry), Err(NotAnIndex));
+        assert_eq!(with_artifacts(Some(&manifest), std::slice::from_ref(&entry)), Err(NotAnIndex));
+        assert_eq!(with_artifacts(Some(b"not json"), &[entry]), Err(NotAnIndex));
     }
 }

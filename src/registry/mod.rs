@@ -51,4 +51,5 @@ pub(crate) use logins::Logins;
 pub(crate) use manifest::RawManifest;
 pub(crate) use mirror::Mirror;
 pub(crate) use progress::{BlobProgress, BlobState, News, OnProgress};
+pub(crate) use referrers::Pushed;
 pub(crate) use schedule::{PushReport, Pusher};

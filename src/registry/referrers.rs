@@ -13,6 +13,7 @@ use super::error::Error;
 use super::hosts::Capability;
 use super::manifest::RawManifest;
 use super::schedule::Pusher;
+use super::tags::{MOST_PAGES, next_page};
 use crate::image::descriptor::media_type;
 use crate::image::referrers::{self, Artifact};
 use crate::image::{Content, Descriptor};
@@ -39,6 +40,15 @@ const SETTLE_LEAST: Duration = Duration::from_millis(100);
 /// And for no longer.
 const SETTLE_MOST: Duration = Duration::from_secs(2);
 
+/// An artifact that was put.
+#[derive(Clone, Debug)]
+pub(crate) struct Pushed {
+    /// How a list names it.
+    pub(crate) entry: Descriptor,
+    /// Whether the registry has listed it.
+    is_listed: bool,
+}
+
 /// The list of a subject as it is now.
 struct List {
     /// Its bytes; `None` where there is none yet.
@@ -48,13 +58,13 @@ struct List {
 }
 
 impl Client {
-    /// Puts an artifact into the repository of its subject, and into the list of the subject's artifacts; its digest.
+    /// Puts an artifact into the repository of its subject. Whoever has put all of them calls [`Client::list_artifacts`].
     pub(crate) async fn push_artifact(
         &self,
         repository: &Repository,
         artifact: &Artifact,
         cancel: &CancellationToken,
-    ) -> Result<Digest, Error> {
+    ) -> Result<Pushed, Error> {
         let blob = |(descriptor, bytes)| Blob { descriptor, content: Content::Bytes(bytes), mount_from: None };
         let blobs: Vec<Blob> = artifact.blobs().into_iter().map(blob).collect();
         let bytes = artifact.manifest().map_err(|error| Error::Nonsense {
@@ -69,41 +79,81 @@ impl Client {
             pusher.add(blob);
         }
         pusher.wait().await?;
-        if !self.put_artifact(repository, &manifest).await? {
-            self.extend_list(repository, &artifact.subject.digest, &entry).await?;
-        }
-        Ok(manifest.digest)
+        let action = format!("take an artifact about `{repository}@{}`", artifact.subject.digest.short());
+        let digest = manifest.digest.as_str();
+        let answer = self.put_manifest_when(repository, &manifest, digest, &action, None).await?;
+        Ok(Pushed { entry, is_listed: answer.headers().contains_key(OCI_SUBJECT) })
+    }
+
+    /// Lists artifacts about one manifest that were put, those that the registry has not listed itself: all at once, since what
+    /// a list has said before stays in the repository without a tag.
+    pub(crate) async fn list_artifacts(
+        &self,
+        repository: &Repository,
+        subject: &Digest,
+        artifacts: &[Pushed],
+    ) -> Result<(), Error> {
+        let unlisted = artifacts.iter().filter(|artifact| !artifact.is_listed).map(|artifact| artifact.entry.clone());
+        let unlisted: Vec<Descriptor> = unlisted.collect();
+        if unlisted.is_empty() { Ok(()) } else { self.extend_list(repository, subject, &unlisted).await }
     }
 
     /// The artifacts about a manifest: by the registry's own list, or by the tag. None where nobody has written any.
     pub(crate) async fn artifacts(&self, repository: &Repository, subject: &Digest) -> Result<Vec<Descriptor>, Error> {
+        if let Some(listed) = self.referrers(repository, subject).await? {
+            return Ok(listed);
+        }
+        let Some(bytes) = self.list_of(repository, subject).await?.bytes else { return Ok(Vec::new()) };
+        referrers::listed(&bytes).map_err(|_| Error::Nonsense {
+            registry: repository.registry.clone(),
+            action: format!("give the list of artifacts `{repository}:{}`", subject.referrers_tag()),
+            problem: "that is no index".to_owned(),
+        })
+    }
+
+    /// What the registry itself lists about a manifest, from all pages; `None` where it keeps no such lists
+    /// (<https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-referrers>).
+    pub(crate) async fn referrers(
+        &self,
+        repository: &Repository,
+        subject: &Digest,
+    ) -> Result<Option<Vec<Descriptor>>, Error> {
         let endpoint = self.push_endpoint(&repository.registry)?;
         let action = format!("list what refers to `{repository}@{}`", subject.short());
         let scope = Scope::pull(&repository.path);
         let question = Question { endpoint: &endpoint, scope: &scope, action: &action };
-        let url = endpoint.url(&repository.path, &format!("referrers/{subject}"));
-        let answer = self.ask_briefly(question, |pool| pool.get(url.clone())).await?;
-        let bytes = match answer.status() {
-            status if status.is_success() => {
-                Some(answer.bytes().await.map_err(|error| Self::transport(question, &error))?)
+        let mut url = endpoint.url(&repository.path, &format!("referrers/{subject}"));
+        let mut all = Vec::new();
+        for page in 0..MOST_PAGES {
+            let answer = self.ask_briefly(question, |pool| pool.get(url.clone())).await?;
+            match answer.status() {
+                status if status.is_success() => {}
+                // Registries without the list answer 404, and some that know no such path anything else.
+                _ if page == 0 => return Ok(None),
+                _ => return Err(self.refusal(question, answer).await),
             }
-            // Registries without the list answer 404, and some that know no such path anything else.
-            _ => self.list_of(repository, subject).await?.bytes,
-        };
-        let Some(bytes) = bytes else { return Ok(Vec::new()) };
-        referrers::listed(&bytes).map_err(|_| Self::nonsense(question, "that is no index"))
+            let next = next_page(&url, answer.headers());
+            let bytes = answer.bytes().await.map_err(|error| Self::transport(question, &error))?;
+            all.extend(referrers::listed(&bytes).map_err(|_| Self::nonsense(question, "that is no index"))?);
+            match next {
+                // The token must not follow a link to another host.
+                Some(next) if next.origin() == url.origin() => url = next,
+                Some(_) => return Err(Self::nonsense(question, "the next page is on another host")),
+                None => return Ok(Some(all)),
+            }
+        }
+        Err(Self::nonsense(question, "the list has no end"))
     }
 
-    /// Puts the manifest of an artifact under its digest; whether the registry keeps the list of the subject's artifacts.
-    async fn put_artifact(&self, repository: &Repository, manifest: &RawManifest) -> Result<bool, Error> {
-        let answer = self.put_manifest_when(repository, manifest, manifest.digest.as_str(), None).await?;
-        Ok(answer.headers().contains_key(OCI_SUBJECT))
-    }
-
-    /// Writes an entry into the list under the tag. What somebody else writes at the same time is kept: a registry with
+    /// Writes entries into the list under the tag. What somebody else writes at the same time is kept: a registry with
     /// conditional requests refuses to overwrite it. For others the list is read again, and once more when everybody has
-    /// written who had read it before; where the entry is missing, it is written again.
-    async fn extend_list(&self, repository: &Repository, subject: &Digest, entry: &Descriptor) -> Result<(), Error> {
+    /// written who had read it before; where an entry is missing, it is written again.
+    async fn extend_list(
+        &self,
+        repository: &Repository,
+        subject: &Digest,
+        entries: &[Descriptor],
+    ) -> Result<(), Error> {
         let _alone = self.writing_lists().lock().await; // one writer in this process
         let tag = subject.referrers_tag();
         let endpoint = self.push_endpoint(&repository.registry)?;
@@ -113,7 +163,7 @@ impl Client {
         for _ in 0..TRIES {
             let begin = Instant::now();
             let list = self.list_of(repository, subject).await?;
-            let longer = referrers::with_artifact(list.bytes.as_deref(), entry);
+            let longer = referrers::with_artifacts(list.bytes.as_deref(), entries);
             let Some(longer) = longer.map_err(|_| Self::nonsense(question, "that tag is no index"))? else {
                 return Ok(());
             };
@@ -123,15 +173,15 @@ impl Client {
                 (Some(_), Some(version)) => Some((IF_MATCH, version)),
                 (Some(_), None) => None,
             };
-            match self.put_manifest_when(repository, &longer, &tag, condition).await {
+            match self.put_manifest_when(repository, &longer, &tag, &action, condition).await {
                 Ok(_) => {}
                 Err(error) if error.status() == Some(StatusCode::PRECONDITION_FAILED) => continue,
                 Err(error) => return Err(error),
             }
             let settling = (begin.elapsed() * SETTLE_FACTOR).clamp(SETTLE_LEAST, SETTLE_MOST);
-            if self.is_listed(repository, subject, entry).await? {
+            if self.are_listed(repository, subject, entries).await? {
                 tokio::time::sleep(settling).await;
-                if self.is_listed(repository, subject, entry).await? {
+                if self.are_listed(repository, subject, entries).await? {
                     return Ok(());
                 }
             }
@@ -139,11 +189,16 @@ impl Client {
         Err(Self::nonsense(question, format!("others have overwritten it {TRIES} times")))
     }
 
-    /// Whether an entry stands in the list under the tag.
-    async fn is_listed(&self, repository: &Repository, subject: &Digest, entry: &Descriptor) -> Result<bool, Error> {
+    /// Whether all entries stand in the list under the tag.
+    async fn are_listed(
+        &self,
+        repository: &Repository,
+        subject: &Digest,
+        entries: &[Descriptor],
+    ) -> Result<bool, Error> {
         let written = self.list_of(repository, subject).await?.bytes;
         let there = written.and_then(|bytes| referrers::listed(&bytes).ok()).unwrap_or_default();
-        Ok(there.iter().any(|there| there.digest == entry.digest))
+        Ok(entries.iter().all(|entry| there.iter().any(|there| there.digest == entry.digest)))
     }
 
     /// The list of a subject's artifacts under its tag.
@@ -167,18 +222,18 @@ impl Client {
         }
     }
 
-    /// Puts a manifest under a tag or a digest, on a condition where there is one.
+    /// Puts a manifest under a tag or a digest, on a condition where there is one. The action says what that is, for people.
     async fn put_manifest_when(
         &self,
         repository: &Repository,
         manifest: &RawManifest,
         target: &str,
+        action: &str,
         condition: Option<(reqwest::header::HeaderName, HeaderValue)>,
     ) -> Result<Response, Error> {
         let endpoint = self.push_endpoint(&repository.registry)?;
-        let action = format!("take the artifact manifest of `{repository}:{target}`");
         let scope = Scope::push(&repository.path);
-        let question = Question { endpoint: &endpoint, scope: &scope, action: &action };
+        let question = Question { endpoint: &endpoint, scope: &scope, action };
         let url = endpoint.url(&repository.path, &format!("manifests/{target}"));
         let make = |pool: &reqwest::Client| {
             let request = pool.put(url.clone()).header(CONTENT_TYPE, &manifest.media_type).body(manifest.bytes.clone());

@@ -16,7 +16,7 @@ const SOME: &str = "100";
 const PAGE: &str = "1000";
 
 /// More pages than this are a list that leads to itself.
-const MOST_PAGES: usize = 10_000;
+pub(super) const MOST_PAGES: usize = 10_000;
 
 /// A page of the list.
 #[derive(Deserialize)]
@@ -74,7 +74,7 @@ impl Client {
 }
 
 /// The page behind this one: `Link: </v2/…?last=b&n=1000>; rel="next"`.
-fn next_page(url: &Url, headers: &HeaderMap) -> Option<Url> {
+pub(super) fn next_page(url: &Url, headers: &HeaderMap) -> Option<Url> {
     let links = headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok());
     let next = links.flat_map(|text| text.split(',')).find_map(|link| {
         let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;

@@ -146,6 +146,29 @@ async fn a_registry_that_refuses_gets_the_image_alone_and_people_are_told() {
     assert!(result.is_err() && warnings.is_empty(), "a registry that is out of order is no refusal");
 }
 
+#[tokio::test]
+async fn what_was_put_before_a_refusal_is_listed() {
+    let small = Small::start().await;
+    let subject = small.seed("v1", &[&layer()]);
+    small.contents().takes_artifacts = Some(1);
+    let (result, warnings) = run(&image(&small), &subject.digest, Some(&made())).await;
+    assert_eq!((result.unwrap(), warnings.len()), (Vec::new(), 1), "{warnings:?}");
+    let artifacts = client().artifacts(&small.repository, &subject.digest).await.unwrap();
+    assert_eq!(artifacts.iter().filter_map(predicate_of).collect::<Vec<_>>(), [PROVENANCE]);
+}
+
+#[tokio::test]
+async fn a_registry_that_refuses_is_asked_for_no_layers_where_that_can_be_known_before() {
+    let small = Small::start().await;
+    let subject = small.seed("v1", &[&layer()]);
+    small.contents().refuses = Some(400);
+    let (_, warnings) = run(&image(&small), &subject.digest, Some(&made())).await;
+    let layer = format!("GET /v2/shop/api/blobs/{}", Digest::of(&layer()));
+    assert!(warnings.len() == 1 && !small.contents().log.contains(&layer), "{warnings:?}");
+    let (_, warnings) = run(&image(&small), &subject.digest, None).await;
+    assert!(warnings.len() == 1 && warnings[0].contains("no artifacts here"), "one thing to mend: {warnings:?}");
+}
+
 #[test]
 fn of_inputs_that_changed_only_what_was_used_is_told() {
     let unsure = made().of_other_inputs();

@@ -3,7 +3,7 @@
 use super::client;
 use super::small::{Race, Small};
 use crate::image::Descriptor;
-use crate::image::referrers::{Artifact, with_artifact};
+use crate::image::referrers::{Artifact, with_artifacts};
 use crate::model::Digest;
 use crate::registry::Error;
 use bytes::Bytes;
@@ -25,7 +25,17 @@ fn artifact(subject: &Descriptor, content: &'static str) -> Artifact {
 
 /// Puts an artifact.
 async fn push(small: &Small, artifact: &Artifact) -> Result<Digest, Error> {
-    client().push_artifact(&small.repository, artifact, &CancellationToken::new()).await
+    Ok(push_all(small, std::slice::from_ref(artifact)).await?.remove(0))
+}
+
+/// Puts artifacts about one manifest.
+async fn push_all(small: &Small, artifacts: &[Artifact]) -> Result<Vec<Digest>, Error> {
+    let (client, cancel, mut pushed) = (client(), CancellationToken::new(), Vec::new());
+    for artifact in artifacts {
+        pushed.push(client.push_artifact(&small.repository, artifact, &cancel).await?);
+    }
+    client.list_artifacts(&small.repository, &artifacts[0].subject.digest, &pushed).await?;
+    Ok(pushed.into_iter().map(|artifact| artifact.entry.digest).collect())
 }
 
 /// The artifacts that are listed.
@@ -64,12 +74,42 @@ async fn for_others_the_list_is_kept_under_a_tag() {
 }
 
 #[tokio::test]
+async fn artifacts_that_are_put_together_are_listed_together() {
+    let small = Small::start().await;
+    let subject = small.seed("v1", &[b"layer"]);
+    let (both, tag) = ([artifact(&subject, "1"), artifact(&subject, "2")], subject.digest.referrers_tag());
+    let digests = push_all(&small, &both).await.unwrap();
+    let wanted = [digests[0].as_str(), digests[1].as_str(), &tag].map(|target| format!("PUT manifests/{target}"));
+    assert_eq!(small.writes(), wanted, "one list, and none that it has replaced");
+    assert_eq!(listed(&small, &subject).await, digests);
+}
+
+#[tokio::test]
+async fn a_list_of_the_registry_is_read_to_its_last_page() {
+    let small = Small::start().await;
+    small.contents().keeps_lists = true;
+    let subject = small.seed("v1", &[b"layer"]);
+    assert_eq!(listed(&small, &subject).await, Vec::<Digest>::new(), "an empty list is `null`");
+    let contents = ["1", "2", "3", "4", "5"];
+    let digests = push_all(&small, &contents.map(|content| artifact(&subject, content))).await.unwrap();
+    for page in [1, 2, 5] {
+        small.contents().page = Some(page);
+        let there = listed(&small, &subject).await;
+        assert_eq!(there.len(), 5, "pages of {page}");
+        assert_eq!(BTreeSet::from_iter(there), digests.iter().cloned().collect(), "pages of {page}");
+    }
+    small.contents().next_page = Some("http://127.0.0.2:1/v2/".to_owned());
+    let error = client().artifacts(&small.repository, &subject.digest).await.unwrap_err();
+    assert!(error.to_string().contains("another host"), "{error}");
+}
+
+#[tokio::test]
 async fn what_others_write_at_the_same_time_is_kept() {
     for conditional in [false, true] {
         let small = Small::start().await;
         let subject = small.seed("v1", &[b"layer"]);
         let foreign = Descriptor::new("application/vnd.oci.image.manifest.v1+json", Digest::of(b"signature"), 9);
-        let other = Bytes::from(with_artifact(None, &foreign).unwrap().unwrap());
+        let other = Bytes::from(with_artifacts(None, std::slice::from_ref(&foreign)).unwrap().unwrap());
         {
             let mut contents = small.contents();
             contents.conditional = conditional;

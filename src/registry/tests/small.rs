@@ -28,6 +28,12 @@ pub(crate) struct Contents {
     pub(crate) keeps_lists: bool,
     /// Manifests with a subject are answered with this status.
     pub(crate) refuses: Option<u16>,
+    /// So many manifests with a subject are taken, and no more.
+    pub(crate) takes_artifacts: Option<usize>,
+    /// Its own lists have so many entries on a page.
+    pub(crate) page: Option<usize>,
+    /// Where the next page of its lists is said to be.
+    pub(crate) next_page: Option<String>,
     /// It offers conditional requests.
     pub(crate) conditional: bool,
     /// The next list that is written is overwritten at once by somebody else with this one.
@@ -173,17 +179,25 @@ fn respond(small: &Small, method: Method, uri: &Uri, headers: &HeaderMap, body: 
         return found.map_or(StatusCode::NOT_FOUND.into_response(), axum::response::IntoResponse::into_response);
     }
     if let Some(subject) = path.strip_prefix("referrers/") {
-        return referrers(&contents, subject);
+        return referrers(&contents, subject, uri);
+    }
+    if path == "tags/list" {
+        let tags: Vec<_> = contents.manifests.keys().filter(|target| !target.contains(':')).collect();
+        return serde_json::json!({ "tags": tags }).to_string().into_response();
     }
     match (path.strip_prefix("manifests/"), method) {
         (Some(target), Method::PUT) => put(&mut contents, target, headers, body),
+        (Some(digest), Method::DELETE) => {
+            contents.manifests.retain(|_, bytes| Digest::of(bytes).as_str() != digest);
+            StatusCode::ACCEPTED.into_response()
+        }
         (Some(target), _) => give(&contents, target),
         _ => StatusCode::NOT_FOUND.into_response(),
     }
 }
 
-/// The list of a subject's artifacts.
-fn referrers(contents: &Contents, subject: &str) -> Response {
+/// The list of a subject's artifacts, or a page of it.
+fn referrers(contents: &Contents, subject: &str, uri: &Uri) -> Response {
     if !contents.keeps_lists {
         return StatusCode::NOT_FOUND.into_response();
     }
@@ -197,8 +211,16 @@ fn referrers(contents: &Contents, subject: &str) -> Response {
         })
     });
     let list: Vec<_> = about.collect();
-    let index = serde_json::json!({ "schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": list });
-    index.to_string().into_response()
+    let from: usize = uri.query().and_then(|query| query.strip_prefix("from=")?.parse().ok()).unwrap_or(0);
+    let page = contents.page.unwrap_or(list.len());
+    let shown: Vec<_> = list.iter().skip(from).take(page).collect();
+    let next = (from + page < list.len()).then(|| format!("{}?from={}", uri.path(), from + page));
+    let shown = if list.is_empty() { serde_json::Value::Null } else { serde_json::json!(shown) };
+    let index = serde_json::json!({ "schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": shown });
+    match contents.next_page.clone().or(next) {
+        Some(next) => ([(header::LINK, format!("<{next}>; rel=\"next\""))], index.to_string()).into_response(),
+        None => index.to_string().into_response(),
+    }
 }
 
 /// Gives a manifest.
@@ -218,7 +240,13 @@ fn give(contents: &Contents, target: &str) -> Response {
 /// Takes a manifest.
 fn put(contents: &mut Contents, target: &str, headers: &HeaderMap, body: Bytes) -> Response {
     let links = Links::of(&body).unwrap();
-    if let Some(status) = contents.refuses.filter(|_| links.subject.is_some()) {
+    let takes_more = contents.takes_artifacts.as_mut().filter(|_| links.subject.is_some()).map(|left| {
+        let more = *left > 0;
+        *left = left.saturating_sub(1);
+        more
+    });
+    let refuses = if takes_more == Some(false) { Some(400) } else { contents.refuses };
+    if let Some(status) = refuses.filter(|_| links.subject.is_some()) {
         let body = r#"{"errors":[{"code":"MANIFEST_INVALID","message":"no artifacts here"}]}"#;
         return (StatusCode::from_u16(status).unwrap(), body).into_response();
     }

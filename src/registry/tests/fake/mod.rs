@@ -208,7 +208,7 @@ async fn respond(fake: &Fake, request: Request) -> Response {
         let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
         return manifests::manifest(fake, path, target, &asked, &body);
     }
-    let path = rest.trim_end_matches("/tags/list");
+    let Some(path) = rest.strip_suffix("/tags/list") else { return StatusCode::NOT_FOUND.into_response() };
     let contents = fake.contents();
     let keys = contents.manifests.keys().filter(|(there, target)| there == path && !target.contains(':'));
     let tags: Vec<_> = keys.map(|(_, target)| target.clone()).collect();
