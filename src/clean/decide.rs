@@ -102,18 +102,20 @@ fn roots(inventory: &Inventory, running: &Running, rules: &Rules, links: &Links)
     let newest = candidates.iter().take(rules.keep_tags);
     roots.extend(newest.map(|(name, tag)| (tag.digest.clone(), Reason::Newest((*name).clone()))));
     for digest in inventory.manifests.keys() {
-        roots.extend(too_young(inventory, digest, rules).map(|reason| (digest.clone(), reason)));
+        roots.extend(too_young(inventory, digest, rules, links).map(|reason| (digest.clone(), reason)));
     }
     roots
 }
 
-/// Why the age of a manifest keeps it, if it does. Where everything may go, whatever its age, none is asked for.
-fn too_young(inventory: &Inventory, digest: &Digest, rules: &Rules) -> Option<Reason> {
+/// Why the age of a manifest keeps it, if it does. Where everything may go, whatever its age, none is asked for; and what is
+/// about an image and does not tell its own age counts as old as that.
+fn too_young(inventory: &Inventory, digest: &Digest, rules: &Rules, links: &Links) -> Option<Reason> {
     if rules.older_than <= SignedDuration::ZERO {
         return None;
     }
     match since(inventory, digest) {
         Some(since) => (rules.now.duration_since(since) < rules.older_than).then_some(Reason::Young),
+        None if links.subjects.get(digest).is_some_and(|all| all.iter().any(|one| links.is_there(one))) => None,
         None => Some(Reason::AgeUnknown),
     }
 }

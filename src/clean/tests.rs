@@ -131,6 +131,37 @@ fn an_index_holds_its_parts_and_what_is_about_them() {
 }
 
 #[test]
+fn what_is_about_an_image_and_tells_no_age_is_as_old_as_the_image() {
+    let names = ["old", "new", "sbom", "list", "other"];
+    let repo = |hours| {
+        let mut repo = Repo::new();
+        repo.image("old", hours).tag("v1", "old", hours).image("new", 5).tag("v2", "new", 5);
+        repo.about("sbom", 0, "old").index("list", 0, &["sbom"]).tag(&digest("old").referrers_tag(), "list", 0);
+        repo.about("other", 0, "gone");
+        for name in ["sbom", "list", "other"] {
+            repo.0.manifests.get_mut(&digest(name)).unwrap().since = None;
+        }
+        repo.0.tags.get_mut(&digest("old").referrers_tag()).unwrap().since = None;
+        repo
+    };
+    let gone = goes(&repo(50).0, &Running::default(), &rules(1, &["*"]), &names);
+    assert_eq!(gone, ["old", "list", "sbom"], "of what is about something that is gone nobody knows the age");
+    let gone = goes(&repo(0).0, &Running::default(), &rules(1, &["*"]), &names);
+    assert_eq!(gone, ["new"], "and the old one is the newest");
+}
+
+#[test]
+fn a_list_that_a_longer_one_has_replaced_goes_and_what_it_names_stays() {
+    let mut repo = Repo::new();
+    repo.image("image", 50).tag("v1", "image", 50).about("provenance", 50, "image").about("sbom", 40, "image");
+    repo.index("former", 50, &["provenance"]).index("list", 40, &["provenance", "sbom"]);
+    repo.tag(&digest("image").referrers_tag(), "list", 40);
+    let decision = decide(&repo.0, &Running::default(), &rules(1, &["*"]));
+    let gone: Vec<_> = decision.goes.iter().map(|fate| (&fate.digest, &fate.reason)).collect();
+    assert_eq!(gone, [(&digest("former"), &Reason::Untagged)]);
+}
+
+#[test]
 fn a_part_that_runs_holds_its_index() {
     let mut repo = Repo::new();
     repo.image("amd64", 50).image("arm64", 50).index("index", 50, &["amd64", "arm64"]).tag("v1", "index", 50);

@@ -70,7 +70,7 @@ impl Cleaner {
         let seen = |digest: &Digest| before?.manifests.get(digest).cloned();
         match &self.account {
             Some(account) => self.listed_by_the_account(account, repository, &seen).await,
-            None => self.reachable_from_tags(repository, &seen).await,
+            None => self.reachable_from_tags(repository, before).await,
         }
     }
 
@@ -138,48 +138,79 @@ impl Cleaner {
         stored(&manifest).ok_or_else(|| partial(repository, &format!("`{digest}` is of an unknown kind")))
     }
 
-    /// What tags lead to, by the protocol that all registries have: it lists no manifests.
-    async fn reachable_from_tags(&self, repository: &Repository, seen: &Seen<'_>) -> Result<Inventory, Failure> {
-        let names = self.registry.all_tags(repository).await?;
-        let resolved = stream::iter(&names).map(|name| async move {
-            let digest = self.registry.head_manifest(repository, name).await?;
-            Ok::<_, Failure>(digest.map(|digest| (name.clone(), digest)))
-        });
-        let resolved: Vec<Option<(String, Digest)>> = resolved.buffered(AT_ONCE).try_collect().await?;
-        let mut tags: BTreeMap<String, StoredTag> = resolved
-            .into_iter()
-            .flatten() // a tag that is gone since it was listed is simply gone
-            .map(|(name, digest)| (name, StoredTag { digest, since: None }))
-            .collect();
+    /// What tags lead to, by the protocol that all registries have, and what the registry lists about that, where it has such
+    /// lists: no request lists all manifests. What was seen before counts as well, though no tag may lead to it any more: it
+    /// belongs to what has just been deleted.
+    async fn reachable_from_tags(
+        &self,
+        repository: &Repository,
+        before: Option<&Inventory>,
+    ) -> Result<Inventory, Failure> {
+        let seen = &|digest: &Digest| before?.manifests.get(digest).cloned();
+        let mut tags = self.resolved_tags(repository).await?;
         let mut manifests: BTreeMap<Digest, Stored> = BTreeMap::new();
-        let mut open: BTreeSet<Digest> = tags.values().map(|tag| tag.digest.clone()).collect();
-        let tagged = &open.clone();
+        let tagged: BTreeSet<Digest> = tags.values().map(|tag| tag.digest.clone()).collect();
+        let lists_abouts = match tagged.first() {
+            Some(first) => self.registry.referrers(repository, first).await?.is_some(),
+            None => false,
+        };
+        let mut open = tagged.clone();
+        open.extend(before.into_iter().flat_map(|before| before.manifests.keys().cloned()));
         let mut looked_at = BTreeSet::new();
         while !open.is_empty() {
-            let read = stream::iter(&open).map(|digest| async move {
-                if let Some(stored) = seen(digest) {
-                    return Ok(Some((digest.clone(), stored)));
-                }
-                match self.registry.get_manifest(repository, digest.as_str()).await? {
-                    // A platform of an index that was never pushed, or a subject that is gone.
-                    None if !tagged.contains(digest) => Ok::<_, Failure>(None),
-                    None => Err(partial(repository, &format!("`{digest}` has a tag and cannot be read"))),
-                    Some(manifest) => {
-                        let read = self.with_age(repository, &manifest).await?;
-                        Ok(Some((digest.clone(), read)))
-                    }
-                }
+            let read = stream::iter(&open).map(|digest| async {
+                let stored = self.linked_manifest(repository, digest, seen, tagged.contains(digest)).await?;
+                let abouts = match &stored {
+                    Some(_) if lists_abouts => self.registry.referrers(repository, digest).await?.unwrap_or_default(),
+                    _ => Vec::new(),
+                };
+                Ok::<_, Failure>((digest.clone(), stored, abouts))
             });
-            let read: Vec<Option<(Digest, Stored)>> = read.buffer_unordered(AT_ONCE).try_collect().await?;
-            manifests.extend(read.into_iter().flatten());
+            let read: Vec<_> = read.buffer_unordered(AT_ONCE).try_collect().await?;
             looked_at.append(&mut open);
-            let linked = manifests.values().flat_map(|stored| stored.children.iter().chain(&stored.subject).cloned());
-            open = linked.filter(|other| !looked_at.contains(other)).collect();
+            for (digest, stored, abouts) in read {
+                open.extend(abouts.into_iter().map(|about| about.digest));
+                if let Some(stored) = stored {
+                    open.extend(stored.children.iter().chain(&stored.subject).cloned());
+                    manifests.insert(digest, stored);
+                }
+            }
+            open.retain(|digest| !looked_at.contains(digest));
         }
         for tag in tags.values_mut() {
             tag.since = manifests.get(&tag.digest).and_then(|stored| stored.since);
         }
         Ok(Inventory { repository: repository.clone(), manifests, tags, lists_untagged: false })
+    }
+
+    /// The tags of a repository and the manifests that they stand for.
+    async fn resolved_tags(&self, repository: &Repository) -> Result<BTreeMap<String, StoredTag>, Failure> {
+        let names = self.registry.all_tags(repository).await?;
+        let resolved = stream::iter(&names).map(|name| async move {
+            let digest = self.registry.head_manifest(repository, name).await?;
+            Ok::<_, Failure>(digest.map(|digest| (name.clone(), StoredTag { digest, since: None })))
+        });
+        let resolved: Vec<_> = resolved.buffered(AT_ONCE).try_collect().await?;
+        Ok(resolved.into_iter().flatten().collect()) // a tag that is gone since it was listed is simply gone
+    }
+
+    /// One manifest that something leads to; `None` for one that is not there, unless it `has_tag`: a platform of an index that
+    /// was never pushed, or a subject that is gone.
+    async fn linked_manifest(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        seen: &Seen<'_>,
+        has_tag: bool,
+    ) -> Result<Option<Stored>, Failure> {
+        if let Some(stored) = seen(digest) {
+            return Ok(Some(stored));
+        }
+        match self.registry.get_manifest(repository, digest.as_str()).await? {
+            None if !has_tag => Ok(None),
+            None => Err(partial(repository, &format!("`{digest}` has a tag and cannot be read"))),
+            Some(manifest) => self.with_age(repository, &manifest).await.map(Some),
+        }
     }
 
     /// A manifest with the time at which it says that it was made, in its annotations or its configuration.
@@ -359,8 +390,9 @@ fn stopped(done: usize) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::referrers::Artifact;
     use crate::kubernetes::fake::FakeServer;
-    use crate::registry::tests::{client, fake::Fake};
+    use crate::registry::tests::{client, fake::Fake, small::Small};
     use bytes::Bytes;
     use serde_json::json;
 
@@ -392,17 +424,52 @@ mod tests {
         assert!(!inventory.lists_untagged);
     }
 
-    /// A repository with three old images, everything of which may go.
-    async fn old_images() -> (Fake, [Digest; 3], Cleaner, Rules) {
-        let fake = Fake::start().await;
-        let digests = [("v1", b"a"), ("v2", b"b"), ("v3", b"c")].map(|(tag, layer)| fake.seed("shop/api", tag, layer));
-        let rules = Rules {
+    #[tokio::test]
+    async fn what_a_registry_lists_about_an_image_goes_with_it() {
+        let small = Small::start().await;
+        small.contents().keeps_lists = true;
+        let subject = small.seed("v1", &[b"layer"]);
+        let artifact = Artifact {
+            kind: "application/spdx+json".to_owned(),
+            subject: subject.clone(),
+            content_type: "application/spdx+json".to_owned(),
+            content: Bytes::from("{}"),
+            file: "sbom.json".to_owned(),
+            annotations: BTreeMap::new(),
+        };
+        let cancel = CancellationToken::new();
+        let about = client().push_artifact(&small.repository, &artifact, &cancel).await.unwrap().entry.digest;
+        let cleaner = Cleaner { registry: client(), account: None };
+        let inventory = cleaner.inventory(&small.repository, None).await.unwrap();
+        let everything = rules();
+        let decision = crate::clean::decide(&inventory, &crate::clean::Running::default(), &everything);
+        let goes: Vec<&Digest> = decision.goes.iter().map(|fate| &fate.digest).collect();
+        assert_eq!(goes, [&subject.digest, &about]);
+        // Whoever looks again in the middle still knows of what nothing leads to any more.
+        client().delete_manifest(&small.repository, &subject.digest).await.unwrap();
+        let again = cleaner.inventory(&small.repository, Some(&inventory)).await.unwrap();
+        assert!(again.tags.is_empty() && again.manifests.contains_key(&about));
+        let shown = (&inventory, &decision);
+        let deleted = cleaner.delete(shown, &everything, &Clusters::default(), &cancel).await.unwrap();
+        assert_eq!((deleted.manifests, deleted.kept), (2, Vec::new()));
+        assert!(small.contents().manifests.is_empty());
+    }
+
+    /// Rules by which everything may go.
+    fn rules() -> Rules {
+        Rules {
             keep_tags: 0,
             older_than: jiff::SignedDuration::ZERO,
             patterns: vec![crate::clean::Pattern::new("*")],
             now: Timestamp::now(),
-        };
-        (fake, digests, Cleaner { registry: client(), account: None }, rules)
+        }
+    }
+
+    /// A repository with three old images, everything of which may go.
+    async fn old_images() -> (Fake, [Digest; 3], Cleaner, Rules) {
+        let fake = Fake::start().await;
+        let digests = [("v1", b"a"), ("v2", b"b"), ("v3", b"c")].map(|(tag, layer)| fake.seed("shop/api", tag, layer));
+        (fake, digests, Cleaner { registry: client(), account: None }, rules())
     }
 
     /// What is shown of it while nothing runs.
