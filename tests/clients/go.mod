@@ -5,6 +5,8 @@ go 1.26
 // What the end-to-end tests read registries with, beside what the sandbox has.
 tool oras.land/oras/cmd/oras
 
+require cuelabs.dev/go/oci/ociregistry v0.0.0-20251212221603-3adeb8663819
+
 require (
 	dario.cat/mergo v1.0.1 // indirect
 	github.com/Masterminds/goutils v1.1.1 // indirect
@@ -26,7 +28,7 @@ require (
 	github.com/spf13/pflag v1.0.6 // indirect
 	golang.org/x/crypto v0.37.0 // indirect
 	golang.org/x/sync v0.13.0 // indirect
-	golang.org/x/sys v0.32.0 // indirect
+	golang.org/x/sys v0.39.0 // indirect
 	golang.org/x/term v0.31.0 // indirect
 	gopkg.in/yaml.v3 v3.0.1 // indirect
 	oras.land/oras v1.2.3 // indirect

@@ -1,14 +1,14 @@
 //! What is said about an image lies beside it in the registry, and other people's clients read it.
 
-use crate::common::clients::{oras, python_with_spdx_tools};
+use crate::common::clients::{oras, python_with_checkers};
 use crate::common::{Project, output, pull, small, succeed};
 use base64::Engine as _;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
-/// A registry of the sandbox as crane reads it, with a login.
-struct Registry<'a> {
+/// A registry as others read it.
+pub(crate) struct Registry<'a> {
     /// The project whose sandbox it is in.
     project: &'a Project,
     /// `127.77.1.1:5000`.
@@ -18,7 +18,12 @@ struct Registry<'a> {
 }
 
 impl<'a> Registry<'a> {
-    /// The registry at a port.
+    /// A registry that asks for no login.
+    pub(crate) fn open(project: &'a Project, host: &str) -> Self {
+        Self { project, host: host.to_owned(), logins: tempfile::tempdir().expect("a folder") }
+    }
+
+    /// The sandbox's registry at a port, with a login.
     fn at(project: &'a Project, port: u16) -> Self {
         let host = format!("127.77.{}.1:{port}", project.sandbox.variable("SANDBOX_NUMBER"));
         let token = project.sandbox.variable("DIGITALOCEAN_ACCESS_TOKEN");
@@ -30,7 +35,7 @@ impl<'a> Registry<'a> {
     }
 
     /// What crane prints.
-    fn crane(&self, verb: &str, target: &str) -> Value {
+    pub(crate) fn crane(&self, verb: &str, target: &str) -> Value {
         let mut crane = self.project.sandbox.command();
         crane.args(["crane", verb, "--insecure", &format!("{}/todo-app-registry/{target}", self.host)]);
         crane.env("DOCKER_CONFIG", self.logins.path());
@@ -66,7 +71,7 @@ impl<'a> Registry<'a> {
     }
 
     /// What ORAS finds about an image by its tag, by predicate: the digest, and the file that it pulls.
-    fn found_by_oras(&self, name: &str, tag: &str) -> BTreeMap<String, (String, String)> {
+    pub(crate) fn found_by_oras(&self, name: &str, tag: &str) -> BTreeMap<String, (String, String)> {
         let list = succeed(self.oras("discover", &format!("{name}:{tag}")).args(["--format", "json"]));
         let list: Value = serde_json::from_str(&list).expect("JSON");
         let entry = |entry: &Value| {
@@ -92,20 +97,36 @@ impl<'a> Registry<'a> {
     }
 }
 
-/// Fails where SPDX's own tools find fault with a document.
-fn is_valid_spdx(project: &Project, document: &Value) {
+/// Fails where those who wrote the formats find fault with the two statements about an image, or with a package URL in them.
+pub(crate) fn are_valid(project: &Project, provenance: &Value, sbom: &Value) {
+    const CHECK: &str = "
+import json, sys
+from google.protobuf import json_format
+from in_toto_attestation.v1 import statement, statement_pb2
+from in_toto_attestation.predicates.provenance.v1 import provenance_pb2
+from packageurl import PackageURL
+provenance, sbom = (json.load(open(file)) for file in sys.argv[1:3])
+for given in provenance, sbom:
+    statement.Statement.copy_from_pb(json_format.ParseDict(given, statement_pb2.Statement())).validate()
+json_format.ParseDict(provenance['predicate'], provenance_pb2.Provenance())
+json.dump(sbom['predicate'], open(sys.argv[3], 'w'))
+named = [package['externalRefs'][0]['referenceLocator'] for package in sbom['predicate']['packages']]
+named += [uri for one in provenance['predicate']['buildDefinition']['resolvedDependencies'] if (uri := one['uri']).startswith('pkg:')]
+for purl in named:
+    assert PackageURL.from_string(purl).to_string() == purl, purl
+";
     let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("sbom.spdx.json");
-    std::fs::write(&file, document.to_string()).expect("a file");
-    succeed(
-        Command::new(python_with_spdx_tools(project.sandbox))
-            .args(["-m", "spdx_tools.spdx.clitools.pyspdxtools", "-i"])
-            .arg(&file),
-    );
+    let [first, second, document] =
+        ["provenance.json", "sbom.json", "sbom.spdx.json"].map(|name| folder.path().join(name));
+    std::fs::write(&first, provenance.to_string()).expect("a file");
+    std::fs::write(&second, sbom.to_string()).expect("a file");
+    let python = || Command::new(python_with_checkers(project.sandbox));
+    succeed(python().args(["-c", CHECK]).args([&first, &second, &document]));
+    succeed(python().args(["-m", "spdx_tools.spdx.clitools.pyspdxtools", "-i"]).arg(&document));
 }
 
 /// The first image of a run's JSON.
-fn image(stdout: &str) -> Value {
+pub(crate) fn image(stdout: &str) -> Value {
     let result: Value = serde_json::from_str(stdout).expect("JSON");
     result["images"][0].clone()
 }
@@ -143,9 +164,9 @@ fn attested(name: &str, port: u16) {
         [0, 1].map(|at| first["attestations"][at]["digest"].as_str().expect("a digest").to_owned());
     let list = digest.replace(':', "-");
     let put = registry.put_since(name, before);
-    assert_eq!(put[..5], [digest, &provenance, &list, &sbom, &list], "{put:#?}");
-    assert!(put.len() == 7 && put[5..].iter().any(|tag| tag.starts_with("ck-")), "{put:#?}");
-    let tag = put[5..].iter().find(|tag| !tag.starts_with("ck-")).expect("a tag for people");
+    assert_eq!(put[..4], [digest, &provenance, &sbom, &list], "{put:#?}");
+    assert!(put.len() == 6 && put[4..].iter().any(|tag| tag.starts_with("ck-")), "{put:#?}");
+    let tag = put[4..].iter().find(|tag| !tag.starts_with("ck-")).expect("a tag for people");
 
     let manifest = registry.crane("manifest", &format!("{name}@{digest}"));
     assert_eq!(manifest["annotations"]["org.opencontainers.image.title"], name);
@@ -168,7 +189,7 @@ fn attested(name: &str, port: u16) {
         let (there, text) = &found[statement["predicateType"].as_str().expect("a predicate")];
         assert_eq!((there, &serde_json::from_str::<Value>(text).expect("JSON")), (digest, statement));
     }
-    is_valid_spdx(&project, &statements[1]["predicate"]);
+    are_valid(&project, &statements[0], &statements[1]);
     let packages = statements[1]["predicate"]["packages"].as_array().expect("packages").iter().skip(1);
     let listed: BTreeSet<String> =
         packages.map(|p| format!("{} {}", p["name"], p["versionInfo"]).replace('"', "")).collect();

@@ -18,6 +18,7 @@ mod failures;
 mod files;
 mod pulling;
 mod pushing;
+mod referrers;
 mod refusals;
 mod rendered;
 mod secrets;
