@@ -3,11 +3,11 @@
 //! A LIST is made once for a [`Scope`] and remembered with its resource version; the watch of the same scope goes on
 //! from there. So no object is read again once its watch runs.
 
+use super::Access;
 use super::discovery::{Kind, Kinds, discover};
 use super::error::Error;
 use super::reflector::Reflector;
 use super::retry::Patience;
-use super::{Access, watch};
 use crate::model::{GroupVersionKind, ObjectRef};
 use http_body_util::BodyExt as _;
 use kube::core::Status;
@@ -177,19 +177,6 @@ impl Cluster {
         if known { all } else { Scope::one(object) }
     }
 
-    /// Watches a scope, from what was listed if it was; the same watch serves everybody who asks.
-    pub(crate) fn watch(&self, scope: &Scope) -> Reflector {
-        let mut reflectors = self.locked_reflectors();
-        if let Some(reflector) = reflectors.get(scope) {
-            return reflector.clone();
-        }
-        let reflector = Reflector::new(self.0.changes.clone());
-        let listed = self.locked_listed().get(scope).cloned();
-        reflector.runs(watch::run(self.weak(), scope.clone(), listed, reflector.clone()));
-        reflectors.insert(scope.clone(), reflector.clone());
-        reflector
-    }
-
     /// Shows the answer of a write to whoever watches the object.
     pub(crate) fn offer(&self, object: &ObjectRef, answer: Value) {
         let scope = self.scope_of(object);
@@ -209,6 +196,11 @@ impl Cluster {
     /// Moves on with every change of any watched object.
     pub(crate) fn changes(&self) -> changes::Receiver<u64> {
         self.0.changes.subscribe()
+    }
+
+    /// Where a watch tells of its changes.
+    pub(super) fn change_sender(&self) -> changes::Sender<u64> {
+        self.0.changes.clone()
     }
 
     /// Sends a request that may be repeated, until it is answered with success or an error that is to be believed.
@@ -273,12 +265,12 @@ impl Cluster {
     }
 
     /// The lists so far.
-    fn locked_listed(&self) -> MutexGuard<'_, HashMap<Scope, Arc<Listed>>> {
+    pub(super) fn locked_listed(&self) -> MutexGuard<'_, HashMap<Scope, Arc<Listed>>> {
         self.0.listed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The watches so far.
-    fn locked_reflectors(&self) -> MutexGuard<'_, HashMap<Scope, Reflector>> {
+    pub(super) fn locked_reflectors(&self) -> MutexGuard<'_, HashMap<Scope, Reflector>> {
         self.0.reflectors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -29,8 +29,23 @@ enum End {
     Failed(Error),
 }
 
+impl Cluster {
+    /// Watches a scope, from what was listed if it was; the same watch serves everybody who asks.
+    pub(crate) fn watch(&self, scope: &Scope) -> Reflector {
+        let mut reflectors = self.locked_reflectors();
+        if let Some(reflector) = reflectors.get(scope) {
+            return reflector.clone();
+        }
+        let reflector = Reflector::new(self.change_sender());
+        let listed = self.locked_listed().get(scope).cloned();
+        reflector.runs(run(self.weak(), scope.clone(), listed, reflector.clone()));
+        reflectors.insert(scope.clone(), reflector.clone());
+        reflector
+    }
+}
+
 /// Keeps a reflector true until the cluster is dropped or the watch is forbidden.
-pub(super) async fn run(cluster: WeakCluster, scope: Scope, listed: Option<Arc<Listed>>, reflector: Reflector) {
+async fn run(cluster: WeakCluster, scope: Scope, listed: Option<Arc<Listed>>, reflector: Reflector) {
     let mut version = String::new();
     if let Some(listed) = listed {
         reflector.replace(&listed);
