@@ -5,7 +5,7 @@
 
 use super::mode::Mode;
 use super::source::{Content, Files, Item, Kind};
-use super::tree::{Base, Known, Node, Owner, Unknown, Whole, follow, join};
+use super::tree::{Base, Known, Node, Owner, Unknown, Whole, clean, follow, join};
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
 
@@ -402,19 +402,6 @@ fn blocked(problem: String) -> Trouble {
 /// The folder of a path.
 fn parent(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(folder, _)| folder)
-}
-
-/// A source from the root of the sources: no slash at its ends, `..` does not lead out.
-pub(crate) fn clean(source: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in source.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => drop(parts.pop()),
-            part => parts.push(part),
-        }
-    }
-    parts.join("/")
 }
 
 #[cfg(test)]

@@ -125,26 +125,27 @@ const WHITEOUT: &str = ".wh.";
 const OPAQUE: &str = ".wh..wh..opq";
 
 impl Whole {
-    /// Takes an entry of a layer in; layers come lowest first. Hidden paths vanish with what is below them.
-    pub(crate) fn add(&mut self, path: &str, node: Node) {
-        let path = path.trim_start_matches("./").trim_matches('/');
-        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
-        if name == OPAQUE {
-            return self.clear(folder);
-        }
-        if let Some(hidden) = name.strip_prefix(WHITEOUT) {
-            let hidden = join(folder, hidden);
-            self.clear(&hidden);
-            self.paths.remove(&hidden);
+    /// Takes an entry of a layer in; layers come lowest first. What is there makes way for it, unless both are folders.
+    /// Folders above it that no layer lists are made as runtimes make them: root's, and open to all.
+    pub(super) fn add(&mut self, path: &str, node: Node) {
+        if path.is_empty() {
             return;
         }
-        if path.is_empty() || path == "." {
-            return;
+        for (at, _) in path.match_indices('/') {
+            if !matches!(self.paths.get(&path[..at]), Some(Node::Folder(..))) {
+                self.paths.insert(path[..at].to_owned(), Node::Folder(0o755, 0, 0));
+            }
         }
         if !matches!(node, Node::Folder(..)) {
             self.clear(path);
         }
         self.paths.insert(path.to_owned(), node);
+    }
+
+    /// Hides a path of lower layers with what is below it.
+    fn hide(&mut self, path: &str) {
+        self.clear(path);
+        self.paths.remove(path);
     }
 
     /// Removes what is below a folder.
@@ -157,14 +158,65 @@ impl Whole {
             self.paths.remove(&path);
         }
     }
+
+    /// Lays a layer on top. Markers hide what lower layers have, wherever in the layer they stand, and nothing of its own.
+    fn lay(&mut self, layer: Headers) {
+        for (path, entry) in &layer.entries {
+            match entry {
+                LayerEntry::HidesAll => self.clear(path),
+                LayerEntry::Hides => self.hide(path),
+                LayerEntry::Node(_) | LayerEntry::SameAs(_) => {}
+            }
+        }
+        for (path, entry) in layer.entries {
+            match entry {
+                LayerEntry::Node(node) => self.add(&path, node),
+                // Links may have other names too.
+                LayerEntry::SameAs(first) => {
+                    let node = self.paths.get(&first).cloned().unwrap_or(Node::File);
+                    self.add(&path, node);
+                }
+                LayerEntry::HidesAll | LayerEntry::Hides => {}
+            }
+        }
+        for (path, text, found) in
+            [(PASSWD, &mut self.passwd, layer.passwd), (GROUP, &mut self.group, layer.group)]
+        {
+            // What was hidden, or became something else, has no lines any more.
+            match (found, self.paths.get(path)) {
+                (Some(found), Some(Node::File)) => *text = found,
+                (None, Some(Node::File)) => {}
+                _ => text.clear(),
+            }
+        }
+    }
+}
+
+/// Where the users of an image are listed.
+const PASSWD: &str = "etc/passwd";
+
+/// Where its groups are.
+const GROUP: &str = "etc/group";
+
+/// What an entry of a layer says of its path.
+#[derive(Clone, Debug)]
+enum LayerEntry {
+    /// This stands there.
+    Node(Node),
+    /// It is another name of what stands at this path.
+    SameAs(String),
+    /// Lower layers have nothing there any more.
+    Hides,
+    /// Lower layers have nothing in this folder any more.
+    HidesAll,
 }
 
 /// What one layer has: its entries in order, and the accounts where it has their files.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Headers {
-    /// Paths and what stands at them.
-    entries: Vec<(String, Node)>,
-    /// `/etc/passwd`.
+    /// Clean paths, and what the layer says of them.
+    entries: Vec<(String, LayerEntry)>,
+    /// `/etc/passwd`; empty where it is another name of some file.
     passwd: Option<String>,
     /// `/etc/group`.
     group: Option<String>,
@@ -176,29 +228,54 @@ pub(crate) fn read_headers(archive: impl Read) -> io::Result<Headers> {
     let mut archive = tar::Archive::new(archive);
     for entry in archive.entries()? {
         let mut entry = entry?;
-        let path = entry.path()?.to_string_lossy().into_owned();
-        let header = entry.header();
-        let node = match header.entry_type() {
-            tar::EntryType::Directory => Node::Folder(header.mode()? & 0o7777, header.uid()?, header.gid()?),
-            tar::EntryType::Symlink => {
-                let target = entry.link_name()?.map(|target| target.to_string_lossy().into_owned());
-                Node::Link(target.unwrap_or_default())
-            }
-            _ => Node::File,
+        let kind = entry.header().entry_type();
+        if kind.is_pax_global_extensions() {
+            continue; // of the whole archive, and no file
+        }
+        let path = clean(&entry.path()?.to_string_lossy());
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", &path));
+        let (path, entry_of_layer) = match (name.strip_prefix(WHITEOUT), name) {
+            (_, OPAQUE) => (folder.to_owned(), LayerEntry::HidesAll),
+            (Some(hidden), _) if !hidden.is_empty() => (join(folder, hidden), LayerEntry::Hides),
+            _ => (path.clone(), node(&entry)?),
         };
-        let accounts = match path.trim_start_matches("./").trim_start_matches('/') {
-            "etc/passwd" => Some(&mut found.passwd),
-            "etc/group" => Some(&mut found.group),
+        let accounts = match path.as_str() {
+            PASSWD => Some(&mut found.passwd),
+            GROUP => Some(&mut found.group),
             _ => None,
         };
-        if let (Some(accounts), Node::File) = (accounts, &node) {
+        if let (Some(accounts), LayerEntry::Node(Node::File) | LayerEntry::SameAs(_)) = (accounts, &entry_of_layer) {
             let mut bytes = Vec::new();
             entry.by_ref().take(LARGEST_ACCOUNTS).read_to_end(&mut bytes)?;
             *accounts = Some(String::from_utf8_lossy(&bytes).into_owned());
         }
-        found.entries.push((path, node));
+        found.entries.push((path, entry_of_layer));
     }
     Ok(found)
+}
+
+/// What an entry of an archive that hides nothing says of its path.
+fn node(entry: &tar::Entry<'_, impl Read>) -> io::Result<LayerEntry> {
+    let target = || -> io::Result<String> {
+        Ok(entry.link_name()?.map(|target| target.to_string_lossy().into_owned()).unwrap_or_default())
+    };
+    Ok(match entry.header().entry_type() {
+        tar::EntryType::Directory => {
+            let header = entry.header();
+            let old = header.as_old();
+            let mode = number(&old.mode, header.mode().map(u64::from))?;
+            let mode = u32::try_from(mode & 0o7777).unwrap_or_default();
+            LayerEntry::Node(Node::Folder(mode, number(&old.uid, header.uid())?, number(&old.gid, header.gid())?))
+        }
+        tar::EntryType::Symlink => LayerEntry::Node(Node::Link(target()?)),
+        tar::EntryType::Link => LayerEntry::SameAs(clean(&target()?)),
+        _ => LayerEntry::Node(Node::File),
+    })
+}
+
+/// A number of a header. A field that is blank stands for nought, as GNU tar and Go read it.
+fn number(field: &[u8], read: io::Result<u64>) -> io::Result<u64> {
+    if field.iter().all(|byte| matches!(byte, 0 | b' ')) { Ok(0) } else { read }
 }
 
 /// Files of accounts are not larger than this, in bytes.
@@ -208,13 +285,7 @@ impl FromIterator<Headers> for Whole {
     /// Lays the layers of an image over each other, the lowest first.
     fn from_iter<T: IntoIterator<Item = Headers>>(layers: T) -> Self {
         let mut whole = Self::default();
-        for layer in layers {
-            for (path, node) in layer.entries {
-                whole.add(&path, node);
-            }
-            whole.passwd = layer.passwd.unwrap_or(whole.passwd);
-            whole.group = layer.group.unwrap_or(whole.group);
-        }
+        layers.into_iter().for_each(|layer| whole.lay(layer));
         whole
     }
 }
@@ -222,6 +293,19 @@ impl FromIterator<Headers> for Whole {
 /// A name in a folder; the root is the empty path.
 pub(crate) fn join(folder: &str, name: &str) -> String {
     if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
+}
+
+/// A path from the root: no slash at its ends, no `.`, and `..` does not lead out.
+pub(crate) fn clean(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
 }
 
 /// More links than this in one path lead in a circle.
@@ -269,9 +353,8 @@ mod tests {
     /// Debian in small.
     fn whole() -> Whole {
         let mut whole = Whole { passwd: "root:x:0:0::/:\napp:x:7:8::/:\n".to_owned(), ..Whole::default() };
-        whole.add("./", folder());
-        whole.add("./usr/", folder());
-        whole.add("usr/bin/", folder());
+        whole.add("usr", folder());
+        whole.add("usr/bin", folder());
         whole.add("bin", Node::Link("usr/bin".to_owned()));
         whole.add("usr/bin/sh", Node::File);
         whole.add("var", folder());
@@ -279,46 +362,113 @@ mod tests {
         whole
     }
 
-    #[test]
-    fn layers_hide_what_is_below_them() {
-        let mut tree = whole();
-        tree.add("usr/bin/.wh.sh", Node::File);
-        assert!(!tree.paths.contains_key("usr/bin/sh"));
-        tree.add("usr/bin/a", Node::File);
-        tree.add("usr/.wh..wh..opq", Node::File);
-        assert!(tree.paths.contains_key("usr") && !tree.paths.contains_key("usr/bin/a"));
-        tree.add("usr", Node::File);
-        tree.add(".wh.var", Node::File);
-        assert_eq!(tree.paths.keys().collect::<Vec<_>>(), ["bin", "usr"]);
-        tree.add(".wh..wh..opq", Node::File);
-        assert!(tree.paths.is_empty());
+    /// The header of an entry of an archive; nothing says whose it is.
+    fn header(name: &str, kind: tar::EntryType, link: &str) -> tar::Header {
+        let mut header = tar::Header::new_old();
+        header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes()); // as it is written here
+        header.as_old_mut().linkname[..link.len()].copy_from_slice(link.as_bytes());
+        header.set_entry_type(kind);
+        header.set_mode(0o1777);
+        header
+    }
+
+    /// A layer of these entries, read from its archive: names that end in a slash are folders, `a -> b` is a link, `a = b`
+    /// another name of a file, `a: text` a file with this content.
+    fn layer(entries: &[&str]) -> Headers {
+        let mut archive = tar::Builder::new(Vec::new());
+        for entry in entries {
+            let (name, kind, link, content) = match (entry.split_once(" -> "), entry.split_once(" = ")) {
+                (Some((name, target)), _) => (name, tar::EntryType::Symlink, target, ""),
+                (_, Some((name, target))) => (name, tar::EntryType::Link, target, ""),
+                _ if entry.ends_with('/') => (*entry, tar::EntryType::Directory, "", ""),
+                _ => {
+                    let (name, content) = entry.split_once(": ").unwrap_or((entry, ""));
+                    (name, tar::EntryType::Regular, "", content)
+                }
+            };
+            let mut header = header(name, kind, link);
+            header.set_size(content.len() as u64);
+            header.set_cksum();
+            archive.append(&header, content.as_bytes()).unwrap();
+        }
+        read_headers(&archive.into_inner().unwrap()[..]).unwrap()
+    }
+
+    /// The paths of an image of these layers, the lowest first.
+    fn paths(layers: &[&[&str]]) -> Vec<String> {
+        layers.iter().map(|entries| layer(entries)).collect::<Whole>().paths.into_keys().collect()
     }
 
     #[test]
-    fn the_headers_of_layers_make_a_tree() {
-        let mut archive = tar::Builder::new(Vec::new());
-        let mut put = |path: &str, kind, link: &str, content: &str| {
-            let mut header = tar::Header::new_ustar();
-            header.set_entry_type(kind);
-            header.set_mode(0o1777);
-            header.set_uid(0);
-            header.set_gid(0);
-            header.set_size(content.len() as u64);
-            if link.is_empty() {
-                archive.append_data(&mut header, path, content.as_bytes()).unwrap();
-            } else {
-                archive.append_link(&mut header, path, link).unwrap();
-            }
-        };
-        put("./tmp/", tar::EntryType::Directory, "", "");
-        put("etc/passwd", tar::EntryType::Regular, "", "a:x:1:2:::\n");
-        put("bin", tar::EntryType::Symlink, "usr/bin", "");
-        let layer = read_headers(&archive.into_inner().unwrap()[..]).unwrap();
-        let tree: Whole = [layer].into_iter().collect();
-        assert_eq!(tree.paths["tmp"], Node::Folder(0o1777, 0, 0));
-        assert_eq!(tree.paths["bin"], Node::Link("usr/bin".to_owned()));
-        assert_eq!((tree.passwd.as_str(), tree.paths["etc/passwd"].clone()), ("a:x:1:2:::\n", Node::File));
+    fn layers_hide_what_is_below_them() {
+        let below = ["usr/", "usr/bin/", "usr/bin/sh", "usr/bin/a", "var/"];
+        for (above, left) in [
+            (&["usr/bin/.wh.sh"][..], &["usr", "usr/bin", "usr/bin/a", "var"][..]),
+            (&["usr/.wh..wh..opq"], &["usr", "var"]),
+            (&["usr"], &["usr", "var"]),
+            (&[".wh.usr"], &["var"]),
+            (&[".wh..wh..opq"], &[]),
+            (&[".wh."], &[".wh.", "usr", "usr/bin", "usr/bin/a", "usr/bin/sh", "var"]),
+        ] {
+            assert_eq!(paths(&[&below, above]), left, "{above:?}");
+        }
+    }
+
+    #[test]
+    fn a_layer_hides_nothing_of_its_own() {
+        let below = ["opt/", "opt/old"];
+        assert_eq!(paths(&[&below, &["opt/", "opt/new", "opt/.wh..wh..opq"]]), ["opt", "opt/new"]);
+        assert_eq!(paths(&[&below, &["opt/old", ".wh.opt"]]), ["opt", "opt/old"]);
+    }
+
+    #[test]
+    fn names_are_read_as_they_are_meant() {
+        let names = ["./a/", "/b", "./c//d", "e/./f", "../g", "h/../i"];
+        assert_eq!(paths(&[&names]), ["a", "b", "c", "c/d", "e", "e/f", "g", "i"], "and folders above them are there");
+        let links = layer(&["./usr/lib64/x -> ../y"]);
+        let whole: Whole = [links].into_iter().collect();
+        let base = Known::All(whole);
+        assert_eq!(Base::new(&base).look("usr/lib64/x"), Ok(Some(Node::Link("../y".to_owned()))));
+    }
+
+    #[test]
+    fn another_name_of_a_link_is_a_link() {
+        let whole: Whole = [layer(&["a -> b", "c = a", "d = ./nothing"])].into_iter().collect();
+        assert_eq!(whole.paths["c"], Node::Link("b".to_owned()));
+        assert_eq!(whole.paths["d"], Node::File);
+    }
+
+    #[test]
+    fn accounts_are_those_of_the_file_that_is_there() {
+        let users = |layers: &[&[&str]]| layers.iter().map(|entries| layer(entries)).collect::<Whole>().passwd;
+        let below = ["etc/passwd: a:x:1:2::"];
+        assert_eq!(users(&[&below]), "a:x:1:2::");
+        assert_eq!(users(&[&below, &["etc/"], &["x"]]), "a:x:1:2::");
+        assert_eq!(users(&[&below, &["./etc/passwd: b:x:3:4::"]]), "b:x:3:4::");
+        for above in ["etc/.wh.passwd", ".wh.etc", "etc/.wh..wh..opq", "etc", "etc/passwd -> ../x", "etc/passwd = x"] {
+            assert_eq!(users(&[&below, &[above]]), "", "{above}");
+        }
+    }
+
+    #[test]
+    fn blank_numbers_of_a_header_are_nought() {
+        let whole: Whole = [layer(&["tmp/"])].into_iter().collect();
+        assert_eq!(whole.paths["tmp"], Node::Folder(0o1777, 0, 0));
+        let mut wrong = header("tmp/", tar::EntryType::Directory, "");
+        wrong.as_old_mut().uid = *b"   who  ";
+        wrong.set_size(0);
+        wrong.set_cksum();
+        assert!(read_headers(&wrong.as_bytes()[..]).is_err());
         assert!(read_headers(&b"no archive at all, but longer than nothing"[..]).is_err());
+    }
+
+    #[test]
+    fn what_an_archive_says_of_itself_is_no_file() {
+        let mut archive = header("pax_global_header", tar::EntryType::XGlobalHeader, "");
+        archive.set_size(0);
+        archive.set_cksum();
+        let whole: Whole = [read_headers(&archive.as_bytes()[..]).unwrap()].into_iter().collect();
+        assert!(whole.paths.is_empty());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::recipe::{Recipe, Refusal};
 use crate::image::assembly::blueprint::Step;
 use crate::image::assembly::copy::{Account, Action, Copy, Text};
 use crate::image::assembly::mode::Mode;
+use crate::image::assembly::tree::clean;
 use crate::image::config::Draft;
 use serde_json::{Value, json};
 
@@ -271,14 +272,14 @@ fn absolute(folder: &str, path: &str) -> String {
     match path {
         "" => folder.to_owned(),
         path if path.starts_with('/') => path.to_owned(),
-        path => format!("/{}", crate::image::assembly::copy::clean(&format!("{folder}/{path}"))),
+        path => format!("/{}", clean(&format!("{folder}/{path}"))),
     }
 }
 
 /// A destination in a folder, or absolute; a slash at its end stays.
 fn destination(folder: &str, dest: &str) -> String {
     let path = if dest.starts_with('/') { dest.to_owned() } else { format!("{folder}/{dest}") };
-    let cleaned = crate::image::assembly::copy::clean(&path);
+    let cleaned = clean(&path);
     let is_folder = matches!(dest, "" | ".") || dest.ends_with('/') || dest.ends_with("/.");
     if is_folder && !cleaned.is_empty() { format!("/{cleaned}/") } else { format!("/{cleaned}") }
 }
