@@ -1,6 +1,7 @@
 //! The files of a layout: in a folder, or inside of a tar archive, where they are read in place.
 
 use super::error::Error;
+use crate::image::assembly::tree::clean;
 use crate::image::part::{Content, ContentStream, FileRange};
 use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _};
@@ -58,8 +59,12 @@ impl Files {
     /// Looks at what is there: a folder, or an archive, whose headers are read. Blocking work.
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         let cannot = |error: io::Error| problem(path, format!("it cannot be read: {error}"));
-        if path.metadata().map_err(cannot)?.is_dir() {
+        let found = path.metadata().map_err(cannot)?;
+        if found.is_dir() {
             return Ok(Self::Folder(path.to_owned()));
+        }
+        if !found.is_file() {
+            return Err(problem(path, "it is neither a file nor a folder".to_owned()));
         }
         let mut file = File::open(path).map_err(cannot)?;
         let mut start = Vec::new();
@@ -89,9 +94,10 @@ impl Files {
                 links.insert(name.clone(), join(folder.unwrap_or_default(), &target.to_string_lossy()));
             } else if kind.is_file() {
                 let place = Place { file: path.to_owned(), start: entry.raw_file_position(), size: entry.size() };
-                if place.start + place.size > length {
+                if place.start.checked_add(place.size).is_none_or(|end| end > length) {
                     return Err(io::Error::new(io::ErrorKind::UnexpectedEof, format!("it ends inside of `{name}`")));
                 }
+                links.remove(&name); // of two entries of one name the later counts
                 entries.insert(name, place);
             }
         }
@@ -105,7 +111,7 @@ impl Files {
     pub(crate) fn find(&self, name: &str) -> Option<Place> {
         match self {
             Self::Folder(root) => {
-                let file = root.join(name);
+                let file = root.join(clean(name)); // a document may call a layer anything
                 let found = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
                 Some(Place { file, start: 0, size: found.len() })
             }
@@ -208,20 +214,78 @@ pub(crate) fn printable(error: &io::Error) -> String {
     }
 }
 
-/// A name as entries have it: without `./` in front.
-fn clean(name: &str) -> String {
-    join("", name)
-}
-
 /// A name relative to a folder, without `.` and `..`.
 fn join(folder: &str, name: &str) -> String {
-    let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
-    for part in name.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => drop(parts.pop()),
-            part => parts.push(part),
+    clean(&format!("{folder}/{name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An archive of these entries: names with content, or with an arrow and where they lead.
+    fn archive(entries: &[(&str, &str)]) -> Vec<u8> {
+        let mut archive = tar::Builder::new(Vec::new());
+        for (name, content) in entries {
+            let mut header = tar::Header::new_gnu();
+            header.set_mode(0o644);
+            if let Some(target) = content.strip_prefix("-> ") {
+                header.set_entry_type(tar::EntryType::Symlink);
+                header.set_size(0);
+                archive.append_link(&mut header, name, target).unwrap();
+            } else {
+                header.set_size(content.len() as u64);
+                archive.append_data(&mut header, name, content.as_bytes()).unwrap();
+            }
+        }
+        archive.into_inner().unwrap()
+    }
+
+    /// What a name of an archive of these bytes leads to.
+    fn document(bytes: &[u8], name: &str) -> Option<Bytes> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        Files::open(file.path()).unwrap().find(name).map(|place| place.document().unwrap())
+    }
+
+    #[test]
+    fn of_two_entries_of_one_name_the_later_counts() {
+        let (file, link) = (("./a", "file"), ("a", "-> b"));
+        assert_eq!(document(&archive(&[("b", "other"), link, file]), "a").unwrap(), "file");
+        assert_eq!(document(&archive(&[("b", "other"), file, link]), "./a").unwrap(), "other");
+    }
+
+    #[test]
+    fn an_entry_that_is_longer_than_can_be_is_a_mistake() {
+        let mut bytes = archive(&[("a", "content")]);
+        let mut header = tar::Header::new_gnu();
+        header.as_mut_bytes().copy_from_slice(&bytes[..512]);
+        header.set_size(u64::MAX - 511 - 512);
+        header.set_cksum();
+        bytes[..512].copy_from_slice(header.as_bytes());
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        let error = Files::open(file.path()).unwrap_err().to_string();
+        assert!(error.contains("no whole tar archive"), "{error}");
+    }
+
+    #[test]
+    fn a_document_cannot_name_what_lies_outside_of_a_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("layout")).unwrap();
+        std::fs::write(folder.path().join("secret"), "x").unwrap();
+        let files = Files::open(&folder.path().join("layout")).unwrap();
+        for name in ["../secret".to_owned(), folder.path().join("secret").display().to_string()] {
+            assert_eq!(files.find(&name), None, "{name}");
         }
     }
-    parts.join("/")
+
+    #[test]
+    fn a_pipe_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let error = Files::open(&pipe).unwrap_err().to_string();
+        assert!(error.ends_with("it is neither a file nor a folder"), "{error}");
+    }
 }

@@ -39,12 +39,13 @@ impl KnownLayers {
 
     /// The same, and this is how the layers that the registry lacks are compressed. Layers that are compressed in another
     /// way are no longer known by what is in them, nor are images of such layers: who asks for another compression gets it.
+    /// Of an image the top layer tells, since those of its base stay as they came.
     #[must_use]
     pub(crate) fn with_compression(mut self, compression: Compression) -> Self {
         let is_so = |blob: &Descriptor| blob.media_type.ends_with("zstd") == (compression == Compression::Zstd);
         self.by_diff_id.retain(|_, blob| is_so(blob));
         self.images.retain(|_, (_, bytes)| {
-            serde_json::from_slice::<Manifest>(bytes).is_ok_and(|manifest| manifest.layers.iter().all(is_so))
+            serde_json::from_slice::<Manifest>(bytes).is_ok_and(|manifest| manifest.layers.last().is_none_or(is_so))
         });
         Self { compression, ..self }
     }
@@ -157,5 +158,16 @@ mod tests {
                 assert!(known.has(&blob.digest), "a blob that comes as it is need not be sent");
             }
         }
+    }
+
+    #[test]
+    fn an_image_on_a_base_of_another_compression_is_known() {
+        let blob = |kind: &str, text: &[u8]| Descriptor::new(kind, Digest::of(text), 1);
+        let layers = vec![blob(media_type::OCI_LAYER_ZSTD, b"base"), blob(media_type::OCI_LAYER_GZIP, b"own")];
+        let config = blob(media_type::OCI_CONFIG, b"config");
+        let manifest = Manifest::new(config.clone(), layers).to_bytes().unwrap();
+        let known = KnownLayers::default().with_images([(config.digest.clone(), String::new(), manifest.into())]);
+        assert!(known.clone().with_compression(Compression::Gzip).whole(&config.digest).is_some());
+        assert!(known.with_compression(Compression::Zstd).whole(&config.digest).is_none());
     }
 }

@@ -3,7 +3,7 @@
 use crate::image::assembly::tree::{Facts, Headers, Known, Whole, read_headers};
 use crate::image::config::Draft;
 use crate::image::part::{Content, ContentStream};
-use crate::image::{Descriptor, KnownLayers, Manifest};
+use crate::image::{Descriptor, ImageConfig, KnownLayers, Manifest};
 use crate::model::{Digest, Platform, Reference};
 use crate::registry::{self, Client};
 use bytes::{Buf as _, Bytes};
@@ -53,6 +53,7 @@ impl BaseImage {
             problem: error.to_string(),
         })?;
         let config = client.read_blob(&reference.repository, &manifest.config).await?;
+        check_platform(reference, &config, platform)?;
         Ok(Self { reference: reference.clone(), digest: raw.digest, manifest, config, held: Held::default() })
     }
 
@@ -145,6 +146,20 @@ impl BaseImage {
             Err(error) => Unreadable::Format(format!("its layer {short} cannot be read: {error}")),
         })
     }
+}
+
+/// Makes sure that a base is for a platform. An index says so before; an image that stands alone says it only in its
+/// configuration, if at all.
+fn check_platform(reference: &Reference, config: &[u8], wanted: &Platform) -> Result<(), registry::Error> {
+    let Ok(there) = serde_json::from_slice::<ImageConfig>(config).map(|config| config.platform()) else {
+        return Ok(()); // what it is shows when it is changed
+    };
+    let is_other = |there: &str, wanted: &str| !there.is_empty() && there != wanted;
+    if is_other(&there.os, &wanted.os) || is_other(&there.architecture, &wanted.architecture) {
+        let (reference, wanted) = (reference.to_string(), wanted.clone());
+        return Err(registry::Error::NoPlatform { reference, wanted, available: vec![there] });
+    }
+    Ok(())
 }
 
 /// Layers in memory, by their digests: each is there for whoever asks first.
@@ -338,6 +353,15 @@ mod tests {
             assert_eq!(Digest::of(&pieces.concat()), layer.digest);
             assert_eq!(fetched(&fake), times, "a second try reads it from the registry: {:?}", fake.log());
         }
+    }
+
+    #[tokio::test]
+    async fn a_base_for_another_platform_is_refused_though_it_stands_alone() {
+        let (_fake, base) = base().await;
+        let wanted = Platform { architecture: "arm64".to_owned(), ..Platform::default() };
+        let error = BaseImage::find(&client(), &base.reference, &wanted).await.unwrap_err();
+        let registry::Error::NoPlatform { available, .. } = error else { panic!("{error}") };
+        assert_eq!(available, [Platform::default()]);
     }
 
     #[test]

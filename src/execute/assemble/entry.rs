@@ -24,6 +24,7 @@ use crate::registry;
 use futures::FutureExt as _;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Seek as _, SeekFrom};
 use std::path::Path;
@@ -111,7 +112,7 @@ fn settle(assembly: &Assembly, mut draft: Draft) -> Draft {
 }
 
 /// Changes whenever the meaning of a key changes.
-const VERSION: &str = "seaway assembly key 2";
+const VERSION: &str = "seaway assembly key 3";
 
 /// The content key of an entry: its base's digest, its settings, its files without their times. A WAR counts by its
 /// members, packed as they are: building it again at another time changes nothing.
@@ -142,9 +143,13 @@ fn key(assembly: &Assembly, base: &str, files: &[Counted]) -> String {
         hash.update((bytes.len() as u64).to_be_bytes());
         hash.update(bytes);
     };
-    let copies: Vec<_> = assembly.copy.iter().map(|copy| json!([copy.to, copy.chown, copy.chmod])).collect();
+    // What is copied is named in the image's history, and its base in the manifest.
+    let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let copies = assembly.copy.iter().map(|copy| json!([name(&copy.source), copy.to, copy.chown, copy.chmod]));
+    let copies: Vec<_> = copies.collect();
     let settings = json!([
         VERSION,
+        assembly.from.as_ref().map(ToString::to_string),
         base,
         assembly.platform,
         assembly.entrypoint,
@@ -155,7 +160,7 @@ fn key(assembly: &Assembly, base: &str, files: &[Counted]) -> String {
         assembly.expose,
         assembly.labels,
         copies,
-        assembly.war.as_ref().map(|war| &war.root),
+        assembly.war.as_ref().map(|war| (name(&war.path), &war.root)),
     ]);
     field(settings.to_string().as_bytes());
     for file in files {
@@ -195,25 +200,36 @@ const STRETCH: u64 = 4 * 1024 * 1024;
 fn hash_files(assembly: &Assembly) -> Result<Vec<Counted>, Failure> {
     let listing = list(assembly)?;
     let (mut counted, mut stretches, mut whose) = (Vec::new(), Vec::new(), Vec::new());
+    let mut first_names: HashMap<(u64, u64), String> = HashMap::new();
     for (path, item) in listing.files.all() {
         let content = match &item.kind {
             Kind::Folder => "folder".to_owned(),
             Kind::Link(target) => format!("link {target}"),
-            Kind::File { content, size, .. } => {
+            Kind::File { identity: Some(identity), .. } if first_names.contains_key(identity) => {
+                format!("same file as {}", first_names[identity])
+            }
+            Kind::File { content, size, identity } => {
+                first_names.extend(identity.map(|identity| (identity, path.to_owned())));
                 let file = match (content, &assembly.war) {
                     (Content::Path(path), _) => path,
                     (Content::Member(_), Some(war)) => &war.path,
                     (Content::Member(_), None) | (Content::Text(_), _) => continue,
                 };
-                let is_file = matches!(content, Content::Path(_));
-                let starts =
-                    (0..=if is_file { size.saturating_sub(1) / STRETCH } else { 0 }).map(|part| part * STRETCH);
-                let length = if is_file { STRETCH } else { u64::MAX };
-                for from in starts {
+                // A member is read as it is packed; how that is done is a part of what it is.
+                let member = match content {
+                    Content::Member(number) => listing.members.get(*number),
+                    Content::Path(_) | Content::Text(_) => None,
+                };
+                let (last, length) = match member {
+                    None => (size.saturating_sub(1) / STRETCH, STRETCH),
+                    Some(_) => (0, u64::MAX),
+                };
+                for from in (0..=last).map(|part| part * STRETCH) {
                     stretches.push(Stretch { content, file, from, length });
                     whose.push(counted.len());
                 }
-                format!("file {} bytes", if is_file { *size } else { 0 })
+                let method = member.map(|member| format!(" packed by {}", member.method)).unwrap_or_default();
+                format!("file {size} bytes{method}")
             }
         };
         counted.push(Counted { path: path.to_owned(), mode: item.mode, content });

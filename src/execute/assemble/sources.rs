@@ -58,6 +58,9 @@ pub(super) fn add(source: &Path, below: &str, files: &mut Files) -> Result<Strin
         add_folder(source, below, files)?;
         return Ok(below.to_owned());
     }
+    if !found.is_file() {
+        return Err(fail(io::Error::other("it is neither a file nor a folder")));
+    }
     let name = source.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let path = format!("{below}/{name}");
     let kind = Kind::File { content: Content::Path(source.to_owned()), size: found.len(), identity: None };
@@ -102,11 +105,16 @@ fn identity(path: &Path) -> io::Result<Option<(u64, u64)>> {
 /// The beginnings of files that `ADD` would unpack: gzip, bzip2, xz, zstd; a tar archive says so further on.
 const MAGIC: [&[u8]; 4] = [b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"];
 
+/// The beginning of a frame that decoders of zstd pass over, but for its first byte
+/// (<https://www.rfc-editor.org/rfc/rfc8878#section-3.1.2>): a zstd file may begin with one too.
+const SKIPPED: &[u8] = b"\x2a\x4d\x18";
+
 /// Whether `ADD` may unpack a file instead of copying it.
 pub(super) fn is_archive(path: &Path) -> bool {
     let mut start = Vec::new();
     let read = File::open(path).and_then(|file| file.take(512).read_to_end(&mut start));
-    read.is_ok() && (MAGIC.iter().any(|magic| start.starts_with(magic)) || is_tar(&start))
+    let is_skipped = || start.first().is_some_and(|byte| byte & 0xf0 == 0x50) && start[1..].starts_with(SKIPPED);
+    read.is_ok() && (MAGIC.iter().any(|magic| start.starts_with(magic)) || is_skipped() || is_tar(&start))
 }
 
 /// Whether a block is the header of a tar archive: its sum is right.
@@ -135,6 +143,8 @@ mod tests {
         for (content, wanted) in [
             (archive.into_inner().unwrap(), true),
             (b"\x1f\x8b\x08".to_vec(), true),
+            (b"\x5e\x2a\x4d\x18\x04\0\0\0".to_vec(), true),
+            (b"\x6e\x2a\x4d\x18".to_vec(), false),
             (jar, false),
             (vec![0; 1024], false),
             (vec![b'a'; 1024], false),

@@ -40,6 +40,9 @@ pub(crate) fn explode(members: &[Member], name: &str, root: &str, files: &mut Fi
     for (number, member) in members.iter().enumerate() {
         let path = safe(&member.name)?;
         let is_folder = member.name.ends_with('/');
+        if !is_folder && full.contains(path) {
+            return Err(format!("the entry `{path}` is a file, and others lie in it as in a folder"));
+        }
         // A folder with something in it comes with that: it belongs to no layer of its own.
         if path.is_empty() || (is_folder && full.contains(path)) {
             continue;
@@ -73,7 +76,11 @@ fn folders(path: &str) -> impl Iterator<Item = &str> {
 /// A name that stays below the root, without a slash at its end.
 fn safe(name: &str) -> Result<&str, String> {
     let path = name.trim_end_matches('/');
-    let leads_out = path.starts_with('/') || path.contains('\\') || path.contains('\0');
+    if path.contains('\\') {
+        let name = name.escape_debug();
+        return Err(format!("the name of the entry `{name}` has a backslash, where an archive has slashes"));
+    }
+    let leads_out = path.starts_with('/') || path.contains('\0');
     if leads_out || path.split('/').any(|part| matches!(part, "" | "." | "..")) && !path.is_empty() {
         return Err(format!("the entry `{}` would not stay in its folder", name.escape_debug()));
     }
@@ -147,9 +154,18 @@ mod tests {
 
     #[test]
     fn nothing_leads_out_of_the_root() {
-        for name in ["../x", "/etc/passwd", "a/../../x", "a\\b", "a//b"] {
+        for name in ["../x", "/etc/passwd", "a/../../x", "a//b", "./a", "a/.", "a\0b"] {
             let error = layers(&[(name, b"x")]).unwrap_err();
             assert!(error.contains("would not stay"), "{name}: {error}");
+        }
+        assert!(layers(&[("a\\b", b"x")]).unwrap_err().contains("backslash"));
+    }
+
+    #[test]
+    fn a_file_that_is_a_folder_too_is_a_mistake() {
+        for names in [["a", "a/b"], ["a/b", "a"]] {
+            let error = layers(&names.map(|name| (name, &b"x"[..]))).unwrap_err();
+            assert_eq!(error, "the entry `a` is a file, and others lie in it as in a folder");
         }
     }
 }

@@ -37,6 +37,8 @@ const LONGEST_COMMENT: usize = 65_535;
 const LOCATOR: u64 = 20;
 /// The 64-bit record of the end.
 const END_64: u64 = 56;
+/// What an entry of the directory begins with.
+const ENTRY_START: &[u8] = b"PK\x01\x02";
 /// An entry of the directory without its texts.
 const ENTRY: usize = 46;
 /// The header of a member without its texts.
@@ -71,7 +73,8 @@ pub(crate) fn members(archive: &mut (impl Read + Seek)) -> io::Result<Vec<Member
     }
     let directory = read_at(archive, offset.saturating_add(before), usize::try_from(size).unwrap_or_default())?;
     let (mut members, mut rest) = (Vec::new(), directory.as_slice());
-    for _ in 0..count {
+    // What counts in 16 bits and has more members begins again at nought: there are at least as many as it says.
+    while (members.len() as u64) < count || rest.starts_with(ENTRY_START) {
         let (mut member, length) = entry(rest)?;
         member.offset = member.offset.checked_add(before).ok_or_else(|| broken("its directory is nonsense"))?;
         rest = rest.get(length..).ok_or_else(|| broken("its directory breaks off"))?;
@@ -128,7 +131,7 @@ fn find_directory(archive: &mut (impl Read + Seek)) -> io::Result<Directory> {
 
 /// Reads an entry of the directory: the member, and the length of the entry.
 fn entry(bytes: &[u8]) -> io::Result<(Member, usize)> {
-    if bytes.len() < ENTRY || !bytes.starts_with(b"PK\x01\x02") {
+    if bytes.len() < ENTRY || !bytes.starts_with(ENTRY_START) {
         return Err(broken("its directory breaks off"));
     }
     let length = |at| usize::try_from(number(bytes, at, 2)).unwrap_or_default();
@@ -258,7 +261,7 @@ pub(crate) mod tests {
             directory.extend_from_slice(&offset.to_le_bytes());
             directory.extend_from_slice(name.as_bytes());
         }
-        let (offset, count) = (u32::try_from(out.len()).unwrap(), u16::try_from(files.len()).unwrap().to_le_bytes());
+        let (offset, count) = (u32::try_from(out.len()).unwrap(), [files.len().to_le_bytes()[0], files.len().to_le_bytes()[1]]);
         out.extend_from_slice(&directory);
         out.extend_from_slice(b"PK\x05\x06\0\0\0\0");
         out.extend_from_slice(&[count, count].concat());
@@ -277,6 +280,13 @@ pub(crate) mod tests {
             Ok((member.name, content))
         });
         read.collect()
+    }
+
+    #[test]
+    fn more_members_than_an_old_directory_can_count_are_read() {
+        let names: Vec<String> = (0..70_000).map(|number| number.to_string()).collect();
+        let files: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), &b""[..])).collect();
+        assert_eq!(members(&mut Cursor::new(zip(&files))).unwrap().len(), 70_000);
     }
 
     #[test]

@@ -72,3 +72,62 @@ async fn names_modes_and_links_count_and_times_do_not() {
     fs::rename(&run, path.join("walk")).unwrap();
     assert_ne!(key_of(&path).await, with_link, "its name");
 }
+
+#[tokio::test]
+async fn two_names_of_one_file_are_not_two_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app");
+    fs::create_dir(&path).unwrap();
+    fs::write(path.join("a"), "x").unwrap();
+    fs::hard_link(path.join("a"), path.join("b")).unwrap();
+    let linked = key_of(&path).await;
+    fs::remove_file(path.join("b")).unwrap();
+    fs::copy(path.join("a"), path.join("b")).unwrap();
+    assert_ne!(key_of(&path).await, linked);
+}
+
+#[tokio::test]
+async fn what_the_history_names_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, other) = (folder.path().join("dist"), folder.path().join("build"));
+    for path in [&one, &other] {
+        fs::create_dir(path).unwrap();
+        fs::write(path.join("a"), "x").unwrap();
+    }
+    assert_ne!(key_of(&one).await, key_of(&other).await);
+}
+
+#[tokio::test]
+async fn the_same_bytes_packed_in_another_way_are_another_member() {
+    let folder = tempfile::tempdir().unwrap();
+    let war = |name: &str, archive: &[u8]| {
+        fs::create_dir_all(folder.path().join(name)).unwrap();
+        let path = folder.path().join(name).join("app.war");
+        fs::write(&path, archive).unwrap();
+        Assembly { war: Some(War { path, root: String::new() }), ..Assembly::default() }
+    };
+    // The second is packed; the first has the same bytes, and says that they are its content.
+    let packed = zip::tests::zip(&[("a", b""), ("b", b"content, content, content")]);
+    let mut stored = packed.clone();
+    let starts = |archive: &[u8], start: &[u8]| {
+        archive.windows(4).rposition(|bytes| bytes == start).expect("a header of the second member")
+    };
+    for (start, method) in [(&b"PK\x03\x04"[..], 8), (b"PK\x01\x02", 10)] {
+        let at = starts(&stored, start) + method;
+        assert_eq!(stored[at], 8, "it is packed");
+        stored[at] = 0;
+    }
+    let key = |assembly: Assembly| async move {
+        content_key(&assembly, Compression::default(), &client()).await.unwrap()
+    };
+    assert_ne!(key(war("packed", &packed)).await, key(war("stored", &stored)).await);
+}
+
+#[tokio::test]
+async fn a_pipe_is_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let failure = content_key(&entry(pipe), Compression::default(), &client()).await.unwrap_err();
+    assert_eq!(failure.messages[1], "it is neither a file nor a folder");
+}
