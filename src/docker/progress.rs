@@ -168,7 +168,7 @@ fn line_of(step: &str, dockerfile: &str) -> Option<usize> {
     let squeeze = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     let wanted = squeeze(what);
     let all = dockerfile::instructions(dockerfile);
-    let mut fitting = all.iter().filter(|one| squeeze(&format!("{} {}", one.word, one.rest)) == wanted);
+    let mut fitting = all.iter().filter(|one| squeeze(&one.to_string()) == wanted);
     match (fitting.next(), fitting.next()) {
         (Some(one), None) => Some(one.line),
         _ => None,

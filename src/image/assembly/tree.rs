@@ -179,9 +179,7 @@ impl Whole {
                 LayerEntry::HidesAll | LayerEntry::Hides => {}
             }
         }
-        for (path, text, found) in
-            [(PASSWD, &mut self.passwd, layer.passwd), (GROUP, &mut self.group, layer.group)]
-        {
+        for (path, text, found) in [(PASSWD, &mut self.passwd, layer.passwd), (GROUP, &mut self.group, layer.group)] {
             // What was hidden, or became something else, has no lines any more.
             match (found, self.paths.get(path)) {
                 (Some(found), Some(Node::File)) => *text = found,

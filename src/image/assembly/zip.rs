@@ -261,7 +261,8 @@ pub(crate) mod tests {
             directory.extend_from_slice(&offset.to_le_bytes());
             directory.extend_from_slice(name.as_bytes());
         }
-        let (offset, count) = (u32::try_from(out.len()).unwrap(), [files.len().to_le_bytes()[0], files.len().to_le_bytes()[1]]);
+        let (offset, count) =
+            (u32::try_from(out.len()).unwrap(), [files.len().to_le_bytes()[0], files.len().to_le_bytes()[1]]);
         out.extend_from_slice(&directory);
         out.extend_from_slice(b"PK\x05\x06\0\0\0\0");
         out.extend_from_slice(&[count, count].concat());

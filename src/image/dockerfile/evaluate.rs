@@ -2,6 +2,7 @@
 //! configuration becomes. Nothing is looked up: whether a source is there shows when it is copied.
 
 use super::expand::{self, Variables};
+use super::network::is_remote;
 use super::parse::{Heredoc, Instruction};
 use super::recipe::{Recipe, Refusal};
 use crate::image::assembly::blueprint::Step;
@@ -136,7 +137,7 @@ impl Evaluation<'_> {
 
     /// Names and values; all see the variables from before the instruction.
     fn pairs(&self, instruction: &Instruction) -> Result<Vec<(String, String)>, Refusal> {
-        let pairs = instruction.pairs(self.recipe.escape).map_err(|error| refuse(instruction, error.problem))?;
+        let pairs = instruction.pairs().map_err(|error| refuse(instruction, error.problem))?;
         let expand =
             |(name, value): (String, String)| Ok((self.expand(instruction, &name)?, self.expand(instruction, &value)?));
         pairs.into_iter().map(expand).collect()
@@ -144,7 +145,7 @@ impl Evaluation<'_> {
 
     /// `ARG`: the given value, else the default, else that of an argument before the first stage.
     fn arguments(&mut self, instruction: &Instruction) -> Result<(), Refusal> {
-        for (name, default) in instruction.declarations(self.recipe.escape) {
+        for (name, default) in instruction.declarations() {
             let default = default.map(|default| self.expand(instruction, &default)).transpose()?;
             let given = self.recipe.given.get(&name).cloned();
             if let Some(value) = given.or(default).or_else(|| self.recipe.globals.get(&name).cloned()) {
@@ -258,12 +259,6 @@ impl Evaluation<'_> {
 /// Whether a word of an instruction begins a here-document.
 fn is_heredoc(instruction: &Instruction, word: &str) -> bool {
     !instruction.heredocs.is_empty() && Heredoc::begun_by(word).is_some()
-}
-
-/// A source that does not lie in the context.
-fn is_remote(source: &str) -> bool {
-    let schemes = ["http://", "https://", "ftp://", "git://", "ssh://", "git@", "github.com/"];
-    schemes.iter().any(|scheme| source.starts_with(scheme))
 }
 
 /// A folder, relative to another one or absolute. An absolute one stays as it is written.
@@ -505,12 +500,12 @@ mod tests {
             ),
             ("FROM b\nCOPY a\n", "`COPY` at Dockerfile:2 needs a builder: it needs a source and a destination"),
             (
-                "FROM b\nCOPY <<E /x\n${B#x}\nE\n",
-                "`COPY <<E` at Dockerfile:2 needs a builder: `${B…}` uses an operator that only a builder knows",
+                "FROM b\nCOPY <<E /x\n${B=x}\nE\n",
+                "`COPY <<E` at Dockerfile:2 needs a builder: `${B…}` has an operator that does not exist",
             ),
             (
-                "FROM b\nENV A=${B#x}\n",
-                "`ENV` at Dockerfile:2 needs a builder: `${B…}` uses an operator that only a builder knows",
+                "FROM b\nENV A=${B=x}\n",
+                "`ENV` at Dockerfile:2 needs a builder: `${B…}` has an operator that does not exist",
             ),
             (
                 "FROM b\nCMD [1]\n",

@@ -3,7 +3,7 @@
 //! What a program does cannot be known from its name, so this is a list of words: package managers, fetchers and URLs. A
 //! script that calls them is not looked into. `max_age` in deploy.yml decides where the list is wrong.
 
-use super::{Instruction, arguments, flags};
+use super::parse::Instruction;
 
 /// A place where a build reaches the network.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,12 +106,13 @@ const SCHEMES: [&str; 6] = ["http://", "https://", "ftp://", "git://", "ssh://",
 /// Where an instruction reaches the network, if it does.
 pub(super) fn of(instruction: &Instruction) -> Option<Reach> {
     let what = match instruction.word.as_str() {
-        "RUN" if flags(&instruction.rest).iter().any(|flag| flag == "--network=none") => None,
+        "RUN" if instruction.flag("network") == Some("none") => None,
         "RUN" => {
-            let lines = std::iter::once(&instruction.rest).chain(&instruction.here);
-            lines.filter(|line| !line.trim_start().starts_with('#')).find_map(|line| in_command(line))
+            let here = instruction.heredocs.iter().flat_map(|heredoc| heredoc.content.lines());
+            let lines = std::iter::once(instruction.rest.as_str()).chain(here);
+            lines.filter(|line| !line.trim_start().starts_with('#')).find_map(in_command)
         }
-        "ADD" => remote_add(&instruction.rest),
+        "ADD" => remote_add(instruction),
         _ => None,
     };
     what.map(|what| Reach { line: instruction.line, what })
@@ -146,12 +147,12 @@ fn address(word: &str) -> Option<String> {
 }
 
 /// The address that an `ADD` fetches, unless its content is pinned by a checksum or a whole commit.
-fn remote_add(rest: &str) -> Option<String> {
-    if flags(rest).iter().any(|flag| flag.starts_with("--checksum=")) {
+fn remote_add(instruction: &Instruction) -> Option<String> {
+    if instruction.flag("checksum").is_some() {
         return None;
     }
     let is_commit = |text: &str| text.len() == 40 && text.chars().all(|c| c.is_ascii_hexdigit());
-    let remote = arguments(rest).into_iter().find(|path| {
+    let remote = instruction.list().into_iter().find(|path| {
         let pinned =
             path.rsplit_once('#').is_some_and(|(_, after)| is_commit(after.split(':').next().unwrap_or(after)));
         address(path).is_some() && !pinned

@@ -4,6 +4,7 @@
 //! Source: <https://docs.docker.com/reference/dockerfile/#format> and `frontend/dockerfile/parser` of
 //! <https://github.com/moby/buildkit>.
 
+use super::expand;
 use std::fmt;
 
 /// A Dockerfile that could be read.
@@ -11,8 +12,8 @@ use std::fmt;
 pub(crate) struct Dockerfile {
     /// The character that takes the meaning from the next, and that continues a line: `\`, or a backtick by `# escape=`.
     pub(crate) escape: char,
-    /// The frontend that `# syntax=` names.
-    pub(crate) syntax: Option<String>,
+    /// The frontend that `# syntax=` names, with its line, from 1.
+    pub(crate) syntax: Option<(usize, String)>,
     /// Its instructions.
     pub(crate) instructions: Vec<Instruction>,
 }
@@ -30,6 +31,8 @@ pub(crate) struct Instruction {
     pub(crate) rest: String,
     /// Its here-documents.
     pub(crate) heredocs: Vec<Heredoc>,
+    /// The character that takes the meaning from the next.
+    pub(crate) escape: char,
 }
 
 /// A here-document of an instruction.
@@ -67,8 +70,14 @@ const LINE_ENDS: [char; 2] = ['\r', '\n'];
 
 /// Reads a Dockerfile.
 pub(crate) fn parse(text: &str) -> Result<Dockerfile, SyntaxError> {
+    let (dockerfile, problem) = parse_as_far_as_possible(text);
+    problem.map_or(Ok(dockerfile), Err)
+}
+
+/// Reads what can be read of a Dockerfile, and the first thing that is wrong with it.
+pub(crate) fn parse_as_far_as_possible(text: &str) -> (Dockerfile, Option<SyntaxError>) {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let directives = Directives::read(text)?;
+    let (directives, mut problem) = Directives::read(text.lines(), "#");
     let escape = directives.escape.unwrap_or('\\');
     let mut lines = text.split_inclusive('\n').enumerate();
     let mut instructions = Vec::new();
@@ -77,33 +86,46 @@ pub(crate) fn parse(text: &str) -> Result<Dockerfile, SyntaxError> {
         if first.is_empty() || first.starts_with('#') {
             continue;
         }
-        let mut joined = String::new();
-        let mut part = first;
-        while let Some(start) = continued(part, escape) {
-            joined.push_str(start);
-            // Comments and blank lines do not end a continuation.
-            let said = |line: &str| !line.trim_start().is_empty() && !line.trim_start().starts_with('#');
-            let next = lines.by_ref().find(|(_, line)| said(line));
-            part = next.map_or("", |(_, next)| next.trim_end_matches(LINE_ENDS));
-            if next.is_none() {
-                break;
-            }
-        }
-        joined.push_str(part);
+        let joined = joined(first, &mut lines.by_ref().map(|(_, line)| line), escape);
         if joined.trim().is_empty() {
             continue;
         }
         let mut instruction = Instruction::read(number + 1, &joined, escape);
-        for mut heredoc in instruction.find_heredocs() {
+        for mut heredoc in instruction.find_heredocs(&joined) {
             if !heredoc.take(&mut lines.by_ref().map(|(_, line)| line)) {
-                let problem = format!("the here-document `{}` does not end", heredoc.name);
-                return Err(SyntaxError { line: number + 1, problem });
+                let name = &heredoc.name;
+                let problem_here =
+                    SyntaxError { line: number + 1, problem: format!("the here-document `{name}` does not end") };
+                problem.get_or_insert(problem_here);
             }
             instruction.heredocs.push(heredoc);
         }
         instructions.push(instruction);
     }
-    Ok(Dockerfile { escape, syntax: directives.syntax, instructions })
+    (Dockerfile { escape, syntax: syntax(text), instructions }, problem)
+}
+
+/// A line and those that continue it. Comments and blank lines do not end a continuation.
+fn joined<'a>(first: &'a str, lines: &mut impl Iterator<Item = &'a str>, escape: char) -> String {
+    let (mut joined, mut part) = (String::new(), first);
+    while let Some(start) = continued(part, escape) {
+        joined.push_str(start);
+        let says = |line: &&str| !line.trim_start().is_empty() && !line.trim_start().starts_with('#');
+        let Some(next) = lines.find(says) else { return joined };
+        part = next.trim_end_matches(LINE_ENDS);
+    }
+    joined + part
+}
+
+/// The frontend that a text names for itself, and the line: in a comment of either form, below a line that tells a shell which
+/// program reads the file, or in JSON
+/// (<https://docs.docker.com/build/buildkit/frontend/>).
+fn syntax(text: &str) -> Option<(usize, String)> {
+    let skipped = usize::from(text.starts_with("#!"));
+    ["#", "//"].into_iter().find_map(|comment| {
+        let (line, name) = Directives::read(text.lines().skip(skipped), comment).0.syntax?;
+        Some((line + skipped, name))
+    })
 }
 
 /// The text of a line before the escape character that continues it. An escaped escape character continues nothing.
@@ -117,52 +139,54 @@ fn continued(line: &str, escape: char) -> Option<&str> {
 struct Directives {
     /// `# escape=`.
     escape: Option<char>,
-    /// `# syntax=`.
-    syntax: Option<String>,
+    /// `# syntax=`, with its line.
+    syntax: Option<(usize, String)>,
 }
 
 impl Directives {
-    /// Reads comments of the form `# name=value` up to the first line of another form.
-    fn read(text: &str) -> Result<Self, SyntaxError> {
+    /// Reads comments of the form `# name=value` up to the first line of another form, and what is wrong with one.
+    fn read<'a>(lines: impl Iterator<Item = &'a str>, comment: &str) -> (Self, Option<SyntaxError>) {
         let mut found = Self::default();
         let mut seen = Vec::new();
-        for (number, line) in text.lines().enumerate() {
-            let directive = line.trim_start().strip_prefix('#').and_then(|rest| rest.split_once('='));
+        for (number, line) in lines.enumerate() {
+            let directive = line.trim_start().strip_prefix(comment).and_then(|rest| rest.split_once('='));
             let Some((name, value)) = directive else { break };
             let (name, value) = (name.trim().to_ascii_lowercase(), value.trim());
             if !matches!(name.as_str(), "escape" | "syntax" | "check") || value.is_empty() {
                 break;
             }
-            let fail = |problem: String| SyntaxError { line: number + 1, problem };
+            let fail = |problem: String| Some(SyntaxError { line: number + 1, problem });
             if seen.contains(&name) {
-                return Err(fail(format!("`# {name}=` stands twice")));
+                return (found, fail(format!("`# {name}=` stands twice")));
             }
             match (name.as_str(), value) {
                 ("escape", "\\" | "`") => found.escape = value.chars().next(),
-                ("escape", _) => return Err(fail(format!("`# escape={value}` is neither `\\` nor a backtick"))),
-                ("syntax", _) => found.syntax = value.split(' ').next().map(str::to_owned),
+                ("escape", _) => {
+                    return (found, fail(format!("`# escape={value}` is neither `\\` nor a backtick")));
+                }
+                ("syntax", _) => found.syntax = value.split(' ').next().map(|name| (number + 1, name.to_owned())),
                 _ => {}
             }
             seen.push(name);
         }
-        Ok(found)
+        (found, None)
     }
 }
 
 impl Heredoc {
-    /// The here-document that a word begins: `<<EOF`, `<<-"EOF"`, `3<<EOF`.
+    /// The here-document that a word begins: `<<EOF`, `<<-"EOF"`, `3<<EOF`, and `<< EOF`.
     pub(crate) fn begun_by(word: &str) -> Option<Self> {
         let (descriptor, rest) = word.split_once("<<")?;
         if !descriptor.chars().all(|c| c.is_ascii_digit()) || rest.contains('<') {
             return None;
         }
         let (tabs, rest) = rest.strip_prefix('-').map_or((false, rest), |rest| (true, rest));
-        let quoted = ['"', '\''].iter().find_map(|quote| rest.strip_prefix(*quote)?.strip_suffix(*quote));
-        let name = quoted.unwrap_or(rest);
-        let is_plain = !name.contains(['"', '\'', '\\', '$', '/']) && !matches!(name, "." | "..");
-        let name: String = name.chars().filter(|c| !matches!(c, '"' | '\'')).collect();
-        let expand = quoted.is_none();
-        (!name.is_empty()).then_some(Self { name, tabs, expand, is_plain, content: String::new() })
+        let (written, read) = expand::heredoc_words(rest.trim_start());
+        let ([written], [name]) = (written.as_slice(), read.as_slice()) else { return None };
+        let quotes = |text: &str| text.matches(['"', '\'']).count();
+        let is_plain = !name.contains(['"', '\'', '\\', '$', '/']) && !matches!(name.as_str(), "." | "..");
+        let expand = quotes(written) == quotes(name);
+        Some(Self { name: name.clone(), tabs, expand, is_plain, content: String::new() })
     }
 
     /// Takes the lines up to its end; `false` where there is none.
@@ -184,16 +208,25 @@ impl Instruction {
         let text = text.trim();
         let (word, rest) = text.split_once(is_blank).unwrap_or((text, ""));
         let (flags, rest) = flags(rest, escape);
-        Self { line, word: word.to_uppercase(), flags, rest: rest.trim().to_owned(), heredocs: Vec::new() }
+        let rest = rest.trim().to_owned();
+        Self { line, word: word.to_uppercase(), flags, rest, heredocs: Vec::new(), escape }
     }
 
-    /// The here-documents that it begins. Only three words have them, and only outside of the JSON form.
-    fn find_heredocs(&self) -> Vec<Heredoc> {
-        let may = matches!(self.word.as_str(), "RUN" | "COPY" | "ADD") && self.rest.contains("<<");
-        if !may || self.json().is_some() {
+    /// The here-documents that its line begins. Only three words have them, after `ONBUILD` too, and only outside of the JSON
+    /// form.
+    fn find_heredocs(&self, line: &str) -> Vec<Heredoc> {
+        let deferred = self.deferred();
+        let inner = deferred.as_ref().unwrap_or(self);
+        let may = matches!(inner.word.as_str(), "RUN" | "COPY" | "ADD") && line.contains("<<");
+        if !may || inner.json().is_some() {
             return Vec::new();
         }
-        self.rest.split_whitespace().filter_map(Heredoc::begun_by).collect()
+        expand::raw_words(line).iter().filter_map(|word| Heredoc::begun_by(word)).collect()
+    }
+
+    /// The instruction that an `ONBUILD` keeps for a later build.
+    pub(crate) fn deferred(&self) -> Option<Self> {
+        (self.word == "ONBUILD").then(|| Self::read(self.line, &self.rest, self.escape))
     }
 
     /// What follows as a list of texts, if it is written in JSON.
@@ -208,8 +241,8 @@ impl Instruction {
     }
 
     /// Pairs of names and values: `NAME=VALUE …`, or the old form `NAME VALUE`. Values are as they were written.
-    pub(crate) fn pairs(&self, escape: char) -> Result<Vec<(String, String)>, SyntaxError> {
-        let words = words(&self.rest, escape);
+    pub(crate) fn pairs(&self) -> Result<Vec<(String, String)>, SyntaxError> {
+        let words = words(&self.rest, self.escape);
         let fail = |problem: String| SyntaxError { line: self.line, problem };
         let first = words.first().ok_or_else(|| fail(format!("`{}` is followed by nothing", self.word)))?;
         if !first.contains('=') {
@@ -226,12 +259,12 @@ impl Instruction {
     }
 
     /// The words of an `ARG`: names, some with a value.
-    pub(crate) fn declarations(&self, escape: char) -> Vec<(String, Option<String>)> {
+    pub(crate) fn declarations(&self) -> Vec<(String, Option<String>)> {
         let split = |word: String| match word.split_once('=') {
             Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
             None => (word, None),
         };
-        words(&self.rest, escape).into_iter().map(split).collect()
+        words(&self.rest, self.escape).into_iter().map(split).collect()
     }
 
     /// The value of a flag: `--NAME=VALUE`, or the empty text for `--NAME`.
@@ -340,12 +373,32 @@ mod tests {
     #[test]
     fn directives_count_only_at_the_top() {
         let parsed = parse("# syntax=docker/dockerfile:1 --x\n#escape = `\nFROM a `\n b\n").unwrap();
-        assert_eq!((parsed.escape, parsed.syntax.as_deref()), ('`', Some("docker/dockerfile:1")));
+        assert_eq!((parsed.escape, parsed.syntax), ('`', Some((1, "docker/dockerfile:1".to_owned()))));
         assert_eq!(parsed.instructions[0].rest, "a  b");
         let parsed = parse("# a comment\n# escape=`\nFROM a\n").unwrap();
         assert_eq!((parsed.escape, parsed.syntax), ('\\', None));
+        let parsed = parse("# other=1\n# escape=`\n# syntax=x\nFROM a\n").unwrap();
+        assert_eq!(
+            (parsed.escape, parsed.syntax),
+            ('\\', None),
+            "an unknown one is a comment, after which there are none"
+        );
         assert_eq!(parse("# escape=x\n").unwrap_err().line, 1);
         assert_eq!(parse("# escape=`\n# escape=`\n").unwrap_err().line, 2);
+    }
+
+    #[test]
+    fn a_frontend_is_named_in_several_forms() {
+        for (text, wanted) in [
+            ("#!/bin/dock\n# Syntax = a/b:1 extra\n# escape=`\nFROM a\n", Some((2, "a/b:1"))),
+            ("// syntax=a/b\n", Some((1, "a/b"))),
+            ("# escape=`\n# syntax=a/b\n# syntax=c/d\n", Some((2, "a/b"))),
+            ("FROM a\n# syntax=a/b\n", None),
+            ("\n# syntax=a/b\n", None),
+        ] {
+            let found = parse_as_far_as_possible(text).0.syntax;
+            assert_eq!(found, wanted.map(|(line, name)| (line, name.to_owned())), "{text}");
+        }
     }
 
     #[test]
@@ -371,6 +424,28 @@ mod tests {
     }
 
     #[test]
+    fn here_documents_begin_where_buildkit_sees_them() {
+        let names = |text: &str| {
+            let (parsed, _) = parse_as_far_as_possible(text);
+            let seen = |heredoc: &Heredoc| (heredoc.name.clone(), heredoc.expand);
+            parsed.instructions[0].heredocs.iter().map(seen).collect::<Vec<_>>()
+        };
+        for (text, wanted) in [
+            ("RUN << EOF\nFROM a\nEOF\n", &[("EOF", true)][..]),
+            ("RUN <<\"E F\" 5<<-G\nE F\nG\n", &[("E F", false), ("G", true)]),
+            ("RUN <<E\"O\"F\nEOF\n", &[("EOF", false)]),
+            ("ONBUILD RUN <<EOF\nFROM a\nEOF\n", &[("EOF", true)]),
+            ("RUN echo 'a <<EOF'\n", &[]),
+            ("RUN echo it's <<EOF\n", &[]),
+            ("RUN echo \"<<EOF\" ${A:-<<B} \\<<C\n", &[]),
+            ("ENV A=<<EOF\n", &[]),
+        ] {
+            let wanted: Vec<_> = wanted.iter().map(|(name, expand)| ((*name).to_owned(), *expand)).collect();
+            assert_eq!(names(text), wanted, "{text}");
+        }
+    }
+
+    #[test]
     fn here_documents_keep_their_lines() {
         let text = "COPY <<A <<-'B' <<C/D /x/\n$a\r\n\n# b\nA\n\t\tc\n \td\n\tB\nC/D\nENV a=b\n";
         let parsed = parse(text).unwrap();
@@ -391,7 +466,7 @@ mod tests {
         let read = |text: &str| parse(text).unwrap().instructions.remove(0);
         assert_eq!(read("COPY [\"a b\", \"c\"]").list(), ["a b", "c"]);
         assert_eq!(read("COPY [a b").list(), ["[a", "b"]);
-        let pairs = |text: &str| read(text).pairs('\\').map_err(|error| error.problem);
+        let pairs = |text: &str| read(text).pairs().map_err(|error| error.problem);
         let owned =
             |pairs: &[(&str, &str)]| Ok(pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect());
         assert_eq!(pairs("ENV A=1 B=\"x y\" C=a\\ b"), owned(&[("A", "1"), ("B", "\"x y\""), ("C", "a\\ b")]));
@@ -400,7 +475,7 @@ mod tests {
         assert_eq!(pairs("ENV A").unwrap_err(), "`ENV` needs a name and a value");
         assert_eq!(pairs("ENV =1").unwrap_err(), "`=1` has no name before its `=`");
         let wanted = vec![("A".to_owned(), None), ("B".to_owned(), Some("'x y'".to_owned()))];
-        assert_eq!(read("ARG A B='x y'").declarations('\\'), wanted);
+        assert_eq!(read("ARG A B='x y'").declarations(), wanted);
     }
 
     proptest! {
@@ -408,7 +483,7 @@ mod tests {
         fn any_text_is_read_or_refused(text in "([A-Za-z]{1,5}[ \\\\<`='\"\\[#\\n\\r\\t-]{0,3}){0,20}") {
             if let Ok(parsed) = parse(&text) {
                 for instruction in parsed.instructions {
-                    let _ = (instruction.list(), instruction.pairs('\\'), instruction.declarations('`'));
+                    let _ = (instruction.list(), instruction.pairs(), instruction.declarations());
                     prop_assert!(!instruction.word.is_empty());
                 }
             }

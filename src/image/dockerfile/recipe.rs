@@ -101,7 +101,7 @@ pub(crate) fn read(
         what: "what stands".to_owned(),
         why: Some(error.problem),
     })?;
-    check_syntax(&parsed)?;
+    check_syntax(&parsed, given)?;
     let mut globals = platform_arguments(platform);
     globals.insert("TARGETSTAGE".to_owned(), target.unwrap_or("default").to_owned());
     for (name, value) in given.iter().filter(|(name, _)| globals.contains_key(*name)).collect::<Vec<_>>() {
@@ -127,13 +127,19 @@ pub(crate) fn read(
 }
 
 /// Docker's own frontend is the one that is understood here.
-fn check_syntax(parsed: &Dockerfile) -> Result<(), Refusal> {
-    let Some(syntax) = &parsed.syntax else { return Ok(()) };
-    let name = syntax.strip_prefix("docker.io/").unwrap_or(syntax).split([':', '@']).next().unwrap_or_default();
+fn check_syntax(parsed: &Dockerfile, given: &BTreeMap<String, String>) -> Result<(), Refusal> {
+    let Some((line, syntax)) = frontend(parsed, given) else { return Ok(()) };
+    let name = syntax.strip_prefix("docker.io/").unwrap_or(&syntax).split([':', '@']).next().unwrap_or_default();
     if name == "docker/dockerfile" {
         return Ok(());
     }
-    Err(Refusal { line: 1, what: format!("the frontend `{syntax}`"), why: None })
+    Err(Refusal { line, what: format!("the frontend `{syntax}`"), why: None })
+}
+
+/// The image that reads the Dockerfile, where an argument or the Dockerfile itself names one, and the line.
+pub(super) fn frontend(parsed: &Dockerfile, given: &BTreeMap<String, String>) -> Option<(usize, String)> {
+    let given = given.get("BUILDKIT_SYNTAX").filter(|name| !name.is_empty());
+    given.map(|name| (1, name.clone())).or_else(|| parsed.syntax.clone())
 }
 
 /// The stages in order; arguments before the first of them are taken into `globals`.
@@ -176,7 +182,7 @@ fn declare_globals(
     globals: &mut Variables,
     escape: char,
 ) -> Result<(), Refusal> {
-    for (name, default) in instruction.declarations(escape) {
+    for (name, default) in instruction.declarations() {
         let default = default.map(|default| expand::word(&default, globals, escape)).transpose();
         let default = default.map_err(|problem| Refusal::of(instruction, "`ARG`").because(problem))?;
         if let Some(value) = given.get(&name).cloned().or(default) {
@@ -266,6 +272,13 @@ mod tests {
     }
 
     #[test]
+    fn a_frontend_may_be_given_as_an_argument() {
+        let given = |frontend: &str| with("FROM a\n", &[("BUILDKIT_SYNTAX", frontend)], None);
+        assert!(given("docker/dockerfile:1.7").is_ok() && given("").is_ok());
+        assert_eq!(given("other/one").unwrap_err(), "the frontend `other/one` at Dockerfile:1 needs a builder");
+    }
+
+    #[test]
     fn only_the_stages_of_the_target_count() {
         let text = "FROM golang AS build\nRUN go build\nFROM a AS files\nCOPY x /\nFROM build\nCOPY y /\n";
         assert_eq!(with(text, &[], Some("FILES")).unwrap().base.as_deref(), Some("a"));
@@ -288,6 +301,10 @@ mod tests {
             (
                 "# syntax=example.com/other:1\nFROM a\n",
                 "the frontend `example.com/other:1` at Dockerfile:1 needs a builder",
+            ),
+            (
+                "#!/bin/x\n# syntax=example.com/other:1\nFROM a\n",
+                "the frontend `example.com/other:1` at Dockerfile:2 needs a builder",
             ),
             ("COPY a b\n", "`COPY` before the first `FROM` at Dockerfile:1 needs a builder"),
             ("FROM a b\n", "`FROM` at Dockerfile:1 needs a builder: it needs one image, or `IMAGE AS NAME`"),

@@ -1,6 +1,9 @@
 //! The paths of the context that instructions take.
 
-use super::{Instruction, arguments, flags, mount_field, network};
+use super::expand::{self, Variables};
+use super::network;
+use super::parse::{Heredoc, Instruction};
+use crate::image::assembly::tree::clean;
 
 /// A path of the context that an instruction takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,15 +27,7 @@ impl Source {
         if self.path.contains(SPECIAL) {
             return None;
         }
-        let mut parts: Vec<&str> = Vec::new();
-        for part in self.path.split('/') {
-            match part {
-                "" | "." => {}
-                ".." => drop(parts.pop()),
-                other => parts.push(other),
-            }
-        }
-        Some(parts.join("/"))
+        Some(clean(&self.path))
     }
 
     /// Whether this may take what has a name at the top of the context. In doubt it may.
@@ -50,18 +45,29 @@ impl Source {
 pub(super) fn of(instruction: &Instruction) -> Vec<Source> {
     let source = |path: String| Source { line: instruction.line, word: instruction.word.clone(), path };
     let paths = match instruction.word.as_str() {
-        "COPY" | "ADD" if !flags(&instruction.rest).iter().any(|flag| flag.starts_with("--from=")) => {
-            let mut paths = arguments(&instruction.rest);
+        "COPY" | "ADD" if instruction.flag("from").is_none() => {
+            let mut paths = instruction.list();
             paths.pop(); // where they go
             let is_elsewhere = |path: &str| instruction.word == "ADD" && network::is_remote(path);
-            paths.retain(|path| !path.starts_with("<<") && !is_elsewhere(path));
-            paths
+            paths.retain(|path| Heredoc::begun_by(path).is_none() && !is_elsewhere(path));
+            paths.into_iter().map(|path| unquoted(path, instruction.escape)).collect()
         }
-        "RUN" => flags(&instruction.rest).iter().filter_map(|flag| mounted(flag.strip_prefix("--mount=")?)).collect(),
+        "RUN" => instruction.flags.iter().filter_map(|flag| mounted(flag.strip_prefix("--mount=")?)).collect(),
         // What a later build on this image takes is an input of that build.
         _ => Vec::new(),
     };
     paths.into_iter().map(source).collect()
+}
+
+/// A path without its quotes; one with variables in it is known only to the builder, and stays.
+fn unquoted(path: String, escape: char) -> String {
+    if path.contains('$') { path } else { expand::word(&path, &Variables::new(), escape).unwrap_or(path) }
+}
+
+/// The value of a field of a `--mount`, under any of its names.
+pub(super) fn mount_field(mount: &str, names: &[&str]) -> Option<String> {
+    let mut fields = mount.split(',').filter_map(|field| field.trim_matches('"').split_once('='));
+    fields.find(|(name, _)| names.contains(&name.trim())).map(|(_, value)| value.to_owned())
 }
 
 /// The path of the context that a mount shows.
@@ -86,7 +92,7 @@ mod tests {
         for (text, wanted) in [
             ("COPY a b /x/", vec!["a", "b"]),
             ("COPY --chown=1:1 --link [\"a b\", \"c\", \"/x\"]", vec!["a b", "c"]),
-            ("COPY \"a b\" /x", vec!["a b"]),
+            ("COPY \"a\" 'b'c \\d /x", vec!["a", "bc", "d"]),
             ("COPY --from=build a /x", vec![]),
             ("COPY <<EOF a /x\nCOPY b c\nEOF", vec!["a"]),
             ("ADD a.tar https://example.com/b git@host:c.git /x/", vec!["a.tar"]),

@@ -117,9 +117,8 @@ async fn the_same_bytes_packed_in_another_way_are_another_member() {
         assert_eq!(stored[at], 8, "it is packed");
         stored[at] = 0;
     }
-    let key = |assembly: Assembly| async move {
-        content_key(&assembly, Compression::default(), &client()).await.unwrap()
-    };
+    let key =
+        |assembly: Assembly| async move { content_key(&assembly, Compression::default(), &client()).await.unwrap() };
     assert_ne!(key(war("packed", &packed)).await, key(war("stored", &stored)).await);
 }
 
