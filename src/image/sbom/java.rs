@@ -2,9 +2,10 @@
 //! looked into as well: the libraries of a web application lie in it.
 
 use super::headers::field;
+use super::zipped::content;
 use super::{Ecosystem, Package};
 use crate::image::assembly::zip::{self, Member};
-use std::io::{Cursor, Read as _};
+use std::io::Cursor;
 
 /// A description in an archive is not longer than this.
 const LONGEST_DESCRIPTION: u64 = 1024 * 1024;
@@ -50,13 +51,6 @@ fn look(bytes: &[u8], place: &str, depth: usize, found: &mut (Vec<Package>, Vec<
         }
     }
     true
-}
-
-/// The content of a member, of which no more than `limit` bytes; `None` where it cannot be read.
-fn content(bytes: &[u8], member: &Member, limit: u64) -> Option<Vec<u8>> {
-    let mut content = Vec::new();
-    zip::open(Cursor::new(bytes), member).ok()?.take(limit).read_to_end(&mut content).ok()?;
-    Some(content)
 }
 
 /// Whether a member holds Maven's coordinates.

@@ -53,7 +53,7 @@ const LONGEST_LIST: u64 = 64 * 1024 * 1024;
 /// The description of one package is not longer than this.
 const LONGEST_DESCRIPTION: u64 = 4 * 1024 * 1024;
 
-/// Java archives up to this size are looked into: their list of contents stands at their end.
+/// Archives up to this size are looked into: their list of contents stands at their end.
 const LARGEST_ARCHIVE: u64 = 256 * 1024 * 1024;
 
 /// Why a list of npm's or Composer's is not read.
@@ -129,7 +129,9 @@ fn look(path: &str, size: u64, executable: bool, file: &mut impl Read) -> io::Re
     } else if is_rpm_database(path) {
         Found::Unread("is a database of RPM packages, which Seaway does not read")
     } else if java::is_archive(path) {
-        archive(path, size, file)?
+        archive(path, size, file, java::packages)?
+    } else if node::is_archive(path) {
+        archive(path, size, file, |bytes, path| Some((node::archived(bytes, path)?, Vec::new())))?
     } else if executable {
         of_packages(golang::packages(file, path)?)
     } else {
@@ -137,14 +139,17 @@ fn look(path: &str, size: u64, executable: bool, file: &mut impl Read) -> io::Re
     })
 }
 
-/// What a Java archive says.
-fn archive(path: &str, size: u64, file: &mut impl Read) -> io::Result<Found> {
+/// What an archive says, as its reader finds it: packages, and what of it could not be looked into.
+fn archive<R>(path: &str, size: u64, file: &mut impl Read, reader: R) -> io::Result<Found>
+where
+    R: FnOnce(&[u8], &str) -> Option<(Vec<Package>, Vec<String>)>,
+{
     if size > LARGEST_ARCHIVE {
         return Ok(Found::Unread("is too large to be looked into"));
     }
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
-    Ok(match java::packages(&bytes, path) {
+    Ok(match reader(&bytes, path) {
         None => Found::Unread("is no archive that can be read"),
         Some((packages, gaps)) if gaps.is_empty() => of_packages(packages),
         Some((packages, gaps)) => Found::Partly(packages, gaps),

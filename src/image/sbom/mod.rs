@@ -17,6 +17,7 @@ mod php;
 mod python;
 mod ruby;
 mod spdx;
+mod zipped;
 
 pub(crate) use layer::{Layer, read};
 pub(crate) use spdx::{About, document};

@@ -1,10 +1,16 @@
 //! Node modules: the `package.json` of each folder below a `node_modules`
-//! (<https://docs.npmjs.com/cli/configuring-npm/package-json>), and npm's lists of what an application was made with, which
+//! (<https://docs.npmjs.com/cli/configuring-npm/package-json>), the archives in which Yarn keeps modules, and npm's lists of what an application was made with, which
 //! are all that is left of modules that were bundled (<https://docs.npmjs.com/cli/configuring-npm/package-lock-json>).
 
+use super::zipped::content;
 use super::{Ecosystem, Package};
+use crate::image::assembly::zip;
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::io::Cursor;
+
+/// A description in an archive is not longer than this.
+const LONGEST_DESCRIPTION: u64 = 4 * 1024 * 1024;
 
 /// Whether a path is the description of an installed module: `node_modules/NAME/package.json` or with a scope. Deeper
 /// ones belong to parts of a module.
@@ -25,6 +31,30 @@ pub(super) fn is_stored(path: &str) -> bool {
     let (name, folder, files) = (parts.next(), parts.next().unwrap_or_default(), parts.next());
     let name = name.map(|name| name.strip_suffix("-exec").unwrap_or(name)).unwrap_or_default();
     files == Some("files") && folder.len() == 2 && name.len() == 126 && is_hex(folder) && is_hex(name)
+}
+
+/// Whether a path is a module as Yarn keeps it, and runs it where there is no `node_modules`: an archive in the cache of the
+/// application or in that of the user (<https://yarnpkg.com/features/pnp>).
+pub(super) fn is_archive(path: &str) -> bool {
+    let Some((folder, file)) = path.rsplit_once('/') else { return false };
+    let is_cache = |name: &str| folder == name || folder.strip_suffix(name).is_some_and(|above| above.ends_with('/'));
+    file.ends_with(".zip") && (is_cache(".yarn/cache") || is_cache(".yarn/berry/cache"))
+}
+
+/// The module in such an archive, with those that it brings along; `None` where it cannot be read.
+pub(super) fn archived(bytes: &[u8], place: &str) -> Option<Vec<Package>> {
+    let members = zip::members(&mut Cursor::new(bytes)).ok()?;
+    let descriptions = members.iter().filter(|member| is_description(&member.name));
+    let modules = descriptions.filter_map(|member| {
+        let description = content(bytes, member, LONGEST_DESCRIPTION)?;
+        Some(packages(&description, &format!("{place}!/{}", member.name)))
+    });
+    Some(modules.flatten().collect())
+}
+
+/// Whether one of npm's lists or an archive of Yarn's says so: neither says that the module is installed.
+fn is_from_elsewhere(place: &str) -> bool {
+    is_lock(place) || place.split_once("!/").is_some_and(|(archive, _)| is_archive(archive))
 }
 
 /// Whether a path is one of npm's lists. The hidden one in `node_modules` repeats what lies beside it.
@@ -57,9 +87,9 @@ pub(super) fn locked(bytes: &[u8], place: &str) -> Option<Vec<Package>> {
     Some(modules)
 }
 
-/// Takes those modules of lists away that lie in the image as modules: those say more of themselves.
+/// Takes those modules of lists and caches away that lie in the image as modules: those say more of themselves.
 pub(super) fn drop_what_is_installed(packages: &mut Vec<Package>) {
-    let is_listed = |package: &Package| package.ecosystem == Ecosystem::Node && is_lock(&package.place);
+    let is_listed = |package: &Package| package.ecosystem == Ecosystem::Node && is_from_elsewhere(&package.place);
     let key = |package: &Package| (package.namespace.clone(), package.name.clone(), package.version.clone());
     let installed = packages.iter().filter(|package| package.ecosystem == Ecosystem::Node && !is_listed(package));
     let installed: BTreeSet<_> = installed.map(key).collect();
@@ -94,6 +124,7 @@ pub(super) fn packages(bytes: &[u8], place: &str) -> Vec<Package> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::assembly::zip::tests::zip;
 
     #[test]
     fn only_the_root_of_a_module_describes_it() {
@@ -139,5 +170,27 @@ mod tests {
         assert!(locked(b"nonsense", "x").is_none());
         assert!(is_lock("package-lock.json") && is_lock("app/npm-shrinkwrap.json"));
         assert!(!is_lock("app/node_modules/a/npm-shrinkwrap.json") && !is_lock("app/package.json"));
+    }
+
+    #[test]
+    fn what_yarn_keeps_in_archives_is_read_where_it_is_not_installed() {
+        let description: &[u8] = br#"{"name":"@s/b","version":"1.0.0"}"#;
+        let brought: &[u8] = br#"{"name":"c","version":"2.0.0"}"#;
+        let archive = zip(&[
+            ("node_modules/@s/b/package.json", description),
+            ("node_modules/@s/b/lib/package.json", b"{}"),
+            ("node_modules/@s/b/node_modules/c/package.json", brought),
+        ]);
+        let place = "app/.yarn/cache/@s-b-npm-1.0.0-c5561d67cd-77173e89fe.zip";
+        let mut all = archived(&archive, place).unwrap();
+        let names: Vec<String> = all.iter().map(|p| format!("{}/{} {}", p.namespace, p.name, p.version)).collect();
+        assert_eq!(names, ["@s/b 1.0.0", "/c 2.0.0"]);
+        all.extend(packages(brought, "app/node_modules/c/package.json"));
+        drop_what_is_installed(&mut all);
+        let places: Vec<&str> = all.iter().map(|package| package.place.rsplit('!').next().unwrap()).collect();
+        assert_eq!(places, ["/node_modules/@s/b/package.json", "app/node_modules/c/package.json"], "each once");
+        assert!(is_archive(place) && is_archive("root/.yarn/berry/cache/a.zip") && is_archive(".yarn/cache/a.zip"));
+        assert!(!is_archive("app/.yarn/cache/a.tgz") && !is_archive("app/x.yarn/cache/a.zip") && !is_archive("a.zip"));
+        assert_eq!(archived(b"no archive", "x"), None);
     }
 }

@@ -33,7 +33,6 @@ pub(super) fn package(text: &str, place: &str) -> Option<Package> {
         values.find_map(|rest| rest.trim_start().strip_prefix('=')).map(literals).unwrap_or_default()
     };
     let first = |name: &str| field(name).into_iter().next();
-    let all = |name: &str| Some(field(name).join(", ")).filter(|text| !text.is_empty());
     let mut stub = text.lines().find_map(|line| line.strip_prefix(STUB)).unwrap_or_default().split_ascii_whitespace();
     let (name, version, platform) = match (stub.next(), stub.next(), stub.next()) {
         (Some(name), Some(version), platform) => (name.to_owned(), version.to_owned(), platform.map(str::to_owned)),
@@ -41,8 +40,8 @@ pub(super) fn package(text: &str, place: &str) -> Option<Package> {
     };
     Some(Package {
         architecture: platform.filter(|platform| platform != ANY_PLATFORM),
-        licence: all("licenses"),
-        supplier: all("authors"),
+        licence: Some(field("licenses").join(", ")).filter(|text| !text.is_empty()),
+        supplier: first("authors"),
         homepage: first("homepage"),
         ..Package::new(Ecosystem::Gem, name, version, place)
     })
@@ -120,7 +119,7 @@ Gem::Specification.new do |s|
 
   s.required_rubygems_version = Gem::Requirement.new(">= 0".freeze) if s.respond_to? :required_rubygems_version=
   s.metadata = { "homepage_uri" => "https://nokogiri.org" } if s.respond_to? :metadata=
-  s.authors = ["Mike \"M\" Dalessio".freeze, "Akinori \u92F8\u{1F600}".freeze]
+  s.authors = ["Akinori \u92F8\u{1F600} \"M\"".freeze, "Mike Dalessio".freeze]
   s.description = "Nokogiri (\u92F8) makes it easy\ns.name = \"no\"".freeze
   s.homepage = "https://nokogiri.org".freeze
   s.licenses = ["MIT".freeze, "Ruby".freeze]
@@ -134,7 +133,7 @@ end
         let wanted = Package {
             architecture: Some("x86_64-linux".to_owned()),
             licence: Some("MIT, Ruby".to_owned()),
-            supplier: Some("Mike \"M\" Dalessio, Akinori \u{92f8}\u{1f600}".to_owned()),
+            supplier: Some("Akinori \u{92f8}\u{1f600} \"M\"".to_owned()),
             homepage: Some("https://nokogiri.org".to_owned()),
             ..Package::new(Ecosystem::Gem, "nokogiri", "1.13.10", "x")
         };

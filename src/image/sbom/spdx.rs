@@ -27,7 +27,7 @@ pub(crate) struct About<'a> {
 const NOTHING: &str = "NOASSERTION";
 /// What a document does not claim.
 const LIMITS: &str = "Listed are packages that records in the image name: those of dpkg and apk, dist-info folders of Python, \
-                      modules of Node and lists of npm, the build information of Go programs, descriptions in Java archives, \
+                      modules of Node, archives of Yarn and lists of npm, the build information of Go programs, descriptions in Java archives, \
                       lists of Composer, and specifications of gems. \
                       Software that no such record names is not listed.";
 /// The image in a document.
