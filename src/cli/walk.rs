@@ -83,10 +83,10 @@ impl<'a> Walk<'a> {
         let mut desired = desired::render(self.config, self.run)?;
         desired.objects.clear();
         (desired.expose, desired.smoke) = (None, Vec::new());
+        self.events.send(EventKind::Started(Box::new(self.header(&desired, None))));
         let cloud = Cloud::new(self.settings, &self.redactor);
         self.prepare("opening the registry");
         let images = cloud.open_images(self.config, self.on_gc).await?;
-        self.events.send(EventKind::Started(Box::new(self.header(&desired, None))));
         self.prepare("looking up images");
         let found = observe::images::survey(&desired, &images, &self.events).await?;
         let observed = Observed { images: found.0, foreign: found.1, ..Observed::default() };

@@ -111,7 +111,7 @@ pub(crate) struct Header {
     pub(crate) application: String,
     /// Its namespace.
     pub(crate) namespace: String,
-    /// The cluster as people call it: `todo-prod (nyc1)`, `context kind-dev`.
+    /// The cluster as people call it: `todo-prod (nyc1)`, `context kind-dev`; empty for a push, which needs none.
     pub(crate) cluster: String,
     /// Why that cluster: `cluster in deploy.yml`, `--context`.
     pub(crate) cluster_because: String,

@@ -32,26 +32,35 @@ pub(super) fn diagnosis(diagnosis: &Diagnosis, paint: Paint) -> String {
 
 /// What somebody who asks to stop is told at once.
 pub(super) fn stopping(picture: &Picture) -> &'static str {
-    if picture.wrote() {
+    if is_push(picture) {
+        "stopping: layers that are in the registry by now are not sent again"
+    } else if picture.wrote() {
         "stopping: the rollout goes on in the cluster; `seaway up` resumes it"
     } else {
         "stopping: nothing was changed in the cluster"
     }
 }
 
+/// Whether it is a push, which has no cluster and writes no objects.
+fn is_push(picture: &Picture) -> bool {
+    picture.header.as_ref().is_some_and(|header| header.cluster.is_empty())
+}
+
 /// `seaway: the deploy failed after 9.8 s (exit 1)`; `None` for a run that is done.
 pub(super) fn last_line(picture: &Picture) -> Option<String> {
     let outcome = picture.outcome.as_ref()?;
     let (code, took) = (outcome.exit_code(), duration(outcome.took));
+    let is_push = is_push(picture);
     if outcome.is_cancelled() {
-        let written = written(outcome);
+        let written = if is_push { String::new() } else { written(outcome) };
         return Some(format!("seaway: stopped after {took}{written} (exit {code})"));
     }
     if outcome.failures.is_empty() {
         return None;
     }
-    let untouched = if outcome.written.is_empty() { ", no object was written" } else { "" };
-    Some(format!("seaway: the deploy failed after {took}{untouched} (exit {code})"))
+    let untouched = if outcome.written.is_empty() && !is_push { ", no object was written" } else { "" };
+    let what = if is_push { "push" } else { "deploy" };
+    Some(format!("seaway: the {what} failed after {took}{untouched} (exit {code})"))
 }
 
 /// Which objects a stopped run has written.

@@ -147,6 +147,7 @@ async fn a_run_in_a_log() {
     insta::assert_snapshot!("log_done", play(&stories::done(), plain).await);
     insta::assert_snapshot!("log_failed", play(&stories::failed(), plain).await);
     insta::assert_snapshot!("log_cancelled", play(&stories::cancelled(), plain).await);
+    insta::assert_snapshot!("log_pushed_nowhere", play(&stories::pushed_nowhere(), plain).await);
 }
 
 #[tokio::test]

@@ -7,8 +7,7 @@ use crate::common::{Project, Run, small};
 /// The log above it depends on what came first; the errors and the last line do not.
 #[track_caller]
 pub(crate) fn reads_as(name: &str, project: &Project, run: &Run) {
-    let errors =
-        run.stderr.find("\nerror: ").map(|at| at + 1).zip(run.stderr.rfind("\nseaway: the deploy failed after "));
+    let errors = run.stderr.find("\nerror: ").map(|at| at + 1).zip(run.stderr.rfind("\nseaway: the "));
     let (from, to) = errors.unwrap_or_else(|| panic!("no errors in:\n{}", run.stderr));
     let mut settings = insta::Settings::clone_current();
     settings.set_prepend_module_to_snapshot(false);
@@ -44,7 +43,11 @@ fn literal(text: &str) -> String {
 /// Asserts that nothing of the project's was written, neither to the registry nor to the cluster, and that it was said.
 #[track_caller]
 pub(crate) fn nothing_was_written(project: &Project, run: &Run) {
-    run.says(", no object was written (exit ");
+    run.says(if run.stderr.contains("seaway: the push failed after ") {
+        " (exit "
+    } else {
+        ", no object was written (exit "
+    });
     let mut writes = project.sandbox.requests(0);
     writes.retain(|entry| {
         matches!(entry["method"].as_str(), Some("POST" | "PUT" | "PATCH" | "DELETE"))

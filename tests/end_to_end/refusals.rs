@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 /// Compares the errors of a failed run with the reviewed text of this name.
 #[track_caller]
 fn reads_as(name: &str, run: &Run) {
-    let errors = run.stderr.find("error: ").zip(run.stderr.rfind("\nseaway: the deploy failed after "));
+    let errors = run.stderr.find("error: ").zip(run.stderr.rfind("\nseaway: the "));
     let (from, to) = errors.unwrap_or_else(|| panic!("no errors in:\n{}", run.stderr));
     let mut settings = insta::Settings::clone_current();
     settings.set_prepend_module_to_snapshot(false);

@@ -344,6 +344,18 @@ pub(in crate::report) fn unreachable() -> Story {
         .at(900, EventKind::Finished(Box::new(outcome)))
 }
 
+/// A push that somebody asks to stop, and whose registry has gone.
+pub(in crate::report) fn pushed_nowhere() -> Story {
+    let failure = Failure::new(FailureKind::Infrastructure, "cannot reach registry `ghcr.io`");
+    let outcome = Outcome { failures: vec![failure.into()], took: Duration::from_millis(900), ..Outcome::default() };
+    let header = Header { cluster: String::new(), cluster_because: String::new(), ..header() };
+    Story(Vec::new())
+        .at(1, EventKind::Started(Box::new(header)))
+        .at(2, EventKind::Preparing { what: "opening the registry".to_owned() })
+        .at(800, EventKind::Stopping)
+        .at(900, EventKind::Finished(Box::new(outcome)))
+}
+
 /// How a story ends.
 fn outcome(failures: Vec<Diagnosis>, url: bool) -> Outcome {
     let digests = ["backend", "frontend", "event-service"];
