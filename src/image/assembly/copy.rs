@@ -140,6 +140,9 @@ impl From<Unknown> for Trouble {
 /// The mode of folders that nobody said anything about.
 const FOLDER_MODE: u32 = 0o755;
 
+/// The bit of a folder that hands its group and itself on to what is made in it.
+const SET_GROUP_ID: u32 = 0o2000;
+
 /// The mode of files that stand in the instruction.
 const TEXT_MODE: u32 = 0o644;
 
@@ -168,7 +171,7 @@ impl<'a> Site<'a> {
         match action {
             Action::Copy(copy) => self.copy(copy),
             Action::Folder { path, owner } => {
-                let owner = owner.as_ref().map(|account| self.owner(account)).transpose()?.unwrap_or_default();
+                let owner = owner.as_ref().map(|account| self.owner(account)).transpose()?;
                 let path = self.follow(path)?;
                 self.make_folders(&path, FOLDER_MODE, owner)
             }
@@ -223,14 +226,22 @@ impl<'a> Site<'a> {
         self.layer.put(path, entry);
     }
 
-    /// Makes a folder, and those above it, where they are not there.
-    fn make_folders(&mut self, path: &str, mode: u32, owner: Owner) -> Result<(), Trouble> {
+    /// Makes a folder, and those above it, where they are not there. They belong to `owner`, or to root; in a folder that hands
+    /// its group on they do so too, and belong to that group unless somebody is named.
+    fn make_folders(&mut self, path: &str, mode: u32, owner: Option<Owner>) -> Result<(), Trouble> {
         let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
         for folder in ends.map(|end| &path[..end]).filter(|folder| !folder.is_empty()) {
             match self.look(folder)? {
                 Some(Node::Folder(..)) => {}
                 Some(_) => return Err(blocked(format!("`/{folder}` is not a folder"))),
-                None => self.put(folder, Entry { body: Body::Folder, mode, owner }),
+                None => {
+                    let (handed_on, group) = match self.look(parent(folder))? {
+                        Some(Node::Folder(above, _, group)) if above & SET_GROUP_ID != 0 => (SET_GROUP_ID, group),
+                        _ => (0, 0),
+                    };
+                    let owner = owner.unwrap_or(Owner { user: 0, group });
+                    self.put(folder, Entry { body: Body::Folder, mode: mode | handed_on, owner });
+                }
             }
         }
         Ok(())
@@ -241,7 +252,7 @@ impl<'a> Site<'a> {
         if copy.link {
             return self.copy_linked(copy);
         }
-        let owner = copy.owner.as_ref().map(|account| self.owner(account)).transpose()?.unwrap_or_default();
+        let owner = copy.owner.as_ref().map(|account| self.owner(account)).transpose()?;
         for source in &copy.sources {
             let missing = || Trouble::Missing { source: source.clone() };
             let found = self.files.find(&clean(source)).ok_or_else(missing)?;
@@ -275,7 +286,14 @@ impl<'a> Site<'a> {
     }
 
     /// Copies one source to the destination, or into it.
-    fn copy_one(&mut self, from: &str, name: &str, item: &Item, copy: &Copy, owner: Owner) -> Result<(), Trouble> {
+    fn copy_one(
+        &mut self,
+        from: &str,
+        name: &str,
+        item: &Item,
+        copy: &Copy,
+        owner: Option<Owner>,
+    ) -> Result<(), Trouble> {
         let folder_mode = copy.mode.as_ref().and_then(Mode::of_parents).unwrap_or(FOLDER_MODE);
         let is_folder = copy.dest.ends_with('/') || copy.dest.ends_with("/.");
         let above =
@@ -291,7 +309,7 @@ impl<'a> Site<'a> {
         // The contents of a folder are copied, not the folder: a new destination has the mode of any new folder.
         let made = if from_folder && there.is_none() { target.as_str() } else { parent(&target) }.to_owned();
         self.make_folders(&made, folder_mode, owner)?;
-        let mut job = Job { mode: copy.mode.as_ref(), owner, names: HashMap::new() };
+        let mut job = Job { mode: copy.mode.as_ref(), owner: owner.unwrap_or_default(), names: HashMap::new() };
         self.copy_item(from, &target, item, false, &mut job)
     }
 

@@ -191,3 +191,26 @@ fn a_base_is_asked_only_for_what_matters() {
     let nothing = Known::Part(Facts::default());
     assert_eq!(lines(&nothing, &[Action::Copy(copy(&["a"], "/x"))]).unwrap_err(), Trouble::Unknown);
 }
+
+#[test]
+fn a_folder_may_hand_its_group_on() {
+    let Known::All(mut whole) = debian() else { panic!() };
+    whole.add("srv", Node::Folder(0o2775, 3, 4));
+    let known = Known::All(whole);
+    let owned = Copy { owner: Some(Account { user: "7".to_owned(), group: None }), ..copy(&["a"], "/srv/own/") };
+    let folder = Action::Folder { path: "/srv/x/y".to_owned(), owner: None };
+    let actions = [folder, Action::Copy(copy(&["dir"], "/srv/d")), Action::Copy(owned)];
+    let lines = lines(&known, &actions).unwrap();
+    let folders: Vec<&str> = lines.iter().map(String::as_str).filter(|line| line.contains("folder")).collect();
+    assert_eq!(
+        folders,
+        [
+            "srv 2775 3:4 folder",
+            "srv/d 2755 0:4 folder",
+            "srv/d/sub 711 0:0 folder",
+            "srv/own 2755 7:7 folder",
+            "srv/x 2755 0:4 folder",
+            "srv/x/y 2755 0:4 folder",
+        ]
+    );
+}
