@@ -2,10 +2,11 @@
 
 use super::address::{Address, DEFAULT_SOCKET, connect};
 use super::assembly::check_platforms;
-use super::buildkit::{self, BuildRequest, Exporter, Solve, fresh_id};
+use super::buildkit::{self, BuildKit, BuildRequest, Exporter, Solve, fresh_id};
 use super::content_store::ContentStore;
 use super::engine::{About, Engine, Inspected, Named, Store};
 use super::error::Error;
+use super::gateway::Halt;
 use super::layer_store;
 use super::progress::Progress;
 use super::save::{self, ChannelReader, Expected};
@@ -14,7 +15,6 @@ use super::source::Source;
 use super::squeeze::Parts;
 use crate::image::{KnownLayers, Part};
 use crate::model::{Digest, Environment, Platform};
-use bollard_buildkit_proto::moby::buildkit::v1::control_client::ControlClient;
 use bollard_buildkit_proto::moby::buildkit::v1::{BytesMessage, SolveResponse};
 use std::collections::HashMap;
 use std::future::Future;
@@ -22,7 +22,6 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tonic::metadata::MetadataValue;
-use tonic::transport::Channel;
 
 /// Builds images. Cheap to clone; nothing is contacted before the first image.
 #[derive(Clone, Debug, Default)]
@@ -83,9 +82,26 @@ impl Builder {
 
     /// Builds an image. Layers that are known are left out; progress goes to `progress`.
     pub(crate) fn build(&self, request: BuildRequest, known: KnownLayers, progress: Told) -> Built {
+        self.start(request, None, known, progress)
+    }
+
+    /// The same, and the build halts where it can: where the image is exported over the session. What then comes is the image
+    /// of the lower part or of the whole, whatever was decided.
+    pub(crate) fn build_with_halt(
+        &self,
+        request: BuildRequest,
+        halt: Halt,
+        known: KnownLayers,
+        progress: Told,
+    ) -> Built {
+        self.start(request, Some(halt), known, progress)
+    }
+
+    /// Begins a build.
+    fn start(&self, request: BuildRequest, halt: Option<Halt>, known: KnownLayers, progress: Told) -> Built {
         let builder = self.clone();
         Built::by(|parts| async move {
-            let job = Job { request, known, progress, parts };
+            let job = Job { request, halt, known, progress, parts };
             match &builder.buildkit_host {
                 Some(host) => job.with_buildkitd(host).await,
                 None => job.with_engine(builder.docker_host()).await,
@@ -126,6 +142,8 @@ impl Builder {
 struct Job {
     /// What is built.
     request: BuildRequest,
+    /// Where it halts, if it does.
+    halt: Option<Halt>,
     /// What the registry has.
     known: KnownLayers,
     /// Whom to tell.
@@ -148,27 +166,35 @@ impl Job {
 
     /// Builds with an Engine whose exporter writes into our store.
     async fn through_session(self, engine: &Engine, about: &About) -> Result<(), Error> {
-        self.tell(Source::Session { builder: format!("the {}", about.name) });
         let session = fresh_id();
-        let store = ContentStore::new(self.known.clone(), self.request.platform.clone(), self.parts.clone());
-        let services = self.request.services(Some(store.clone()))?;
+        let store = self.store();
+        let services = self.request.services(self.halt.as_ref(), Some(store.clone()));
         let mut serving = JoinSet::new();
-        let mut client = reach(engine, services, &session, self.request.shared_key(), &mut serving).await?;
-        self.export_to(&mut client, &session, &store).await
+        let buildkit = reach(engine, services, &session, self.request.shared_key(), &mut serving).await?;
+        self.export_to(&buildkit, &session, &store, &format!("the {}", about.name)).await
     }
 
     /// Builds with an Engine that only keeps what it builds. The image has a name of its own while it is needed, so that
     /// nothing of the user's is touched.
     async fn through_save(self, engine: &Engine, about: &About) -> Result<(), Error> {
         let session = fresh_id();
-        let services = self.request.services(None)?;
+        let services = self.request.services(None, None);
         let mut serving = JoinSet::new();
-        let mut client = reach(engine, services, &session, self.request.shared_key(), &mut serving).await?;
+        let buildkit = reach(engine, services, &session, self.request.shared_key(), &mut serving).await?;
         let name = format!("seaway-build:{session}");
         let exporter = Exporter { kind: "moby", attributes: HashMap::from([("name".to_owned(), name.clone())]) };
-        self.solve(&mut client, &session, exporter).await?;
+        let builder = engine.address().to_string();
+        let solve = Solve {
+            request: &self.request,
+            halt: None,
+            session: &session,
+            exporter,
+            builder: &builder,
+            progress: &self.progress,
+        };
+        solve.run(&buildkit).await?;
         let guard = Named::new(engine, &name);
-        let Self { request, known, progress, parts } = self;
+        let Self { request, known, progress, parts, .. } = self;
         let inspected = engine.inspect(&name, &request.platform).await;
         let exit = Exit { engine, about, platform: request.platform, known, progress, parts, built: true };
         let result = match inspected {
@@ -183,40 +209,38 @@ impl Job {
     async fn with_buildkitd(self, host: &str) -> Result<(), Error> {
         let address = Address::parse(host, "BUILDKIT_HOST")?;
         let session = fresh_id();
-        let store = ContentStore::new(self.known.clone(), self.request.platform.clone(), self.parts.clone());
-        let services = self.request.services(Some(store.clone()))?;
-        let mut client = buildkit::client(connect(&address, "BuildKit").await?).await?;
-        self.tell(Source::Session { builder: format!("buildkitd at {address}") });
+        let store = self.store();
+        let services = self.request.services(self.halt.as_ref(), Some(store.clone()));
+        let buildkit = buildkit::client(connect(&address, "BuildKit").await?).await?;
         let mut serving = JoinSet::new();
-        serve_over_grpc(&client, services, &session, self.request.shared_key(), &mut serving)?;
-        self.export_to(&mut client, &session, &store).await
+        serve_over_grpc(&buildkit, services, &session, self.request.shared_key(), &mut serving)?;
+        self.export_to(&buildkit, &session, &store, &format!("buildkitd at {address}")).await
     }
 
-    /// Builds an image that is exported into our store.
+    /// The store into which the image is exported. What is known as a whole comes as nothing but a manifest, which is no
+    /// foundation to lay anything on.
+    fn store(&self) -> ContentStore {
+        let known = self.known.clone();
+        let known = if self.halt.is_some() { known.without_images() } else { known };
+        ContentStore::new(known, self.request.platform.clone(), self.parts.clone())
+    }
+
+    /// Builds an image that is exported into our store. `builder` is who builds.
     async fn export_to(
         &self,
-        client: &mut ControlClient<Channel>,
+        buildkit: &BuildKit,
         session: &str,
         store: &ContentStore,
+        builder: &str,
     ) -> Result<(), Error> {
-        let solved = self.solve(client, session, exporter_into_store()).await;
-        let solved = solved.map_err(|error| store.problem().unwrap_or(error))?;
+        let exporter = exporter_into_store();
+        let (request, halt, progress) = (&self.request, self.halt.as_ref(), &self.progress);
+        let solve = Solve { request, halt, session, exporter, builder, progress };
+        if halt.is_none() {
+            solve.tell(None);
+        }
+        let solved = solve.run(buildkit).await.map_err(|error| store.problem().unwrap_or(error))?;
         store.finish(&root_of(&solved)?).await
-    }
-
-    /// Gives the order to build, and waits for its end.
-    async fn solve(
-        &self,
-        client: &mut ControlClient<Channel>,
-        session: &str,
-        exporter: Exporter,
-    ) -> Result<SolveResponse, Error> {
-        Solve { request: &self.request, session, exporter, progress: &self.progress }.run(client).await
-    }
-
-    /// Says where the image is taken from.
-    fn tell(&self, source: Source) {
-        let _ = self.progress.send(Progress::Source(source));
     }
 }
 
@@ -318,7 +342,7 @@ async fn reach(
     session: &str,
     shared_key: &str,
     tasks: &mut JoinSet<()>,
-) -> Result<ControlClient<Channel>, Error> {
+) -> Result<BuildKit, Error> {
     if let Some(connection) = engine.upgrade("session", session, shared_key).await? {
         tasks.spawn(services.serve(connection));
         let orders = engine.upgrade("grpc", session, "").await?;
@@ -334,7 +358,7 @@ async fn reach(
 
 /// Serves a session inside of a call: buildkitd calls back over messages of bytes.
 fn serve_over_grpc(
-    client: &ControlClient<Channel>,
+    buildkit: &BuildKit,
     services: Services,
     session: &str,
     shared_key: &str,
@@ -362,7 +386,7 @@ fn serve_over_grpc(
             }
         }
     });
-    let mut client = client.clone();
+    let mut client = buildkit.control();
     tasks.spawn(async move {
         let Ok(answers) = client.session(request).await else { return };
         let mut answers = answers.into_inner();

@@ -8,8 +8,10 @@ use super::content_store::ContentStore;
 use super::context::Context;
 use super::error::Error;
 use super::file_sync::Shared;
+use super::gateway::{Gateway, Halt};
 use super::progress::{Follower, Progress};
 use super::session::{CONNECTION_WINDOW, LoginSource, STREAM_WINDOW, Services};
+use super::source::Source;
 use crate::model::{Platform, Secret};
 use bollard_buildkit_proto::google::rpc::Status as RpcStatus;
 use bollard_buildkit_proto::moby::buildkit::v1::control_client::ControlClient;
@@ -62,35 +64,45 @@ pub(crate) struct Exporter {
 pub(crate) struct Solve<'a> {
     /// What is built.
     pub(crate) request: &'a BuildRequest,
+    /// Where it halts before the export, if it does.
+    pub(crate) halt: Option<&'a Halt>,
     /// Under which session BuildKit calls back.
     pub(crate) session: &'a str,
     /// Where the result goes.
     pub(crate) exporter: Exporter,
+    /// Who builds: `buildkitd at unix:///run/buildkit/buildkitd.sock`.
+    pub(crate) builder: &'a str,
     /// Whom to tell.
     pub(crate) progress: &'a mpsc::UnboundedSender<Progress>,
 }
 
 /// BuildKit's own limit for a message.
-const LARGEST_MESSAGE: usize = 16 * 1024 * 1024;
+pub(super) const LARGEST_MESSAGE: usize = 16 * 1024 * 1024;
 
 /// When a build has ended, its last reports come within this.
 const LAST_REPORTS: Duration = Duration::from_secs(2);
 
 impl BuildRequest {
-    /// What the build may ask for. The Dockerfile is a folder of its own, so that `.dockerignore` cannot take it away.
-    pub(crate) fn services(&self, export: Option<ContentStore>) -> Result<Services, Error> {
-        let context = Shared { root: self.context.root.clone(), entries: Arc::new(self.context.entries.clone()) };
-        let folder = self.dockerfile.parent().map(std::path::Path::to_owned).unwrap_or_default();
-        let folder = if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder };
-        let entry = super::context::entry(&folder, &self.dockerfile_name())?;
-        let dockerfile = Shared { root: folder, entries: Arc::new(vec![entry]) };
-        let folders = HashMap::from([("context".to_owned(), context), ("dockerfile".to_owned(), dockerfile)]);
-        Ok(Services {
+    /// What the build may ask for. The Dockerfile is a folder of its own, so that `.dockerignore` cannot take it away, and so
+    /// is the lower part of one that is cut.
+    pub(crate) fn services(&self, halt: Option<&Halt>, export: Option<ContentStore>) -> Services {
+        let context = Shared {
+            root: self.context.root.clone(),
+            entries: Arc::new(self.context.entries.clone()),
+            texts: Arc::default(),
+        };
+        let dockerfile = |text: &[u8]| Shared::of_text(self.dockerfile_name(), text.to_vec());
+        let mut folders = HashMap::from([
+            ("context".to_owned(), context),
+            ("dockerfile".to_owned(), dockerfile(&self.dockerfile_text)),
+        ]);
+        folders.extend(halt.map(|halt| (LOWER.to_owned(), dockerfile(halt.lower.as_bytes()))));
+        Services {
             folders: Arc::new(folders),
             secrets: Arc::new(self.secrets.clone()),
             logins: Arc::clone(&self.logins),
             export,
-        })
+        }
     }
 
     /// Under which name BuildKit keeps the files. With the context's path in it, as Docker's clients have it, BuildKit would
@@ -106,7 +118,7 @@ impl BuildRequest {
 
     /// What the Dockerfile frontend wants to know
     /// (<https://github.com/moby/buildkit/blob/master/frontend/dockerui/config.go>).
-    fn frontend_attributes(&self) -> HashMap<String, String> {
+    pub(super) fn frontend_attributes(&self) -> HashMap<String, String> {
         let mut attributes = HashMap::from([
             ("filename".to_owned(), self.dockerfile_name()),
             ("platform".to_owned(), self.platform.to_string()),
@@ -119,10 +131,25 @@ impl BuildRequest {
         attributes.extend(self.args.iter().map(|(name, value)| (format!("build-arg:{name}"), value.clone())));
         attributes
     }
+
+    /// The same for the lower part of a Dockerfile that is cut.
+    pub(super) fn lower_attributes(&self, target: Option<&str>) -> HashMap<String, String> {
+        let mut attributes = self.frontend_attributes();
+        attributes.insert("dockerfilekey".to_owned(), LOWER.to_owned());
+        attributes.remove("target");
+        attributes.extend(target.map(|target| ("target".to_owned(), target.to_owned())));
+        attributes
+    }
 }
 
+/// The name of the folder that has the lower part of a Dockerfile.
+const LOWER: &str = "lower-dockerfile";
+
+/// BuildKit's name for the frontend that it has built in.
+pub(super) const FRONTEND: &str = "dockerfile.v0";
+
 /// A client over one connection.
-pub(crate) async fn client(connection: Box<dyn Connection>) -> Result<ControlClient<Channel>, Error> {
+pub(crate) async fn client(connection: Box<dyn Connection>) -> Result<BuildKit, Error> {
     let mut once = Some(connection);
     let connector = tower::service_fn(move |_| {
         let connection = once.take().ok_or_else(|| std::io::Error::other("the connection to BuildKit was lost"));
@@ -135,7 +162,21 @@ pub(crate) async fn client(connection: Box<dyn Connection>) -> Result<ControlCli
         .initial_connection_window_size(CONNECTION_WINDOW + STREAM_WINDOW);
     let channel = endpoint.connect_with_connector(connector).await;
     let channel = channel.map_err(|error| Error::BuildKit { problem: chain(&error) })?;
-    Ok(ControlClient::new(channel).max_decoding_message_size(LARGEST_MESSAGE))
+    Ok(BuildKit { channel })
+}
+
+/// A connection to BuildKit.
+#[derive(Clone)]
+pub(crate) struct BuildKit {
+    /// The connection.
+    pub(super) channel: Channel,
+}
+
+impl BuildKit {
+    /// Takes orders.
+    pub(crate) fn control(&self) -> ControlClient<Channel> {
+        ControlClient::new(self.channel.clone()).max_decoding_message_size(LARGEST_MESSAGE)
+    }
 }
 
 /// An error with its causes.
@@ -149,6 +190,26 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// Why a build has stopped.
+pub(super) enum Stopped {
+    /// BuildKit says why.
+    BuildKit(tonic::Status),
+    /// For a reason of ours.
+    Here(Error),
+}
+
+impl From<tonic::Status> for Stopped {
+    fn from(status: tonic::Status) -> Self {
+        Self::BuildKit(status)
+    }
+}
+
+impl From<Error> for Stopped {
+    fn from(error: Error) -> Self {
+        Self::Here(error)
+    }
+}
+
 /// An id that nobody else has.
 pub(crate) fn fresh_id() -> String {
     use std::hash::{BuildHasher as _, Hasher as _, RandomState};
@@ -158,25 +219,54 @@ pub(crate) fn fresh_id() -> String {
 }
 
 impl Solve<'_> {
+    /// Says where the image is taken from: all of it from the builder, or all but so many instructions.
+    pub(super) fn tell(&self, laid: Option<usize>) {
+        let builder = self.builder.to_owned();
+        let source = match laid {
+            None => Source::Session { builder },
+            Some(instructions) => Source::Laid { builder, instructions },
+        };
+        let _ = self.progress.send(Progress::Source(source));
+    }
+
     /// Builds, and tells what happens.
-    pub(crate) async fn run(&self, client: &mut ControlClient<Channel>) -> Result<SolveResponse, Error> {
+    pub(crate) async fn run(&self, buildkit: &BuildKit) -> Result<SolveResponse, Error> {
         let id = fresh_id();
-        let mut watcher = client.clone();
+        let (mut client, mut watcher) = (buildkit.control(), buildkit.control());
         let solve = client.solve(self.solve_request(&id));
-        tokio::pin!(solve);
+        let directed = async {
+            match self.halt {
+                Some(halt) => self.direct(halt, Gateway::new(buildkit, &id)?).await,
+                None => Ok(()),
+            }
+        };
+        let mut both = Box::pin(async {
+            tokio::pin!(solve, directed);
+            tokio::select! {
+                // One that ends before it was told what to give has an error of its own.
+                solved = &mut solve => solved.map_err(Stopped::from),
+                directed = &mut directed => {
+                    directed?;
+                    solve.await.map_err(Stopped::from)
+                }
+            }
+        });
         let mut follower = Follower::default();
         let result = {
-            let watch = self.watch(&mut watcher, id, &mut follower);
+            let watch = self.watch(&mut watcher, id.clone(), &mut follower);
             tokio::pin!(watch);
             tokio::select! {
-                result = &mut solve => {
+                result = &mut both => {
                     let _ = tokio::time::timeout(LAST_REPORTS, &mut watch).await;
                     result
                 }
-                () = &mut watch => solve.await,
+                () = &mut watch => both.await,
             }
         };
-        result.map(tonic::Response::into_inner).map_err(|status| self.failure(&status, &follower))
+        result.map(tonic::Response::into_inner).map_err(|stopped| match stopped {
+            Stopped::BuildKit(status) => self.failure(&status, &follower),
+            Stopped::Here(error) => error,
+        })
     }
 
     /// Tells what happens until the build ends.
@@ -191,14 +281,19 @@ impl Solve<'_> {
     }
 
     /// The order to build. The deprecated fields are the ones that an Engine of 2020 knows, and all later ones still read.
+    /// A build that halts is directed over the gateway, and has no frontend of its own.
     fn solve_request(&self, id: &str) -> SolveRequest {
+        let (frontend, frontend_attrs) = match self.halt {
+            None => (FRONTEND, self.request.frontend_attributes()),
+            Some(_) => ("", HashMap::new()),
+        };
         SolveRequest {
             r#ref: id.to_owned(),
             exporter_deprecated: self.exporter.kind.to_owned(),
             exporter_attrs_deprecated: self.exporter.attributes.clone(),
             session: self.session.to_owned(),
-            frontend: "dockerfile.v0".to_owned(),
-            frontend_attrs: self.request.frontend_attributes(),
+            frontend: frontend.to_owned(),
+            frontend_attrs,
             cache: Some(CacheOptions::default()),
             ..SolveRequest::default()
         }
@@ -220,7 +315,7 @@ impl Solve<'_> {
 /// Where in the Dockerfile an error lies, as BuildKit attaches it to its status
 /// (<https://github.com/moby/buildkit/blob/master/solver/errdefs/errdefs.proto>).
 #[derive(Clone, PartialEq, prost::Message)]
-struct Source {
+struct Place {
     /// The file.
     #[prost(message, optional, tag = "1")]
     info: Option<pb::SourceInfo>,
@@ -237,7 +332,7 @@ fn source_line(details: &[u8]) -> Option<usize> {
             let json: serde_json::Value = serde_json::from_slice(&detail.value).ok()?;
             json.pointer("/ranges/0/start/line")?.as_i64()?
         } else if detail.type_url.ends_with("errdefs.Source") {
-            i64::from(Source::decode(detail.value.as_slice()).ok()?.ranges.first()?.start?.line)
+            i64::from(Place::decode(detail.value.as_slice()).ok()?.ranges.first()?.start?.line)
         } else {
             return None;
         };
@@ -253,7 +348,7 @@ mod tests {
     #[test]
     fn the_line_is_found_in_either_form() {
         let start = pb::Position { line: 3, character: 0 };
-        let message = Source { info: None, ranges: vec![pb::Range { start: Some(start), end: None }] };
+        let message = Place { info: None, ranges: vec![pb::Range { start: Some(start), end: None }] };
         for (type_url, value) in [
             ("type.googleapis.com/errdefs.Source", message.encode_to_vec()),
             ("github.com/moby/buildkit/solver/errdefs.Source+json", br#"{"ranges":[{"start":{"line":3}}]}"#.to_vec()),

@@ -121,16 +121,6 @@ pub(crate) fn read(root: &Path, dockerfile: &Path, with_git: bool) -> Result<Con
     Ok(Context { root: root.to_owned(), entries: walk.entries })
 }
 
-/// One entry of a folder, whatever `.dockerignore` says.
-pub(crate) fn entry(root: &Path, path: &str) -> Result<Entry, ContextError> {
-    let found = look(root, path)?.map(|found| found.entry);
-    let missing = || {
-        let source = std::io::Error::from(ErrorKind::NotFound);
-        ContextError::Read { path: root.join(path), source }
-    };
-    found.ok_or_else(missing)
-}
-
 /// The rules of a context, and where they were written.
 #[derive(Clone, Debug)]
 pub(crate) struct Ignore {

@@ -6,7 +6,8 @@
 use super::context::{Entry, EntryKind};
 use bollard_buildkit_proto::fsutil::types::packet::PacketType;
 use bollard_buildkit_proto::fsutil::types::{Packet, Stat};
-use std::io::Read as _;
+use std::collections::BTreeMap;
+use std::io::{self, Read as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -20,6 +21,8 @@ pub(crate) struct Shared {
     pub(crate) root: PathBuf,
     /// What of it is shown.
     pub(crate) entries: Arc<Vec<Entry>>,
+    /// Files that do not lie there but in memory, by their paths.
+    pub(crate) texts: Arc<BTreeMap<String, Vec<u8>>>,
 }
 
 /// What of a folder a builder asks for (`keyFollowPaths` and `keyIncludePatterns` in
@@ -84,7 +87,23 @@ impl Shared {
         let firsts: Vec<String> = shown.filter_map(|entry| entry.same_as.clone()).collect();
         let wanted = Wanted { paths: Some(paths.iter().cloned().chain(firsts).collect()) };
         let entries = self.entries.iter().filter(|entry| wanted.has(&entry.path)).cloned().collect();
-        Self { root: self.root.clone(), entries: Arc::new(entries) }
+        Self { root: self.root.clone(), entries: Arc::new(entries), texts: Arc::clone(&self.texts) }
+    }
+
+    /// A folder of one file, which lies in memory.
+    pub(crate) fn of_text(name: String, text: Vec<u8>) -> Self {
+        let kind = EntryKind::File { size: text.len() as u64 };
+        let entry = Entry { path: name.clone(), kind, mode: 0o644, modified: 0, same_as: None };
+        let texts = Arc::new(BTreeMap::from([(name, text)]));
+        Self { root: PathBuf::new(), entries: Arc::new(vec![entry]), texts }
+    }
+
+    /// The content of an entry.
+    fn open(&self, entry: &Entry) -> io::Result<Box<dyn io::Read + '_>> {
+        match self.texts.get(&entry.path) {
+            Some(text) => Ok(Box::new(text.as_slice())),
+            None => Ok(Box::new(std::fs::File::open(self.root.join(&entry.path))?)),
+        }
     }
 }
 
@@ -92,9 +111,9 @@ impl Shared {
 const PIECE: usize = 256 * 1024;
 
 /// Go's bit for a folder in a file's mode (<https://pkg.go.dev/io/fs#FileMode>).
-const GO_FOLDER: u32 = 1 << 31;
+pub(super) const GO_FOLDER: u32 = 1 << 31;
 /// Go's bit for a symbolic link.
-const GO_LINK: u32 = 1 << 27;
+pub(super) const GO_LINK: u32 = 1 << 27;
 /// Go's bit for set-user-id.
 const GO_SETUID: u32 = 1 << 23;
 /// Go's bit for set-group-id.
@@ -104,6 +123,9 @@ const GO_STICKY: u32 = 1 << 20;
 
 /// Where packets go.
 type Outgoing = mpsc::Sender<Result<Packet, Status>>;
+
+/// Special bits of a mode, and Go's bits for them.
+pub(super) const SPECIAL: [(u32, u32); 3] = [(0o4000, GO_SETUID), (0o2000, GO_SETGID), (0o1000, GO_STICKY)];
 
 /// Sends a folder until the receiver has what it wants.
 pub(crate) async fn send(shared: Shared, mut incoming: Streaming<Packet>, outgoing: Outgoing) {
@@ -142,7 +164,7 @@ fn content(shared: &Shared, id: u32, outgoing: &Outgoing) {
     let Some(entry) = shared.entries.get(id as usize) else { return };
     let path = shared.root.join(&entry.path);
     let piece = |data: Vec<u8>| Ok(Packet { id, data, ..of_type(PacketType::PacketData) });
-    let result = std::fs::File::open(&path).and_then(|mut file| {
+    let result = shared.open(entry).and_then(|mut file| {
         loop {
             let mut data = Vec::with_capacity(PIECE);
             file.by_ref().take(PIECE as u64).read_to_end(&mut data)?;
@@ -168,8 +190,7 @@ fn stat(entry: &Entry) -> Stat {
             None => (0, *size, String::new()),
         },
     };
-    let special = [(0o4000, GO_SETUID), (0o2000, GO_SETGID), (0o1000, GO_STICKY)];
-    let special = special.into_iter().filter(|(bit, _)| entry.mode & bit != 0).fold(0, |mode, (_, go)| mode | go);
+    let special = SPECIAL.into_iter().filter(|(bit, _)| entry.mode & bit != 0).fold(0, |mode, (_, go)| mode | go);
     Stat {
         path: entry.path.clone(),
         mode: kind | special | (entry.mode & 0o777),
@@ -202,7 +223,8 @@ mod tests {
             let path = text.split(' ').next().unwrap().trim_end_matches('/').to_owned();
             Entry { path, kind, mode: 0o644, modified: 7, same_as }
         };
-        let shared = Shared { root: PathBuf::new(), entries: Arc::new(entries.iter().map(entry).collect()) };
+        let entries = Arc::new(entries.iter().map(entry).collect());
+        let shared = Shared { root: PathBuf::new(), entries, texts: Arc::default() };
         let mut request = MetadataMap::new();
         for path in paths {
             request.append("followpaths", path.parse().unwrap());

@@ -20,6 +20,7 @@ mod file_sync;
 mod files;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
+mod gateway;
 #[cfg(test)]
 mod gathered;
 mod go_pattern;
@@ -35,6 +36,7 @@ mod squeeze;
 pub(crate) use builder::{Builder, Built};
 pub(crate) use buildkit::BuildRequest;
 pub(crate) use error::{BuildFailure, Error};
+pub(crate) use gateway::{Halfway, Halt};
 pub(crate) use progress::Progress;
 pub(crate) use session::LoginSource;
 pub(crate) use source::Source;

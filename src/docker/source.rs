@@ -11,6 +11,13 @@ pub(crate) enum Source {
         /// `buildkitd at unix:///run/buildkit/buildkitd.sock`, `the Docker Engine 29.1 (containerd store)`.
         builder: String,
     },
+    /// From a build of the lower part of a Dockerfile; the upper part is laid on it from files of this machine.
+    Laid {
+        /// Who builds, as above.
+        builder: String,
+        /// How many instructions the upper part has.
+        instructions: usize,
+    },
     /// From an Engine's `save`.
     Save {
         /// `Docker Engine 20.10 (overlay2)`.
@@ -44,6 +51,7 @@ impl Source {
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Session { .. } => "buildkit-session",
+            Self::Laid { .. } => "buildkit-and-registry",
             Self::Save { .. } => "docker-save",
             Self::Storage { .. } => "docker-storage",
             Self::Files { .. } => "registry",
@@ -56,6 +64,16 @@ impl std::fmt::Display for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Session { builder } => write!(f, "built by {builder}, layers straight into the registry"),
+            Self::Laid { builder, instructions: 1 } => {
+                write!(
+                    f,
+                    "built by {builder} up to the last instruction, which runs nothing and is laid on in the registry"
+                )
+            }
+            Self::Laid { builder, instructions } => {
+                let last = format!("the last {instructions} instructions");
+                write!(f, "built by {builder} up to {last}, which run nothing and are laid on in the registry")
+            }
             Self::Save { engine, built, store } => {
                 let why = if *built && *store == Store::Layers { ": it has no oci exporter" } else { "" };
                 write!(f, "taken out of the {engine}{why}")
@@ -79,6 +97,13 @@ mod tests {
             session.to_string(),
             "built by buildkitd at tcp://127.0.0.1:1234, layers straight into the registry"
         );
+        let laid =
+            |instructions| Source::Laid { builder: "the Docker Engine 29.0".to_owned(), instructions }.to_string();
+        assert_eq!(
+            laid(3),
+            "built by the Docker Engine 29.0 up to the last 3 instructions, which run nothing and are laid on in the registry"
+        );
+        assert!(laid(1).contains("up to the last instruction, which runs nothing and is laid on"));
         let engine = || "Docker Engine 20.10 (overlay2)".to_owned();
         let save = |built| Source::Save { engine: engine(), built, store: Store::Layers }.to_string();
         assert_eq!(save(true), "taken out of the Docker Engine 20.10 (overlay2): it has no oci exporter");

@@ -1,6 +1,6 @@
 //! Builds an image and pushes it while it comes out of the builder.
 
-use super::assemble::{self, dockerfile, dockerfile::Attempt};
+use super::assemble::{self, dockerfile, dockerfile::Attempt, upper};
 use super::content_key::{Files, content_key};
 use super::delivery::{Delivery, Source, Trouble};
 use super::event::{Diagnosis, ImageResult};
@@ -63,6 +63,10 @@ impl Work<'_> {
                 return self.deliver(known, &give, Some(ready.bases())).await;
             }
             Attempt::NeedsBuilder(reason) => self.delivery.say(&reason),
+        }
+        if let Some(split) = upper::split(self.build, &request.dockerfile_text, &request.context).await? {
+            let give = |known, progress| upper::build(&split, &doors.builder, request.clone(), known, progress);
+            return self.deliver(known, &give, None).await;
         }
         let give = |known, progress| doors.builder.build(request.clone(), known, progress);
         self.deliver(known, &give, None).await

@@ -143,7 +143,7 @@ pub(crate) struct ImageResult {
 /// Where an image was taken from, and why from there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Origin {
-    /// `buildkit-session`, `docker-storage`, `docker-save`, `registry`, `layout`.
+    /// `buildkit-session`, `buildkit-and-registry`, `docker-storage`, `docker-save`, `registry`, `layout`.
     pub(crate) kind: &'static str,
     /// `taken out of the Docker Engine 20.10 (overlay2): it has no oci exporter`.
     pub(crate) reason: String,

@@ -41,7 +41,7 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 
 /// A configuration that is being written, on top of a base's. Fields that Seaway does not know stay as they are
 /// (<https://github.com/opencontainers/image-spec/blob/main/config.md>).
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Draft(Map<String, Value>);
 
 impl Draft {

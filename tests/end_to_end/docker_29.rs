@@ -78,6 +78,16 @@ fn a_build_with_containerds_store_goes_over_the_session() {
     let (small, log) = push(&project, &[]);
     assert_eq!((text(&small, "/state"), text(&small, "/source/kind")), ("built", "buildkit-session"), "{log}");
     assert!(pulled_back(&docker, &project, &small, &page).contains("hello from docker-29"));
+
+    // What is copied last is laid on what was built, over each of the Engine's two ways to BuildKit.
+    project.replace("web/Dockerfile", "> /length\n", "> /length\nCOPY www/index.html /copied/\n");
+    for host in [docker.host.as_str(), ""] {
+        project.set("BUILDKIT_HOST", host).renew("web/www/index.html");
+        let (laid, log) = push(&project, &[]);
+        assert_eq!(text(&laid, "/source/kind"), "buildkit-and-registry", "{log}");
+        let told = pulled_back(&docker, &project, &laid, &["cat", "/copied/index.html", "/length"]);
+        assert!(told.contains("hello from docker-29") && told.ends_with("14\n"), "{told}");
+    }
 }
 
 /// Pushes where the Engine's own folder cannot be read, as where it runs elsewhere; the image in the result.

@@ -71,7 +71,7 @@ pub(in crate::execute) async fn read(build: &Build) -> Result<(Recipe, Option<Re
 }
 
 /// The files of the context.
-async fn files(context: &Context) -> Result<Files, docker::Error> {
+pub(super) async fn files(context: &Context) -> Result<Files, docker::Error> {
     let context = context.clone();
     let listing = tokio::task::spawn_blocking(move || of_context(&context));
     let listed = listing.await.map_err(|error| docker::Error::Image { problem: error.to_string() })?;
@@ -81,23 +81,25 @@ async fn files(context: &Context) -> Result<Files, docker::Error> {
 /// `ADD` unpacks archives, which a builder does.
 fn check_archives(step: &Step, files: &Files, name: &str) -> Result<(), String> {
     let Some(Action::Copy(copy)) = step.action.as_ref().filter(|_| step.unpacks) else { return Ok(()) };
-    for source in &copy.sources {
-        for path in files.find(&clean(source)).unwrap_or_default() {
-            let item = files.follow(&path).and_then(|path| files.get(&path));
-            let Some(Kind::File { content: Content::Path(file), .. }) = item.map(|item| item.kind) else { continue };
-            if is_archive(&file) {
-                let line = step.line;
-                return Err(format!(
-                    "`ADD {path}` at {name}:{line} needs a builder: it is an archive, which `ADD` unpacks"
-                ));
-            }
+    match copy.sources.iter().find_map(|source| archive_in(files, source)) {
+        None => Ok(()),
+        Some(path) => {
+            let line = step.line;
+            Err(format!("`ADD {path}` at {name}:{line} needs a builder: it is an archive, which `ADD` unpacks"))
         }
     }
-    Ok(())
+}
+
+/// The first archive among the files that a source means.
+pub(super) fn archive_in(files: &Files, source: &str) -> Option<String> {
+    files.find(&clean(source)).unwrap_or_default().into_iter().find(|path| {
+        let item = files.follow(path).and_then(|path| files.get(&path));
+        matches!(item.map(|item| item.kind), Some(Kind::File { content: Content::Path(file), .. }) if is_archive(&file))
+    })
 }
 
 /// The failure of a `COPY` whose source is not there.
-fn missing(source: &str, step: &Step) -> docker::Error {
+pub(super) fn missing(source: &str, step: &Step) -> docker::Error {
     let word = step.text.split(' ').next().unwrap_or_default();
     docker::Error::Build(Box::new(BuildFailure {
         headline: format!("there is no `{source}` in the build context"),

@@ -7,6 +7,7 @@ use crate::image::assembly::archive::{self, Open, TIME_TEXT};
 use crate::image::assembly::blueprint::Blueprint;
 use crate::image::assembly::copy::Layer;
 use crate::image::compress::{CompressedLayer, Compressor};
+use crate::image::config::Draft;
 use crate::image::descriptor::media_type;
 use crate::image::part::{self, LayerCount};
 use crate::image::{Descriptor, KnownLayers, Manifest, Part};
@@ -18,6 +19,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::Arc;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 /// Gives the content of files, anew for each layer.
 pub(super) type Opens = Arc<dyn Fn() -> Box<dyn Opener> + Send + Sync>;
@@ -41,10 +43,8 @@ impl Open for Boxed {
 pub(in crate::execute) struct Ready {
     /// What it is on.
     pub(super) base: Option<BaseImage>,
-    /// Its layers and its configuration.
-    pub(super) blueprint: Blueprint,
-    /// Where files come from.
-    pub(super) opens: Opens,
+    /// Its own layers, and its configuration.
+    pub(super) plan: Arc<Plan>,
     /// All registries.
     pub(super) client: Client,
     /// Where it goes.
@@ -53,18 +53,35 @@ pub(in crate::execute) struct Ready {
     pub(super) reason: &'static str,
 }
 
+/// Layers of our own.
+pub(super) struct Plan {
+    /// What is in them, and the configuration of the image.
+    pub(super) blueprint: Blueprint,
+    /// Where files come from.
+    pub(super) opens: Opens,
+}
+
 /// A layer that is there.
-struct Made {
+pub(super) struct Made {
     /// The digest of its archive.
-    diff_id: Digest,
+    pub(super) diff_id: Digest,
     /// Its blob.
-    descriptor: Descriptor,
+    pub(super) descriptor: Descriptor,
     /// Whether the repository was known to have it.
-    known: bool,
+    pub(super) known: bool,
+}
+
+/// Layers that are being made, lowest first.
+#[derive(Default)]
+pub(super) struct Making {
+    /// Where their bytes come from.
+    receivers: Vec<part::LayerReceiver>,
+    /// Who makes them.
+    work: Vec<JoinHandle<Result<Made, docker::Error>>>,
 }
 
 /// Where parts go.
-type Parts = mpsc::Sender<Result<Part, docker::Error>>;
+pub(super) type Parts = mpsc::Sender<Result<Part, docker::Error>>;
 
 /// Makes an image, without what is known.
 pub(in crate::execute) fn make(
@@ -78,12 +95,12 @@ pub(in crate::execute) fn make(
 }
 
 /// What cannot be made of what we made ourselves.
-fn nonsense(error: impl std::fmt::Display) -> docker::Error {
+pub(super) fn nonsense(error: impl std::fmt::Display) -> docker::Error {
     docker::Error::Image { problem: error.to_string() }
 }
 
 /// Sends a part.
-async fn send(parts: &Parts, part: Part) -> Result<(), docker::Error> {
+pub(super) async fn send(parts: &Parts, part: Part) -> Result<(), docker::Error> {
     parts.send(Ok(part)).await.map_err(|_| docker::Error::Cancelled)
 }
 
@@ -94,25 +111,12 @@ impl Ready {
     }
 
     /// Gives all parts. Our own layers are made side by side, while the base's are on their way.
-    async fn run(self: &Arc<Self>, known: &Arc<KnownLayers>, parts: &Parts) -> Result<(), docker::Error> {
-        let (mut making, mut receivers) = (Vec::new(), Vec::new());
-        for at in 0..self.blueprint.layers.len() {
-            let (ready, known) = (Arc::clone(self), Arc::clone(known));
-            let (sender, pieces) = part::layer();
-            receivers.push(pieces);
-            making.push(tokio::task::spawn_blocking(move || ready.make_layer(at, &known, sender)));
-        }
+    async fn run(&self, known: &Arc<KnownLayers>, parts: &Parts) -> Result<(), docker::Error> {
+        let mut making = self.plan.begin(known);
         let mut layers = self.give_base(known, parts).await?;
-        let mut count = LayerCount { all: layers.len(), known: layers.iter().filter(|made| made.known).count() };
-        for pieces in receivers {
-            send(parts, Part::Layer { pieces }).await?;
-        }
-        for made in making {
-            let made = made.await.unwrap_or_else(|error| Err(nonsense(error)))?;
-            count = LayerCount { all: count.all + 1, known: count.known + usize::from(made.known) };
-            layers.push(made);
-        }
-        self.finish(layers, count, parts).await
+        making.give(parts).await?;
+        layers.extend(making.end().await?);
+        finish(self.plan.blueprint.draft.clone(), layers, &self.annotations(), parts).await
     }
 
     /// Gives the base's layers that the repository is not known to have: the registry takes them from the base's own
@@ -123,7 +127,7 @@ impl Ready {
         let mount_from = (from.registry == self.to.registry && from.path != self.to.path).then(|| from.path.clone());
         let is_there = from == &self.to;
         let mut layers = Vec::new();
-        let diff_ids = self.blueprint.draft.diff_ids();
+        let diff_ids = self.plan.blueprint.draft.diff_ids();
         for (descriptor, diff_id) in base.manifest.layers.iter().zip(diff_ids) {
             let known = is_there || descriptor.is_foreign() || known.has(&descriptor.digest);
             if !known {
@@ -134,6 +138,34 @@ impl Ready {
             layers.push(Made { diff_id, descriptor: descriptor.clone(), known });
         }
         Ok(layers)
+    }
+
+    /// What the manifest says of the base.
+    fn annotations(&self) -> BTreeMap<String, String> {
+        let mut all = BTreeMap::new();
+        let Some(base) = &self.base else { return all };
+        all.insert(BASE_NAME.to_owned(), base.reference.to_string());
+        all.insert(BASE_DIGEST.to_owned(), base.digest.to_string());
+        if let Ok(facts) = serde_json::to_string(&self.plan.blueprint.facts)
+            && facts.len() <= LARGEST_NOTE
+        {
+            all.insert(BASE_TREE.to_owned(), facts);
+        }
+        all
+    }
+}
+
+impl Plan {
+    /// Begins to make every layer, side by side.
+    pub(super) fn begin(self: &Arc<Self>, known: &Arc<KnownLayers>) -> Making {
+        let mut making = Making::default();
+        for at in 0..self.blueprint.layers.len() {
+            let (plan, known) = (Arc::clone(self), Arc::clone(known));
+            let (sender, pieces) = part::layer();
+            making.receivers.push(pieces);
+            making.work.push(tokio::task::spawn_blocking(move || plan.make_layer(at, &known, sender)));
+        }
+        making
     }
 
     /// Makes one layer. Of several, each is hashed before it is compressed, since most of them are there: that is what they
@@ -164,34 +196,43 @@ impl Ready {
     fn write(&self, layer: &Layer, out: &mut impl Write) -> Result<(), docker::Error> {
         archive::write(layer, &mut Boxed((self.opens)()), out).map_err(broken)
     }
+}
 
-    /// Gives the configuration and the manifest.
-    async fn finish(&self, layers: Vec<Made>, count: LayerCount, parts: &Parts) -> Result<(), docker::Error> {
-        let diff_ids: Vec<Digest> = layers.iter().map(|made| made.diff_id.clone()).collect();
-        let config = self.blueprint.draft.clone().finish(&diff_ids, TIME_TEXT).map_err(nonsense)?;
-        let config = Bytes::from(config);
-        let descriptor = Descriptor::new(media_type::OCI_CONFIG, Digest::of(&config), config.len() as u64);
-        send(parts, Part::Blob { descriptor: descriptor.clone(), bytes: config }).await?;
-        let layers = layers.into_iter().map(|made| made.descriptor.in_oci()).collect();
-        let manifest = Manifest::new(descriptor, layers).to_bytes().map_err(nonsense)?;
-        let (media_type, bytes) =
-            annotate(media_type::OCI_MANIFEST, &manifest, &self.annotations()).map_err(nonsense)?;
-        send(parts, Part::Manifest { media_type, bytes: bytes.into(), layers: count }).await
-    }
-
-    /// What the manifest says of the base.
-    fn annotations(&self) -> BTreeMap<String, String> {
-        let mut all = BTreeMap::new();
-        let Some(base) = &self.base else { return all };
-        all.insert(BASE_NAME.to_owned(), base.reference.to_string());
-        all.insert(BASE_DIGEST.to_owned(), base.digest.to_string());
-        if let Ok(facts) = serde_json::to_string(&self.blueprint.facts)
-            && facts.len() <= LARGEST_NOTE
-        {
-            all.insert(BASE_TREE.to_owned(), facts);
+impl Making {
+    /// Gives the layers away.
+    pub(super) async fn give(&mut self, parts: &Parts) -> Result<(), docker::Error> {
+        for pieces in std::mem::take(&mut self.receivers) {
+            send(parts, Part::Layer { pieces }).await?;
         }
-        all
+        Ok(())
     }
+
+    /// Waits until all are made.
+    pub(super) async fn end(self) -> Result<Vec<Made>, docker::Error> {
+        let mut layers = Vec::new();
+        for made in self.work {
+            layers.push(made.await.unwrap_or_else(|error| Err(nonsense(error)))?);
+        }
+        Ok(layers)
+    }
+}
+
+/// Gives the configuration and the manifest of an image with these layers.
+pub(super) async fn finish(
+    draft: Draft,
+    layers: Vec<Made>,
+    annotations: &BTreeMap<String, String>,
+    parts: &Parts,
+) -> Result<(), docker::Error> {
+    let count = LayerCount { all: layers.len(), known: layers.iter().filter(|made| made.known).count() };
+    let diff_ids: Vec<Digest> = layers.iter().map(|made| made.diff_id.clone()).collect();
+    let config = Bytes::from(draft.finish(&diff_ids, TIME_TEXT).map_err(nonsense)?);
+    let descriptor = Descriptor::new(media_type::OCI_CONFIG, Digest::of(&config), config.len() as u64);
+    send(parts, Part::Blob { descriptor: descriptor.clone(), bytes: config }).await?;
+    let layers = layers.into_iter().map(|made| made.descriptor.in_oci()).collect();
+    let manifest = Manifest::new(descriptor, layers).to_bytes().map_err(nonsense)?;
+    let (media_type, bytes) = annotate(media_type::OCI_MANIFEST, &manifest, annotations).map_err(nonsense)?;
+    send(parts, Part::Manifest { media_type, bytes: bytes.into(), layers: count }).await
 }
 
 /// Why a layer could not be made.

@@ -1,13 +1,14 @@
 //! Makes images of files and settings straight in the registry: no builder, no daemon, no temporary file.
 //!
-//! In: a Dockerfile that runs nothing, or an entry of deploy.yml that says what to copy. Out: the parts of the image, which
-//! go the way of every image from then on.
+//! In: a Dockerfile that runs nothing, the end of one that does (`upper`), or an entry of deploy.yml that says what to copy.
+//! Out: the parts of the image, which go the way of every image from then on.
 
 mod base;
 pub(super) mod dockerfile;
 pub(super) mod entry;
 mod make;
 mod sources;
+pub(super) mod upper;
 
 pub(super) use make::{Ready, make};
 
@@ -21,6 +22,7 @@ use crate::image::{Descriptor, KnownLayers};
 use crate::model::{Platform, Reference};
 use crate::registry;
 use base::{BaseImage, Unreadable};
+use std::sync::Arc;
 
 /// What is to be assembled.
 struct Order<'a, S> {
@@ -93,7 +95,8 @@ impl<S: FnOnce(Draft) -> Result<(Vec<Step>, Draft), String>> Order<'_, S> {
             },
         };
         let (client, to) = (client.clone(), delivery.image.repository.clone());
-        Ok(make::Ready { base, blueprint, opens: self.opens, client, to, reason: self.reason })
+        let plan = Arc::new(make::Plan { blueprint, opens: self.opens });
+        Ok(make::Ready { base, plan, client, to, reason: self.reason })
     }
 }
 

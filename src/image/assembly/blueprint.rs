@@ -22,8 +22,8 @@ pub(crate) struct Step {
 /// An image that is ready to be made.
 #[derive(Clone, Debug)]
 pub(crate) struct Blueprint {
-    /// The layers on top of the base, lowest first; each with what made it.
-    pub(crate) layers: Vec<(String, Layer)>,
+    /// The layers on top of the base, lowest first; each with the position of the step that made it.
+    pub(crate) layers: Vec<(usize, Layer)>,
     /// The configuration without the layers' digests.
     pub(crate) draft: Draft,
     /// What was asked of the base.
@@ -58,13 +58,20 @@ pub(crate) fn draw(steps: &[Step], draft: Draft, known: &Known, files: &Files) -
     drop(site);
     layers.push((last_folder, rest));
     layers.retain(|(_, layer)| !layer.is_empty());
-    let mut draft = draft;
-    for (at, step) in steps.iter().enumerate() {
-        let layer = layers.iter().any(|(maker, _)| *maker == at);
-        draft.note(&step.text, layer, TIME_TEXT);
+    let mut blueprint = Blueprint { layers, draft: Draft::default(), facts: base.into_facts() };
+    blueprint.note(steps, draft);
+    Ok(blueprint)
+}
+
+impl Blueprint {
+    /// Takes a configuration, and notes in it what was done.
+    pub(crate) fn note(&mut self, steps: &[Step], mut draft: Draft) {
+        for (at, step) in steps.iter().enumerate() {
+            let layer = self.layers.iter().any(|(maker, _)| *maker == at);
+            draft.note(&step.text, layer, TIME_TEXT);
+        }
+        self.draft = draft;
     }
-    let layers = layers.into_iter().map(|(at, layer)| (steps[at].text.clone(), layer)).collect();
-    Ok(Blueprint { layers, draft, facts: base.into_facts() })
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{self, Read};
+use std::sync::Arc;
 
 /// What a path of an image is. Paths have no slash at their ends; the root is the empty path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,9 +50,19 @@ pub(crate) struct Whole {
     pub(crate) group: String,
 }
 
+/// Whoever can look into a base whenever something about it is asked.
+pub(crate) trait Look: std::fmt::Debug + Send + Sync {
+    /// What stands at a path whose folder is there. Blocking work.
+    fn node(&self, path: &str) -> Result<Option<Node>, Unknown>;
+    /// `/etc/passwd` or `/etc/group`. Blocking work.
+    fn accounts(&self, file: &'static str) -> Result<String, Unknown>;
+}
+
 /// What is known of a base.
 #[derive(Clone, Debug)]
 pub(crate) enum Known {
+    /// Whatever is asked: somebody looks.
+    Open(Arc<dyn Look>),
     /// Some of it.
     Part(Facts),
     /// All of it.
@@ -97,6 +108,7 @@ impl<'a> Base<'a> {
         let answer = match self.known {
             Known::Part(facts) => facts.paths.get(path).ok_or(Unknown)?.clone(),
             Known::All(whole) => whole.paths.get(path).cloned(),
+            Known::Open(look) => look.node(path)?,
         };
         self.asked.borrow_mut().paths.insert(path.to_owned(), answer.clone());
         Ok(answer)
@@ -107,14 +119,17 @@ impl<'a> Base<'a> {
         let key = format!("{file}:{name}");
         let answer = match self.known {
             Known::Part(facts) => facts.accounts.get(&key).ok_or(Unknown)?.clone(),
-            Known::All(whole) => {
-                let text = if file == "passwd" { &whole.passwd } else { &whole.group };
-                text.lines().find(|line| line.split(':').next() == Some(name)).map(str::to_owned)
-            }
+            Known::All(whole) => line_of(name, if file == "passwd" { &whole.passwd } else { &whole.group }),
+            Known::Open(look) => line_of(name, &look.accounts(file)?),
         };
         self.asked.borrow_mut().accounts.insert(key, answer.clone());
         Ok(answer)
     }
+}
+
+/// The first line of an account.
+fn line_of(name: &str, accounts: &str) -> Option<String> {
+    accounts.lines().find(|line| line.split(':').next() == Some(name)).map(str::to_owned)
 }
 
 /// The prefix of a file that hides what a lower layer has

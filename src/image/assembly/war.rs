@@ -104,9 +104,9 @@ mod tests {
         let steps = explode(&members, "portal.war", "/app", &mut listed)?;
         let known = Known::All(Whole::default());
         let drawn = draw(&steps, Draft::scratch(&Platform::default()), &known, &listed).unwrap();
-        let layer = |(name, layer): &(String, super::super::copy::Layer)| {
+        let layer = |(step, layer): &(usize, super::super::copy::Layer)| {
             let paths = layer.entries().map(|(path, entry)| format!("{path} {:o}", entry.mode)).collect();
-            (name.clone(), paths)
+            (steps[*step].text.clone(), paths)
         };
         Ok(drawn.layers.iter().map(layer).collect())
     }

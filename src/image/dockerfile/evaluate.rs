@@ -1,6 +1,7 @@
 //! The instructions of a recipe, one after the other, on a base's configuration: what is copied, and what the
 //! configuration becomes. Nothing is looked up: whether a source is there shows when it is copied.
 
+use super::cut::Upper;
 use super::expand::{self, Variables};
 use super::network::is_remote;
 use super::parse::{Heredoc, Instruction};
@@ -11,6 +12,7 @@ use crate::image::assembly::mode::Mode;
 use crate::image::assembly::tree::clean;
 use crate::image::config::Draft;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 /// The state of a stage.
 struct Evaluation<'a> {
@@ -29,19 +31,41 @@ struct Evaluation<'a> {
 impl Recipe {
     /// The steps on a base with this configuration, and the configuration after them.
     pub(crate) fn evaluate(&self, base: Draft) -> Result<(Vec<Step>, Draft), Refusal> {
+        let mut evaluation = self.begun(base)?;
+        for stage in &self.stages {
+            evaluation.begin();
+            stage.iter().try_for_each(|instruction| evaluation.step(instruction))?;
+        }
+        Ok((evaluation.steps, evaluation.draft))
+    }
+
+    /// An evaluation that begins on a base with this configuration.
+    fn begun(&self, base: Draft) -> Result<Evaluation<'_>, Refusal> {
         if !base.list("OnBuild").is_empty() {
             let why = Some("the base has ONBUILD instructions".to_owned());
             return Err(Refusal { line: self.base_line, what: "`FROM`".to_owned(), why });
         }
         let known = Variables::new();
-        let mut evaluation = Evaluation { recipe: self, draft: base, known, has_command: false, steps: Vec::new() };
-        for stage in &self.stages {
+        Ok(Evaluation { recipe: self, draft: base, known, has_command: false, steps: Vec::new() })
+    }
+}
+
+impl Upper {
+    /// The steps on what a builder has made of the lower part, and the configuration after them. `base` is the configuration
+    /// that the lower part began with: arguments of the lower part hold in the upper part too, and may have been filled in
+    /// from variables of the base.
+    pub(crate) fn evaluate(&self, base: Draft, built: Draft) -> Result<(Vec<Step>, Draft), Refusal> {
+        let mut evaluation = self.recipe.begun(base)?;
+        let (lower, first, rest) = self.parts();
+        for stage in lower {
             evaluation.begin();
-            for instruction in stage {
-                let action = evaluation.instruction(instruction)?;
-                let (line, text, unpacks) = (instruction.line, instruction.to_string(), instruction.word == "ADD");
-                evaluation.steps.push(Step { line, text, action, unpacks });
-            }
+            stage.iter().try_for_each(|instruction| evaluation.remember(instruction))?;
+        }
+        evaluation.go_on_with(built)?;
+        first.iter().try_for_each(|instruction| evaluation.step(instruction))?;
+        for stage in rest {
+            evaluation.begin();
+            stage.iter().try_for_each(|instruction| evaluation.step(instruction))?;
         }
         Ok((evaluation.steps, evaluation.draft))
     }
@@ -57,6 +81,34 @@ impl Evaluation<'_> {
     fn begin(&mut self) {
         self.known.extend(self.draft.variables());
         self.has_command = false;
+    }
+
+    /// Does one instruction, and notes it.
+    fn step(&mut self, instruction: &Instruction) -> Result<(), Refusal> {
+        let action = self.instruction(instruction)?;
+        let (line, text, unpacks) = (instruction.line, instruction.to_string(), instruction.word == "ADD");
+        self.steps.push(Step { line, text, action, unpacks });
+        Ok(())
+    }
+
+    /// An instruction that a builder has done: what it says about later ones.
+    fn remember(&mut self, instruction: &Instruction) -> Result<(), Refusal> {
+        if matches!(instruction.word.as_str(), "ARG" | "ENV" | "CMD") {
+            self.instruction(instruction)?;
+        }
+        Ok(())
+    }
+
+    /// Goes on with the configuration that a builder has come to. Its variables must be those that were expected: otherwise
+    /// something in the lower part was not understood.
+    fn go_on_with(&mut self, built: Draft) -> Result<(), Refusal> {
+        let sorted = |draft: &Draft| draft.variables().into_iter().collect::<BTreeSet<_>>();
+        if sorted(&built) != sorted(&self.draft) {
+            let why = Some("its variables cannot be told before it is built".to_owned());
+            return Err(Refusal { line: self.recipe.base_line, what: "`FROM`".to_owned(), why });
+        }
+        self.draft = built;
+        Ok(())
     }
 
     /// Does one instruction; what it does to files comes back.
@@ -257,7 +309,7 @@ impl Evaluation<'_> {
 }
 
 /// Whether a word of an instruction begins a here-document.
-fn is_heredoc(instruction: &Instruction, word: &str) -> bool {
+pub(super) fn is_heredoc(instruction: &Instruction, word: &str) -> bool {
     !instruction.heredocs.is_empty() && Heredoc::begun_by(word).is_some()
 }
 

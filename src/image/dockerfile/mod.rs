@@ -2,6 +2,7 @@
 //!
 //! One parser reads them for both, as BuildKit does. Source: <https://docs.docker.com/reference/dockerfile/>.
 
+mod cut;
 mod evaluate;
 mod expand;
 mod inputs;
@@ -11,6 +12,7 @@ mod pattern;
 mod recipe;
 mod sources;
 
+pub(crate) use cut::{Cut, cut};
 pub(crate) use inputs::{Base, Inputs, inputs};
 pub(crate) use network::Reach;
 pub(crate) use recipe::{Recipe, read};

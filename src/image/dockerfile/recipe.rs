@@ -77,6 +77,9 @@ const UNDERSTOOD: [&str; 15] = [
 /// `WORKDIR` beside the others: it makes a folder too.
 const WORKDIR: &str = "WORKDIR";
 
+/// The argument with which a builder tells a Dockerfile its target.
+pub(super) const TARGET_STAGE: &str = "TARGETSTAGE";
+
 /// A stage.
 struct Stage {
     /// Its `FROM`.
@@ -96,34 +99,49 @@ pub(crate) fn read(
     target: Option<&str>,
     platform: &Platform,
 ) -> Result<Recipe, Refusal> {
-    let parsed = parse::parse(text).map_err(|error| Refusal {
+    let recipe = Recipe::of(&parse(text)?, given, target, platform)?;
+    recipe.stages.iter().flatten().try_for_each(check_word)?;
+    Ok(recipe)
+}
+
+/// Reads a text.
+pub(super) fn parse(text: &str) -> Result<Dockerfile, Refusal> {
+    parse::parse(text).map_err(|error| Refusal {
         line: error.line,
         what: "what stands".to_owned(),
         why: Some(error.problem),
-    })?;
-    check_syntax(&parsed, given)?;
-    let mut globals = platform_arguments(platform);
-    globals.insert("TARGETSTAGE".to_owned(), target.unwrap_or("default").to_owned());
-    for (name, value) in given.iter().filter(|(name, _)| globals.contains_key(*name)).collect::<Vec<_>>() {
-        globals.insert(name.clone(), value.clone());
-    }
-    let stages = stages(&parsed, given, &mut globals)?;
-    let chain = chain(&stages, target)?;
-    for stage in &chain {
-        check_platform(stage, platform, &globals, parsed.escape)?;
-        stage.instructions.iter().try_for_each(check_word)?;
-    }
-    let Some(first) = chain.first() else {
-        return Err(Refusal { line: 1, what: "a Dockerfile without stages".to_owned(), why: None });
-    };
-    Ok(Recipe {
-        base: (first.base != "scratch").then(|| first.base.clone()),
-        base_line: first.from.line,
-        stages: chain.iter().map(|stage| stage.instructions.clone()).collect(),
-        escape: parsed.escape,
-        globals,
-        given: given.clone(),
     })
+}
+
+impl Recipe {
+    /// The stages that lead to the target, whatever stands in them.
+    pub(super) fn of(
+        parsed: &Dockerfile,
+        given: &BTreeMap<String, String>,
+        target: Option<&str>,
+        platform: &Platform,
+    ) -> Result<Self, Refusal> {
+        check_syntax(parsed, given)?;
+        let mut globals = platform_arguments(platform);
+        globals.insert(TARGET_STAGE.to_owned(), target.unwrap_or("default").to_owned());
+        for (name, value) in given.iter().filter(|(name, _)| globals.contains_key(*name)).collect::<Vec<_>>() {
+            globals.insert(name.clone(), value.clone());
+        }
+        let stages = stages(parsed, given, &mut globals)?;
+        let chain = chain(&stages, target)?;
+        chain.iter().try_for_each(|stage| check_platform(stage, platform, &globals, parsed.escape))?;
+        let Some(first) = chain.first() else {
+            return Err(Refusal { line: 1, what: "a Dockerfile without stages".to_owned(), why: None });
+        };
+        Ok(Self {
+            base: (first.base != "scratch").then(|| first.base.clone()),
+            base_line: first.from.line,
+            stages: chain.iter().map(|stage| stage.instructions.clone()).collect(),
+            escape: parsed.escape,
+            globals,
+            given: given.clone(),
+        })
+    }
 }
 
 /// Docker's own frontend is the one that is understood here.
@@ -229,7 +247,7 @@ fn check_platform(stage: &Stage, wanted: &Platform, globals: &Variables, escape:
 }
 
 /// Finds the words, and the parts of them, that need a builder whatever the base is.
-fn check_word(instruction: &Instruction) -> Result<(), Refusal> {
+pub(super) fn check_word(instruction: &Instruction) -> Result<(), Refusal> {
     let word = instruction.word.as_str();
     if !UNDERSTOOD.contains(&word) && word != WORKDIR {
         return Err(Refusal::of(instruction, format!("`{word}`")));

@@ -73,7 +73,7 @@ struct Image {
 /// Where an image was taken from.
 #[derive(Serialize)]
 struct Source {
-    /// `buildkit-session`, `docker-storage`, `docker-save`, `registry`, `layout`.
+    /// `buildkit-session`, `buildkit-and-registry`, `docker-storage`, `docker-save`, `registry`, `layout`.
     kind: &'static str,
     /// `taken out of the Docker Engine 20.10 (overlay2): it has no oci exporter`.
     reason: String,

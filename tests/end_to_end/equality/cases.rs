@@ -10,6 +10,8 @@ pub(crate) enum Item {
     Link(&'static str, &'static str),
     /// A second name: path, the first name.
     Second(&'static str, &'static str),
+    /// A tar archive: path, the path of the empty file in it.
+    Archive(&'static str, &'static str),
     /// What the program in a file may do: path, the bytes of `security.capability`. No builder keeps it: the owner is set
     /// after it, which takes it away.
     Capability(&'static str, &'static [u8]),
@@ -33,10 +35,10 @@ pub(crate) struct Case {
 pub(crate) const UNABLE: &[&str] = &["it is too old"];
 
 /// A file as most are.
-const A: Item = File("a", "a\n", 0o644);
+pub(crate) const A: Item = File("a", "a\n", 0o644);
 
 /// A folder with a bit of everything.
-const TREE: &[Item] = &[
+pub(crate) const TREE: &[Item] = &[
     File("tree/one", "1\n", 0o640),
     File("tree/sub/two", "22\n", 0o755),
     Folder("tree/empty", 0o700),

@@ -16,6 +16,8 @@ pub(crate) struct Image {
     files: BTreeMap<String, Node>,
     /// The settings; those that say nothing are left out.
     settings: BTreeMap<String, Value>,
+    /// What was done, in order.
+    pub(crate) history: Vec<String>,
 }
 
 /// A layer as it was written: paths, what is there, and the path of the first name where it is another one.
@@ -63,7 +65,9 @@ impl Image {
         let digest = |descriptor: &Value| descriptor["digest"].as_str().expect("a digest").to_owned();
         let manifest = json(manifest);
         let config = json(&blob(&digest(&manifest["config"])));
-        let mut image = Self { files: BTreeMap::new(), settings: BTreeMap::new() };
+        let done = config["history"].as_array().into_iter().flatten();
+        let history = done.map(|entry| entry["created_by"].as_str().unwrap_or_default().to_owned()).collect();
+        let mut image = Self { files: BTreeMap::new(), settings: BTreeMap::new(), history };
         for layer in manifest["layers"].as_array().expect("layers") {
             let digest = digest(layer);
             let known = LAYERS.lock().expect("no panic").get(&digest).cloned();

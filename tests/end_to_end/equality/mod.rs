@@ -3,6 +3,7 @@
 
 mod cases;
 mod flat;
+mod laid;
 
 use crate::common::{Project, copy_out, output, succeed};
 use cases::{CASES, Case, Item, UNABLE};
@@ -46,6 +47,13 @@ fn write(case: &Case, folder: &Path) {
                 set_attribute(&full(path), "security.capability", value);
             }
             Item::Second(path, first) => fs::hard_link(folder.join(first), full(path)).expect("a second name"),
+            Item::Archive(path, member) => {
+                let mut archive = tar::Builder::new(fs::File::create(full(path)).expect("a file"));
+                let mut header = tar::Header::new_ustar();
+                header.set_mode(0o640);
+                archive.append_data(&mut header, member, std::io::empty()).expect("a member");
+                archive.finish().expect("an archive");
+            }
         }
     }
     fs::write(folder.join("Dockerfile"), case.dockerfile).expect("a file");
@@ -93,8 +101,8 @@ fn build_with_engine(project: &Project, case: &Case) -> Outcome {
     Ok(Image::read(folder.path()))
 }
 
-/// Has `BuildKit` build a case, by its own client and with its own frontend.
-fn build_with_buildkit(project: &Project, case: &Case) -> Outcome {
+/// Has `BuildKit` build a case, by its own client and with its own frontend. `options` are those of the frontend.
+fn build_with_buildkit(project: &Project, case: &Case, options: &[String]) -> Outcome {
     let folder = tempfile::tempdir().expect("a folder");
     let (archive, context) = (folder.path().join("image.tar"), project.file(case.name));
     let mut buildctl = Command::new(buildctl());
@@ -102,6 +110,7 @@ fn build_with_buildkit(project: &Project, case: &Case) -> Outcome {
     buildctl.args(["build", "--progress=plain", "--frontend=dockerfile.v0"]);
     buildctl.args(["--local", &format!("context={}", context.display())]);
     buildctl.args(["--local", &format!("dockerfile={}", context.display())]);
+    buildctl.args(options.iter().flat_map(|option| ["--opt", option]));
     run(buildctl.args(["--output", &format!("type=oci,dest={}", archive.display())]))?;
     Ok(Image::read_archive(&archive))
 }
@@ -126,9 +135,9 @@ fn buildctl() -> &'static Path {
 }
 
 /// Does something with every case, a few at a time; the results in the order of the cases.
-fn with_each<T: Send>(job: impl Fn(usize, &Case) -> T + Sync) -> Vec<T> {
+fn with_each<C: Sync, T: Send>(cases: &[C], job: impl Fn(usize, &C) -> T + Sync) -> Vec<T> {
     let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    let take = || Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|at| Some((at, CASES.get(at)?)));
+    let take = || Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|at| Some((at, cases.get(at)?)));
     let work = || {
         while let Some((at, case)) = take() {
             let result = job(at, case);
@@ -158,9 +167,9 @@ fn what_is_assembled_equals_what_is_built() {
     let mut project = Project::new("equality");
     let references = assemble(&mut project);
     buildctl();
-    let wrong = with_each(|at, case| {
+    let wrong = with_each(CASES, |at, case| {
         let ours = Image::read(copy_out(project.sandbox, &references[at]).path());
-        let buildkit = compare(&ours, &build_with_buildkit(&project, case));
+        let buildkit = compare(&ours, &build_with_buildkit(&project, case, &[]));
         let engine =
             if case.engine == UNABLE { Vec::new() } else { compare(&ours, &build_with_engine(&project, case)) };
         let mut wrong = String::new();
