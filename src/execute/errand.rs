@@ -18,6 +18,13 @@ pub(super) async fn bring(
     cancel: &CancellationToken,
 ) -> Result<ImageResult, Diagnosis> {
     let start = Instant::now();
+    if let OperationKind::Build { image, .. }
+    | OperationKind::Push { image, .. }
+    | OperationKind::Mirror { image, .. }
+    | OperationKind::Reuse { image, .. } = &operation.kind
+    {
+        doors.registry.works_on(&image.repository); // before it waits for anything: the others may need what lies there
+    }
     // A client that counts the requests of this image alone.
     let doors = &ImageDoors { registry: doors.registry.counting(), ..doors.clone() };
     let brought = Errand { doors, operation, events, cancel }.patiently().await;

@@ -10,12 +10,12 @@ use std::collections::{HashMap, HashSet};
 /// Layers that the registry is known to have.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct KnownLayers {
-    /// Blobs by the digest of the layer before compression.
-    by_diff_id: HashMap<Digest, Descriptor>,
+    /// Blobs by the digest of the layer before compression: one for each way in which it was compressed.
+    by_diff_id: HashMap<Digest, Vec<Descriptor>>,
     /// The digests of those blobs.
     blobs: HashSet<Digest>,
-    /// Whole images by the digest of their configuration: the manifest's media type and bytes.
-    images: HashMap<Digest, (String, Bytes)>,
+    /// Whole images by the digest of their configuration: the manifests' media types and bytes.
+    images: HashMap<Digest, Vec<(String, Bytes)>>,
     /// What tags of the repository stand for.
     tags: HashMap<String, Digest>,
     /// How the layers that it lacks are compressed.
@@ -25,15 +25,15 @@ pub(crate) struct KnownLayers {
 impl KnownLayers {
     /// Layers as pairs of the digest before compression and the blob.
     pub(crate) fn new(layers: impl IntoIterator<Item = (Digest, Descriptor)>) -> Self {
-        let by_diff_id: HashMap<_, _> = layers.into_iter().collect();
-        let blobs = by_diff_id.values().map(|blob| blob.digest.clone()).collect();
+        let by_diff_id = grouped(layers);
+        let blobs = by_diff_id.values().flatten().map(|blob| blob.digest.clone()).collect();
         Self { by_diff_id, blobs, ..Self::default() }
     }
 
     /// The same with whole images: the digest of the configuration, the manifest's media type and its bytes.
     #[must_use]
     pub(crate) fn with_images(mut self, images: impl IntoIterator<Item = (Digest, String, Bytes)>) -> Self {
-        self.images = images.into_iter().map(|(id, media_type, bytes)| (id, (media_type, bytes))).collect();
+        self.images = grouped(images.into_iter().map(|(id, media_type, bytes)| (id, (media_type, bytes))));
         self
     }
 
@@ -43,8 +43,8 @@ impl KnownLayers {
     #[must_use]
     pub(crate) fn with_compression(mut self, compression: Compression) -> Self {
         let is_so = |blob: &Descriptor| blob.media_type.ends_with("zstd") == (compression == Compression::Zstd);
-        self.by_diff_id.retain(|_, blob| is_so(blob));
-        self.images.retain(|_, (_, bytes)| {
+        retain(&mut self.by_diff_id, |blob| is_so(blob));
+        retain(&mut self.images, |(_, bytes)| {
             serde_json::from_slice::<Manifest>(bytes).is_ok_and(|manifest| manifest.layers.last().is_none_or(is_so))
         });
         Self { compression, ..self }
@@ -77,12 +77,11 @@ impl KnownLayers {
     /// The same without these blobs, which the registry has lost, and without the images that have them.
     #[must_use]
     pub(crate) fn without(mut self, lost: &HashSet<Digest>) -> Self {
-        self.by_diff_id.retain(|_, blob| !lost.contains(&blob.digest));
+        retain(&mut self.by_diff_id, |blob| !lost.contains(&blob.digest));
         self.blobs.retain(|blob| !lost.contains(blob));
-        self.images.retain(|id, (_, bytes)| {
+        retain(&mut self.images, |(_, bytes)| {
             let manifest = serde_json::from_slice::<Manifest>(bytes);
-            !lost.contains(id)
-                && manifest.is_ok_and(|manifest| !manifest.blobs().iter().any(|blob| lost.contains(&blob.digest)))
+            manifest.is_ok_and(|manifest| !manifest.blobs().iter().any(|blob| lost.contains(&blob.digest)))
         });
         self
     }
@@ -94,12 +93,12 @@ impl KnownLayers {
 
     /// The manifests of the images that are known as a whole.
     pub(crate) fn manifests(&self) -> impl Iterator<Item = &Bytes> {
-        self.images.values().map(|(_, bytes)| bytes)
+        self.images.values().flatten().map(|(_, bytes)| bytes)
     }
 
     /// The blob of a layer, by the layer's digest before compression.
     pub(crate) fn blob(&self, diff_id: &Digest) -> Option<&Descriptor> {
-        self.by_diff_id.get(diff_id)
+        self.by_diff_id.get(diff_id)?.first()
     }
 
     /// Whether the registry is known to have a blob.
@@ -110,15 +109,32 @@ impl KnownLayers {
     /// The manifest of an image that the registry has as a whole, by the digest of the image's configuration: its media
     /// type and its bytes.
     pub(crate) fn manifest(&self, id: &Digest) -> Option<(&str, &Bytes)> {
-        self.images.get(id).map(|(media_type, bytes)| (media_type.as_str(), bytes))
+        self.images.get(id)?.first().map(|(media_type, bytes)| (media_type.as_str(), bytes))
     }
 
     /// The only part of an image that the registry has as a whole.
     pub(crate) fn whole(&self, id: &Digest) -> Option<Part> {
-        let (media_type, bytes) = self.images.get(id).cloned()?;
+        let (media_type, bytes) = self.images.get(id)?.first().cloned()?;
         let all = serde_json::from_slice::<Manifest>(&bytes).ok()?.layers.len();
         Some(Part::Manifest { media_type, bytes, layers: LayerCount { all, known: all } })
     }
+}
+
+/// All values of each key, in the order in which they come.
+fn grouped<T>(all: impl IntoIterator<Item = (Digest, T)>) -> HashMap<Digest, Vec<T>> {
+    let mut groups = HashMap::<_, Vec<T>>::new();
+    for (key, value) in all {
+        groups.entry(key).or_default().push(value);
+    }
+    groups
+}
+
+/// Leaves out values, and keys that have none left.
+fn retain<T>(groups: &mut HashMap<Digest, Vec<T>>, is_kept: impl Fn(&T) -> bool) {
+    groups.retain(|_, values| {
+        values.retain(&is_kept);
+        !values.is_empty()
+    });
 }
 
 #[cfg(test)]
@@ -169,5 +185,24 @@ mod tests {
         let known = KnownLayers::default().with_images([(config.digest.clone(), String::new(), manifest.into())]);
         assert!(known.clone().with_compression(Compression::Gzip).whole(&config.digest).is_some());
         assert!(known.with_compression(Compression::Zstd).whole(&config.digest).is_none());
+    }
+
+    #[test]
+    fn what_is_there_in_both_compressions_is_found_in_either() {
+        let (diff_id, config) = (Digest::of(b"A"), Descriptor::new(media_type::OCI_CONFIG, Digest::of(b"config"), 1));
+        let kinds = [media_type::OCI_LAYER_GZIP, media_type::OCI_LAYER_ZSTD];
+        let blobs = kinds.map(|kind| Descriptor::new(kind, Digest::of(kind.as_bytes()), 1));
+        for order in [[0, 1], [1, 0]] {
+            let blobs = order.map(|at| blobs[at].clone());
+            let image = |blob: &Descriptor| Manifest::new(config.clone(), vec![blob.clone()]).to_bytes().unwrap();
+            let images = blobs.iter().map(|blob| (config.digest.clone(), String::new(), image(blob).into()));
+            let known = KnownLayers::new(blobs.clone().map(|blob| (diff_id.clone(), blob))).with_images(images);
+            for (wanted, kind) in [(Compression::Gzip, kinds[0]), (Compression::Zstd, kinds[1])] {
+                let known = known.clone().with_compression(wanted);
+                assert_eq!(known.blob(&diff_id).unwrap().media_type, kind);
+                let (_, manifest) = known.manifest(&config.digest).unwrap();
+                assert_eq!(serde_json::from_slice::<Manifest>(manifest).unwrap().layers[0].media_type, kind);
+            }
+        }
     }
 }

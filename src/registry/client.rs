@@ -5,9 +5,11 @@ use super::budget::Budget;
 use super::connections::Connections;
 use super::error::{Error, Refusal};
 use super::features::Features;
+use super::flights::Flights;
 use super::hosts::{Capability, Endpoint, Hosts};
 use super::limiter::Limiter;
 use super::logins::Logins;
+use super::mounts::Mounts;
 use super::patience::Patience;
 use super::progress::lock;
 pub(crate) use super::question::Question;
@@ -15,10 +17,10 @@ use super::redirects::Trail;
 use super::wire;
 use crate::http::{self, Retry};
 use crate::image::part::FileRange;
-use crate::model::Digest;
+use crate::model::{Digest, Repository};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, WARNING};
 use reqwest::{RequestBuilder, Response, StatusCode};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use url::Url;
 
@@ -57,8 +59,14 @@ pub(crate) struct Known {
     pub(crate) limiter: Arc<Limiter>,
     /// What it can do.
     pub(crate) features: Features,
+    /// The blobs that are being sent.
+    pub(crate) flights: Arc<Flights>,
+    /// Which repositories give their blobs to which others.
+    pub(crate) mounts: Mounts,
     /// The blobs that were seen or put there, by the repository's path.
     present: Mutex<HashMap<String, HashSet<Digest>>>,
+    /// The paths of the repositories that this run works on.
+    in_use: Mutex<BTreeSet<String>>,
 }
 
 impl Known {
@@ -72,10 +80,16 @@ impl Known {
         lock(&self.present).get(path).is_some_and(|blobs| blobs.contains(blob))
     }
 
-    /// Another repository that the blob was seen in.
-    pub(crate) fn elsewhere(&self, path: &str, blob: &Digest) -> Option<String> {
+    /// The other repositories that the blob was seen in.
+    pub(crate) fn elsewhere(&self, path: &str, blob: &Digest) -> Vec<String> {
         let present = lock(&self.present);
-        present.iter().find(|(there, blobs)| *there != path && blobs.contains(blob)).map(|(there, _)| there.clone())
+        let there = present.iter().filter(|(there, blobs)| *there != path && blobs.contains(blob));
+        there.map(|(there, _)| there.clone()).collect()
+    }
+
+    /// The other repositories that this run works on.
+    pub(crate) fn neighbours(&self, path: &str) -> Vec<String> {
+        lock(&self.in_use).iter().filter(|there| *there != path).cloned().collect()
     }
 
     /// A blob is not there any more; without a digest, nothing is known of the repository any more.
@@ -199,6 +213,11 @@ impl Client {
     /// What the run has learnt of a registry.
     pub(crate) fn known(&self, registry: &str) -> Arc<Known> {
         lock(&self.inner.known).entry(registry.to_owned()).or_default().clone()
+    }
+
+    /// This run works on a repository: what others of the same registry lack may lie there.
+    pub(crate) fn works_on(&self, repository: &Repository) {
+        lock(&self.known(&repository.registry).in_use).insert(repository.path.clone());
     }
 
     /// The layers that are held in memory.

@@ -14,10 +14,11 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 /// Layers of a repository: the digest before compression to the blob.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DiffIndex {
-    /// The blobs.
-    layers: HashMap<Digest, Descriptor>,
-    /// The manifests that were read, by the digest of their configuration, which is the image's id.
-    images: HashMap<Digest, RawManifest>,
+    /// The blobs. A layer may be there in more than one compression.
+    layers: Vec<(Digest, Descriptor)>,
+    /// The manifests that were read, with the digest of their configuration, which is the image's id. An image may be there in
+    /// more than one compression as well.
+    images: Vec<(Digest, RawManifest)>,
     /// What the tags that were looked at stand for: a manifest, or an index of several.
     tags: HashMap<String, Digest>,
 }
@@ -28,12 +29,12 @@ const MOST_IMAGES: usize = 8;
 impl DiffIndex {
     /// All layers: the digest before compression, and the blob.
     pub(crate) fn layers(&self) -> impl Iterator<Item = (Digest, Descriptor)> {
-        self.layers.iter().map(|(diff_id, blob)| (diff_id.clone(), blob.clone()))
+        self.layers.iter().cloned()
     }
 
     /// All images: the digest of the configuration, and the manifest.
     pub(crate) fn images(&self) -> impl Iterator<Item = (&Digest, &RawManifest)> {
-        self.images.iter()
+        self.images.iter().map(|(id, manifest)| (id, manifest))
     }
 
     /// What the tags that were looked at stand for.
@@ -47,7 +48,7 @@ impl DiffIndex {
         if parts.layers.len() == config.rootfs.diff_ids.len() {
             let known = config.rootfs.diff_ids.into_iter().zip(parts.layers);
             self.layers.extend(known.filter(|(_, blob)| !blob.is_foreign()));
-            self.images.insert(parts.config.digest, manifest);
+            self.images.push((parts.config.digest, manifest));
         }
     }
 }

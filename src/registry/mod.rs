@@ -15,6 +15,7 @@ mod connections;
 mod diff_index;
 mod error;
 mod features;
+mod flights;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
 mod held;
@@ -23,6 +24,7 @@ mod limiter;
 mod logins;
 mod manifest;
 mod mirror;
+mod mounts;
 mod patience;
 mod progress;
 mod question;

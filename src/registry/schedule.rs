@@ -3,6 +3,7 @@
 use super::blob::Blob;
 use super::client::Client;
 use super::error::Error;
+use super::flights::Flight;
 use super::held::{Held, Source};
 use super::limiter::SMALL;
 use super::manifest::RawManifest;
@@ -10,13 +11,13 @@ use super::progress::{BlobState, Meter, OnProgress, Track, lock};
 use super::stream::early::{EARLY, Early, Whole};
 use super::stream::{Chunked, Incoming};
 use super::target::Target;
-use super::upload::{Upload, Uploaded};
+use super::upload::{Open, Upload, Uploaded};
 use crate::image::part::{Answer, LayerReceiver, Piece, layer};
 use crate::image::{Content, Descriptor, Part};
 use crate::model::{Digest, Repository};
 use bytes::Bytes;
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
@@ -331,19 +332,23 @@ impl One {
         mount_from: Option<String>,
         look: bool,
     ) -> Result<Ended, Error> {
-        // What another image of this run has put into a neighbour need not be sent again.
-        let neighbour = || self.target.known.elsewhere(&self.target.path, &blob.digest);
-        let mount_from = if look { mount_from.or_else(neighbour) } else { mount_from };
-        let upload = Upload {
-            target: &self.target,
-            blob: &blob,
-            source: &source,
-            mount_from: mount_from.as_deref(),
-            look: look && blob.size > SMALL,
-            track: &self.track,
-        };
-        let how = upload.run(&self.cancel).await?;
+        let upload = Upload { mount_from: mount_from.as_deref(), ..self.upload(&blob, &source, look) };
+        let how = upload.run(Open::default(), &self.cancel).await?;
         Ok(Ended { how, blob: Some(blob), was_made: false })
+    }
+
+    /// The upload of a blob, perhaps after a look whether it is there, or can be had from another repository.
+    fn upload<'a>(&'a self, blob: &'a Descriptor, source: &'a Source, look: bool) -> Upload<'a> {
+        let worth_a_look = look && blob.size > SMALL;
+        Upload {
+            target: &self.target,
+            blob,
+            source,
+            mount_from: None,
+            share: look,
+            look: worth_a_look,
+            track: &self.track,
+        }
     }
 
     /// Answers an offer, and sends what comes of it while it comes. Where it cannot be held in memory, it goes up in chunks.
@@ -359,27 +364,39 @@ impl One {
             drop(answer.send(Answer::Have));
             return Ok(Ended { how: Uploaded::Existed, blob: Some(blob), was_made: false });
         }
+        let held = Held::growing();
+        let source = Source::Held(Arc::clone(&held));
+        let (upload, open) = (Upload { look: false, ..self.upload(&blob, &source, true) }, Mutex::default());
+        if blob.size > SMALL
+            && let Some(how) = self.uncancelled(upload.without_bytes(&open)).await?
+        {
+            drop(answer.send(Answer::Have));
+            return Ok(Ended { how, blob: Some(blob), was_made: false });
+        }
+        let open = open.into_inner().unwrap_or_else(PoisonError::into_inner);
         let (sender, pieces) = layer();
         if answer.send(Answer::Send(sender)).is_err() {
+            self.target.end(open.session).await;
             return Ok(self.unneeded());
         }
         let mut grant = self.target.client.budget().grant();
-        let held = tokio::select! {
-            biased;
-            () = self.cancel.cancelled() => return Err(Error::Cancelled),
-            held = grant.extend(blob.size) => held,
-        };
-        if !held {
-            return self.chunked(Incoming::new(pieces, grant, self.track.clone()), false).await;
+        if blob.size <= SMALL {
+            grant.force(blob.size); // a session in chunks would cost more
+        } else {
+            let extended = self.uncancelled(grant.extend(blob.size)).await;
+            if !matches!(extended, Ok(true)) {
+                self.target.end(open.session).await;
+                extended?;
+                return self.chunked(Incoming::new(pieces, grant, self.track.clone()), false).await;
+            }
         }
         let _sending = grant.settle(blob.size);
-        let held = Held::growing();
+        open.flight.iter().for_each(Flight::is_steady_now);
         let (withdrawn, stop) = (CancellationToken::new(), self.cancel.child_token());
         let receiving = receive(pieces, &held, &blob, &withdrawn, &stop);
-        let one = Self { target: self.target.clone(), track: self.track.clone(), cancel: stop.clone() };
-        let sending = one.known(blob.clone(), Source::Held(Arc::clone(&held)), None, false);
         let sending = async {
-            let sent = sending.await;
+            let sent =
+                upload.run(open, &stop).await.map(|how| Ended { how, blob: Some(blob.clone()), was_made: false });
             if sent.is_err() {
                 stop.cancel(); // whatever still comes is of no use
             }

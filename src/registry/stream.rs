@@ -8,6 +8,7 @@ pub(crate) mod early;
 
 use super::budget::Grant;
 use super::error::Error;
+use super::flights::Flight;
 use super::held::Held;
 use super::progress::{BlobState, Track, lock};
 use super::target::{Begun, Body, Session, Target, lost_session};
@@ -139,12 +140,15 @@ pub(crate) struct Chunked<'a> {
     session: Mutex<Option<Session>>,
     /// No chunk may be larger.
     limit: AtomicU64,
+    /// Lets others wait for this upload, as soon as its digest is known.
+    flight: Mutex<Option<Flight>>,
 }
 
 impl<'a> Chunked<'a> {
     /// A layer that nothing has been sent of.
     pub(crate) fn new(target: &'a Target, track: &'a Track) -> Self {
-        Self { target, track, session: Mutex::default(), limit: AtomicU64::new(LARGEST_CHUNK) }
+        let (session, limit) = (Mutex::default(), AtomicU64::new(LARGEST_CHUNK));
+        Self { target, track, session, limit, flight: Mutex::default() }
     }
 
     /// Sends the layer; what it is, or `None` where it turned out not to be needed.

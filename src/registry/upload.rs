@@ -5,8 +5,9 @@
 //! goes on from there; where it cannot, the next try is a new session, and the old one is told to go.
 
 use super::error::Error;
+use super::flights::{Flight, UnderWay};
 use super::held::Source;
-use super::limiter::SMALL;
+use super::limiter::{Permit, SMALL};
 use super::progress::{BlobState, Track, lock};
 use super::target::{Begun, Body, Session, Target, lost_session};
 use super::wire;
@@ -41,8 +42,10 @@ pub(crate) struct Upload<'a> {
     pub(crate) blob: &'a Descriptor,
     /// Its bytes.
     pub(crate) source: &'a Source,
-    /// Another repository of the same registry that may have it.
+    /// Another repository of the same registry that may have it, as its source says.
     pub(crate) mount_from: Option<&'a str>,
+    /// Whether it may come from another repository at all.
+    pub(crate) share: bool,
     /// Whether to look first if it is there. Not worth it for small blobs: to send one costs one request more.
     pub(crate) look: bool,
     /// Tells how far it is.
@@ -51,20 +54,42 @@ pub(crate) struct Upload<'a> {
 
 /// What is open between tries.
 #[derive(Debug, Default)]
-struct Open {
+pub(crate) struct Open {
     /// The session.
-    session: Option<Session>,
+    pub(crate) session: Option<Session>,
     /// How much of the blob the registry holds, where it can go on.
     held: u64,
+    /// Lets others wait for this upload.
+    pub(crate) flight: Option<Flight>,
+}
+
+/// What is to be done with a blob that is about to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Claim {
+    /// Nothing: it has come.
+    There,
+    /// Somebody else sends it: they are to be waited for.
+    Others,
+    /// It is to be sent from here, and it begins now.
+    Begins,
+    /// It is to be mounted, or goes on, or is nobody else's business.
+    Free,
+}
+
+impl Open {
+    /// The upload goes on in this session, of which the registry holds so many bytes.
+    fn stands_at(&mut self, session: Option<Session>, held: u64) {
+        (self.session, self.held) = (session, held);
+    }
 }
 
 /// A broken upload with less in it than this is not worth the question how much arrived.
 const WORTH_RESUMING: u64 = 1024 * 1024;
 
 impl Upload<'_> {
-    /// Brings the blob into the repository.
-    pub(crate) async fn run(&self, cancel: &CancellationToken) -> Result<Uploaded, Error> {
-        let open = Mutex::new(Open::default());
+    /// Brings the blob into the repository; `open` is what has been begun of it.
+    pub(crate) async fn run(&self, open: Open, cancel: &CancellationToken) -> Result<Uploaded, Error> {
+        let open = Mutex::new(open);
         let result = tokio::select! {
             biased;
             () = cancel.cancelled() => Err(Error::Cancelled),
@@ -82,7 +107,6 @@ impl Upload<'_> {
         if self.look && self.target.has(&self.blob.digest).await? {
             return Ok(self.finish(Uploaded::Existed));
         }
-        let limiter = &self.target.known.limiter;
         let arrived = AtomicBool::new(false);
         let (judge, refused) = (judge_once(), AtomicBool::new(false));
         // A session that cannot even be begun had its tries.
@@ -91,7 +115,7 @@ impl Upload<'_> {
             if arrived.load(Ordering::Relaxed) {
                 return Ok(self.finish(Uploaded::Sent));
             }
-            let permit = limiter.acquire(self.blob.size).await;
+            let Some(permit) = self.turn(open).await else { return Ok(self.finish(Uploaded::Existed)) };
             let result = self.attempt(open, &refused).await;
             match &result {
                 Ok(_) => permit.succeeded(),
@@ -108,6 +132,97 @@ impl Upload<'_> {
         self.target.client.patience().run(judge, attempt).await
     }
 
+    /// Waits for whoever is sending the same blob, and for a permit: whoever gets one where nobody sends the blob is the one
+    /// that others wait for. `None` where the blob has come meanwhile.
+    async fn turn(&self, open: &Mutex<Open>) -> Option<Permit> {
+        let holds_bytes = matches!(self.source, Source::Held(_));
+        loop {
+            if let Some(under_way) = self.other(open, holds_bytes) {
+                under_way.ended().await;
+                continue;
+            }
+            let permit = self.target.known.limiter.acquire(self.blob.size).await;
+            match self.claim(open, holds_bytes, true) {
+                Claim::There => return None,
+                Claim::Others => continue,
+                Claim::Begins => self.target.ask_neighbours(self.blob).await,
+                Claim::Free => {}
+            }
+            return Some(permit);
+        }
+    }
+
+    /// Somebody else who is sending the blob and is worth waiting for, where nothing else is to be done with it.
+    fn other(&self, open: &Mutex<Open>, holds_bytes: bool) -> Option<UnderWay> {
+        let others = self.target.other_upload(self.blob, holds_bytes)?;
+        (self.is_shared(open) && self.mount_source().is_none()).then_some(others)
+    }
+
+    /// Whether nothing of the blob has been begun here, and it may come from elsewhere.
+    fn is_shared(&self, open: &Mutex<Open>) -> bool {
+        let open = lock(open);
+        self.share && open.flight.is_none() && open.session.is_none()
+    }
+
+    /// Lets others wait for this upload from now on, if it is to bring the bytes. Looks after that whether somebody else has
+    /// brought them: who did has told so before others could begin.
+    fn claim(&self, open: &Mutex<Open>, holds_bytes: bool, steady: bool) -> Claim {
+        if !self.is_shared(open) {
+            return Claim::Free;
+        }
+        let flight = self.target.known.flights.take_off(&self.blob.digest, &self.target.path, steady);
+        if self.target.known.is_in(&self.target.path, &self.blob.digest) {
+            return Claim::There;
+        }
+        if self.mount_source().is_some() {
+            return Claim::Free;
+        }
+        match flight {
+            Err(other) if self.target.is_worth_waiting_for(&other, holds_bytes) => Claim::Others,
+            flight => {
+                lock(open).flight = flight.ok();
+                Claim::Begins
+            }
+        }
+    }
+
+    /// Another repository that the blob may be taken from.
+    fn mount_source(&self) -> Option<String> {
+        self.target.mount_source(self.blob, self.mount_from).filter(|_| self.share)
+    }
+
+    /// Brings the blob without its bytes, if that can be done: from another repository, when it has come to lie there. Where
+    /// it cannot, others wait from now on for the upload that follows; `open` is what has been begun of it.
+    pub(crate) async fn without_bytes(&self, open: &Mutex<Open>) -> Option<Uploaded> {
+        loop {
+            if let Some(under_way) = self.other(open, false) {
+                under_way.ended().await;
+                continue;
+            }
+            match self.claim(open, false, false) {
+                Claim::There => return Some(self.finish(Uploaded::Existed)),
+                Claim::Others => {}
+                Claim::Begins => break self.target.ask_neighbours(self.blob).await,
+                Claim::Free => break,
+            }
+        }
+        self.mount_source()?;
+        match self.begin().await {
+            Ok((Begun::Done, how)) => {
+                self.target.known.has(&self.target.path, &self.blob.digest);
+                Some(self.finish(how))
+            }
+            Ok((Begun::Session(session), _)) => {
+                lock(open).session = Some(session);
+                None
+            }
+            Err(error) => {
+                tracing::debug!("the upload will see whether this lasts: {error}");
+                None
+            }
+        }
+    }
+
     /// One try: a session, or a mount where one is possible, then the body.
     async fn attempt(&self, open: &Mutex<Open>, refused: &AtomicBool) -> Result<Uploaded, Error> {
         let there = {
@@ -121,7 +236,7 @@ impl Upload<'_> {
                 (Begun::Session(session), _) => (session, 0),
             },
         };
-        *lock(open) = Open { session: Some(session.clone()), held: from };
+        lock(open).stands_at(Some(session.clone()), from);
         let length = self.blob.size - from;
         let is_worth_it = length >= wire::WORTH_IT && wire::reaches(&session.url);
         let file = self.source.file(from).filter(|_| is_worth_it);
@@ -131,7 +246,7 @@ impl Upload<'_> {
         };
         let body = Body { from, length: Some(length), source, is_chunk: from > 0, file };
         self.target.put(&self.action(), &session, &self.blob.digest, body, self.track).await?;
-        *lock(open) = Open::default();
+        lock(open).stands_at(None, 0);
         Ok(self.finish(Uploaded::Sent))
     }
 
@@ -139,11 +254,19 @@ impl Upload<'_> {
     /// error is asked again without the mount.
     async fn begin(&self) -> Result<(Begun, Uploaded), Error> {
         let (digest, target, action) = (self.blob.digest.as_str(), self.target, self.action());
-        if let Some(from) = self.mount_from.filter(|from| target.may_mount_from(from)) {
-            let scope = target.scope().clone().and_pull(from);
-            match target.begin(&action, &scope, &[("mount", digest), ("from", from)], None).await {
-                Ok(begun) => return Ok((begun, Uploaded::Mounted)),
-                Err(error) if error.retry() == Retry::Never => tracing::debug!("no mount from `{from}`: {error}"),
+        if let Some(from) = self.mount_source()
+            && let Some(turn) = target.known.mounts.turn(&from, &target.path).await
+        {
+            let scope = target.scope().clone().and_pull(&from);
+            match target.begin(&action, &scope, &[("mount", digest), ("from", &from)], None).await {
+                Ok(begun) => {
+                    turn.learn(matches!(begun, Begun::Done));
+                    return Ok((begun, Uploaded::Mounted));
+                }
+                Err(error) if error.retry() == Retry::Never => {
+                    tracing::debug!("no mount from `{from}`: {error}");
+                    turn.learn(false);
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -181,7 +304,7 @@ impl Upload<'_> {
                 Ok(Some((session, held))) if (1..=self.blob.size).contains(&held) => {
                     tracing::debug!("the registry holds {held} of {} bytes", self.blob.size);
                     features.resume.learn(true);
-                    *lock(open) = Open { session: Some(session), held };
+                    lock(open).stands_at(Some(session), held);
                     self.track.reach(held);
                     return false;
                 }
@@ -236,21 +359,13 @@ impl Upload<'_> {
     /// Ends the open session.
     async fn close(&self, open: &Mutex<Open>) {
         let open = std::mem::take(&mut *lock(open));
+        drop(open.flight); // whoever waits for this blob waits for nothing else
         self.target.end(open.session).await;
     }
 
     /// What is being attempted.
     fn action(&self) -> String {
         format!("take blob {} for `{}`", self.blob.digest.short(), self.target.path)
-    }
-}
-
-impl Target {
-    /// Whether a token for another repository may be asked for. DigitalOcean's token service refuses requests that name a
-    /// repository of somebody else's registry, with everything else that they ask for.
-    fn may_mount_from(&self, from: &str) -> bool {
-        let owner = |path: &str| path.split('/').next().map(str::to_owned);
-        from != self.path && (!self.endpoint.is_digitalocean() || owner(from) == owner(&self.path))
     }
 }
 

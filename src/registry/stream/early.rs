@@ -134,6 +134,8 @@ impl Chunked<'_> {
                 self.track.identify(&blob.digest, blob.size);
                 if self.is_there(&blob).await {
                     given_up.cancel();
+                } else {
+                    self.own(&blob);
                 }
                 return Collected::Complete(Box::new(Whole { blob, pieces, grant }));
             }
@@ -145,12 +147,19 @@ impl Chunked<'_> {
     }
 
     /// Whether a blob whose digest is known now can be had more cheaply than by sending the rest of it: another image of this
-    /// run has put it into the registry, or it has been there all the time. The latter is asked only where much is unsent.
+    /// run has put it into the registry or is about to, or it has been there all the time. Where little is unsent, the last
+    /// two are not asked for.
     async fn is_there(&self, blob: &Descriptor) -> bool {
         let target = self.target;
         let unsent = blob.size.saturating_sub(self.track.done());
-        target.known.elsewhere(&target.path, &blob.digest).is_some()
-            || unsent >= WORTH_ASKING && target.has(&blob.digest).await.unwrap_or(false)
+        target.mount_source(blob, None).is_some()
+            || unsent >= WORTH_ASKING
+                && (target.other_upload(blob, true).is_some() || target.has(&blob.digest).await.unwrap_or(false))
+    }
+
+    /// Lets others wait for this upload, now that it is known what it is.
+    fn own(&self, blob: &Descriptor) {
+        *lock(&self.flight) = self.target.known.flights.take_off(&blob.digest, &self.target.path, true).ok();
     }
 
     /// Sends all that comes as one body; how long it was. It takes no permit: while its source is slow, it would keep others
@@ -188,6 +197,7 @@ impl Chunked<'_> {
 
     /// Ends the session of an upload that is not wanted any more. Its bytes are still here, and may be sent again.
     async fn give_up(&self) {
+        drop(lock(&self.flight).take());
         let session = lock(&self.session).take();
         self.target.end(session).await;
         self.track.reach(0);

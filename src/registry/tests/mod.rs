@@ -6,6 +6,7 @@ mod files;
 mod quirks;
 mod raw;
 mod sequences;
+mod shared;
 pub(crate) mod small;
 mod streams;
 

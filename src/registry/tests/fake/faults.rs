@@ -54,8 +54,12 @@ pub(crate) struct Faults {
     pub(crate) no_digest_header: bool,
     /// Blobs are redirected to this server.
     pub(crate) redirect_blobs: Option<String>,
-    /// Blob PUTs are never answered.
+    /// Blob PUTs are not answered as long as this holds.
     pub(crate) hang_puts: bool,
+    /// Uploads into this repository are refused.
+    pub(crate) refused_path: Option<String>,
+    /// A token for more than one repository is refused.
+    pub(crate) one_repository_a_token: bool,
     /// Blob PUTs are answered so late: the blob is copied first.
     pub(crate) commit_delay: Duration,
     /// HEAD is refused; GET is too, and says why.

@@ -32,6 +32,8 @@ pub(crate) struct Contents {
     pub(crate) authorizations: Vec<Option<String>>,
     /// Bytes of bodies of uploads that were read.
     pub(crate) received: u64,
+    /// How often an upload of each digest was finished, by a body and not by a mount.
+    pub(crate) finished: BTreeMap<String, usize>,
     /// The tokens that are good.
     pub(crate) tokens: Vec<String>,
     /// What goes wrong.

@@ -31,6 +31,9 @@ pub(super) async fn token(fake: &Fake, asked: &Asked, body: Body) -> Response {
     {
         return (StatusCode::BAD_REQUEST, format!("invalid scope {foreign}")).into_response();
     }
+    if contents.faults.one_repository_a_token && asked.query.iter().filter(|(name, _)| name == "scope").count() > 1 {
+        return StatusCode::FORBIDDEN.into_response();
+    }
     let token = format!("token-{}", contents.log.len());
     contents.tokens.push(token.clone());
     let (name, life) = (if by_post { "access_token" } else { "token" }, contents.faults.token_life);

@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use futures::StreamExt as _;
 use std::collections::VecDeque;
+use std::time::Duration;
 
 /// An open session.
 #[derive(Clone, Debug, Default)]
@@ -59,6 +60,7 @@ fn begin(fake: &Fake, path: &str, asked: &Asked, body: &Bytes) -> Response {
         }
         if contents.faults.single_post {
             assert_eq!(Digest::of(body).as_str(), digest);
+            *contents.finished.entry(digest.to_owned()).or_default() += 1;
             contents.blobs.insert((path.to_owned(), digest.to_owned()), body.clone());
             return StatusCode::CREATED.into_response();
         }
@@ -196,8 +198,11 @@ async fn patch(fake: &Fake, id: &str, asked: &Asked, body: Body) -> Response {
 /// Takes the rest of a blob.
 async fn put(fake: &Fake, path: &str, id: &str, asked: &Asked, body: Body) -> Response {
     let delay = fake.contents().faults.commit_delay;
-    if fake.contents().faults.hang_puts {
-        std::future::pending::<()>().await;
+    while fake.contents().faults.hang_puts {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    if fake.contents().faults.refused_path.as_deref() == Some(path) {
+        return StatusCode::FORBIDDEN.into_response();
     }
     let cut = cut(&mut fake.contents().faults.cut_puts, asked);
     let bytes = read(fake, body, cut).await;
@@ -239,6 +244,7 @@ async fn put(fake: &Fake, path: &str, id: &str, asked: &Asked, body: Body) -> Re
     if Digest::of(&bytes).as_str() != digest {
         return error(StatusCode::BAD_REQUEST, "DIGEST_INVALID", &[]);
     }
+    *contents.finished.entry(digest.clone()).or_default() += 1;
     contents.blobs.insert((path.to_owned(), digest), bytes);
     let swallow = contents.faults.swallow_put_answers > 0;
     contents.faults.swallow_put_answers = contents.faults.swallow_put_answers.saturating_sub(1);
