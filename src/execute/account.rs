@@ -164,7 +164,13 @@ impl RegistryAccount {
             client.repositories(registry),
             client.active_garbage_collection(registry)
         );
-        Facts { registries, plan: plan.ok(), repositories: repositories.ok(), collection: collection.ok().flatten() }
+        Facts {
+            registries,
+            plan: plan.ok(),
+            repositories: repositories.ok(),
+            collection: collection.ok().flatten(),
+            has_pushed: false,
+        }
     }
 }
 
@@ -202,6 +208,20 @@ pub(crate) async fn explain(
         None => None,
     };
     refusal::explain(refusal, &repository.path, facts.as_ref(), failure)
+}
+
+/// The same where the same login has just pushed to the repository: it may.
+pub(crate) async fn explain_after_push(
+    account: Option<&RegistryAccount>,
+    repository: &Repository,
+    error: &registry::Error,
+    failure: Failure,
+) -> Failure {
+    let (Some(refusal), Some(account)) = (refusal::of_digitalocean(error), account) else {
+        return explain(account, repository, error, failure).await;
+    };
+    let facts = Facts { has_pushed: true, ..account.facts().await };
+    refusal::explain(refusal, &repository.path, Some(&facts), failure)
 }
 
 #[cfg(test)]

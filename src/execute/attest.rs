@@ -6,10 +6,11 @@
 
 mod parameters;
 
+use super::account::{self, RegistryAccount};
 use super::event::{Attestation, AttestationKind, EventKind, Events};
 use crate::config::Build;
 use crate::desired::{Circumstances, DesiredImage, ImageSource};
-use crate::error::Hint as _;
+use crate::error::Failure;
 use crate::http::Retry;
 use crate::image::provenance::{
     self, Commit, PREDICATE_ANNOTATION, PROVENANCE, Provenance, SPDX, STATEMENT_MEDIA_TYPE,
@@ -144,8 +145,12 @@ async fn bases(build: &Build, registry: &Client) -> BTreeMap<String, Digest> {
 pub(super) struct Attest<'a> {
     /// The registries.
     pub(super) registry: &'a Client,
+    /// The account behind the registry, if there is one: it knows why it refuses.
+    pub(super) account: Option<&'a RegistryAccount>,
     /// The image.
     pub(super) image: &'a DesiredImage,
+    /// Whether this run has pushed it.
+    pub(super) is_pushed: bool,
     /// Which operation it is.
     pub(super) operation: OperationId,
     /// Whom to tell.
@@ -173,7 +178,7 @@ impl Attest<'_> {
         };
         match work {
             Err(error) if is_refusal(&error) => {
-                self.warn_of_refusal(&error);
+                self.warn_of_refusal(&error).await;
                 Ok(Vec::new())
             }
             work => work,
@@ -385,15 +390,31 @@ impl Attest<'_> {
         ));
     }
 
-    /// A registry that takes images and no attestations.
-    fn warn_of_refusal(&self, error: &Error) {
-        let hint = error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
+    /// A registry that takes images and no attestations. The account is asked for the cause; what the registry's answer alone
+    /// lets suspect is told only where there is no account.
+    async fn warn_of_refusal(&self, error: &Error) {
+        let plain = Failure::of(error);
+        let answers = plain.messages.len();
+        let told = if self.is_pushed {
+            account::explain_after_push(self.account, &self.image.repository, error, plain).await
+        } else {
+            account::explain(self.account, &self.image.repository, error, plain).await
+        };
+        let hint = told.hint.filter(|_| told.messages.len() > answers || self.account.is_none());
+        let hint = hint.map(|hint| format!(" ({})", on_one_line(&hint))).unwrap_or_default();
         self.warn(format!(
-            "image `{}` goes without attestations, the image itself is complete: {error}{hint}. \
+            "image `{}` goes without attestations, the image itself is complete: {}{hint}. \
              Take `attest` out of deploy.yml (or `--sbom`, `--provenance`) to silence this",
-            self.image.key
+            self.image.key,
+            told.messages.join(": "),
         ));
     }
+}
+
+/// A hint of several lines, perhaps with a list, within a sentence.
+fn on_one_line(hint: &str) -> String {
+    let lines: Vec<&str> = hint.lines().map(|line| line.trim().trim_start_matches("- ")).collect();
+    lines.join("; ").replace(":; ", ": ")
 }
 
 /// Whether a registry does not want attestations, rather than being out of order or locked: the image itself went in.

@@ -191,7 +191,8 @@ impl<'a> Delivery<'a> {
     /// What is said about the image.
     pub(super) fn attest(&self) -> Attest<'a> {
         let Self { doors, image, operation, events, cancel, .. } = *self;
-        Attest { registry: &doors.registry, image, operation, events, cancel }
+        let (registry, account) = (&doors.registry, doors.account.as_ref());
+        Attest { registry, account, image, is_pushed: true, operation, events, cancel }
     }
 
     /// The tags of the image. Whoever edits a file while it is built gets an image, but not one that stands for the inputs

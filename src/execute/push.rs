@@ -58,7 +58,8 @@ pub(crate) async fn reuse(
     events: &Events,
     cancel: &CancellationToken,
 ) -> Result<ImageResult, Diagnosis> {
-    let attest = Attest { registry: &doors.registry, image, operation, events, cancel };
+    let (registry, account) = (&doors.registry, doors.account.as_ref());
+    let attest = Attest { registry, account, image, is_pushed: false, operation, events, cancel };
     let attestations = match attest.run(digest, None).await {
         Ok(attestations) => attestations,
         Err(error) => return Err(about(doors, image, "attested", &error).await),

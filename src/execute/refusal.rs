@@ -18,11 +18,13 @@ pub(super) struct Facts {
     pub(super) repositories: Option<Vec<String>>,
     /// The garbage collection that runs.
     pub(super) collection: Option<GarbageCollection>,
+    /// The same login has just pushed to the same repository: it may.
+    pub(super) has_pushed: bool,
 }
 
 impl Default for Facts {
     fn default() -> Self {
-        Self { registries: Ok(Vec::new()), plan: None, repositories: None, collection: None }
+        Self { registries: Ok(Vec::new()), plan: None, repositories: None, collection: None, has_pushed: false }
     }
 }
 
@@ -160,7 +162,7 @@ fn storage_cap(registry: &str, facts: &Facts) -> Option<Cause> {
 
 /// Nothing else explains a 403, if all was found out.
 fn may_not_push(facts: &Facts) -> Option<Cause> {
-    facts.plan.as_ref()?;
+    facts.plan.as_ref().filter(|_| !facts.has_pushed)?;
     facts.repositories.as_ref()?;
     Some(configuration(
         "the login may pull and not push".to_owned(),
@@ -198,6 +200,7 @@ mod tests {
             plan: Some(serde_json::from_value(plan).unwrap()),
             repositories: Some(repositories.iter().map(|name| (*name).to_owned()).collect()),
             collection: None,
+            has_pushed: false,
         }
     }
 
@@ -212,6 +215,18 @@ mod tests {
         failure.messages.insert(0, "image `api` could not be pushed".to_owned());
         let failure = explain(of_digitalocean(&error).unwrap(), path, facts, failure);
         format!("{}exit {}\n", render(&failure), failure.kind.exit_code())
+    }
+
+    #[test]
+    fn a_login_that_has_just_pushed_may_push() {
+        let failure = || Failure::new(FailureKind::Configuration, "403");
+        let told = |used, has_pushed| {
+            let facts = Facts { has_pushed, ..facts(&["api"], used) };
+            explain(&refusal(403, ""), "shop/api", Some(&facts), failure()).messages.remove(0)
+        };
+        assert_eq!(told(0, false), "the login may pull and not push");
+        assert_eq!(told(0, true), "403", "nobody knows why");
+        assert!(told(600_000_000, true).starts_with("the storage of registry `shop` is full"));
     }
 
     #[test]

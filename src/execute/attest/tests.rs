@@ -62,7 +62,15 @@ async fn run(
 ) -> (Result<Vec<Attestation>, Error>, Vec<String>) {
     let (events, received) = Events::channel();
     let (registry, cancel) = (client(), CancellationToken::new());
-    let attest = Attest { registry: &registry, image, operation: 0, events: &events, cancel: &cancel };
+    let attest = Attest {
+        registry: &registry,
+        account: None,
+        image,
+        is_pushed: true,
+        operation: 0,
+        events: &events,
+        cancel: &cancel,
+    };
     let result = attest.run(digest, made).await;
     drop(events);
     (result, warnings(received).await)
@@ -167,6 +175,12 @@ async fn a_registry_that_refuses_is_asked_for_no_layers_where_that_can_be_known_
     assert!(warnings.len() == 1 && !small.contents().log.contains(&layer), "{warnings:?}");
     let (_, warnings) = run(&image(&small), &subject.digest, None).await;
     assert!(warnings.len() == 1 && warnings[0].contains("no artifacts here"), "one thing to mend: {warnings:?}");
+}
+
+#[test]
+fn a_hint_fits_into_a_sentence() {
+    assert_eq!(on_one_line("likely causes:\n- one\n- two\nask"), "likely causes: one; two; ask");
+    assert_eq!(on_one_line("wait"), "wait");
 }
 
 #[test]

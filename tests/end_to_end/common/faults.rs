@@ -33,9 +33,14 @@ pub(super) fn write_hosts(folder: &Path, address: &str) {
 }
 
 impl Fault {
-    /// Disturbs the project's own requests of some methods: `what` says how, in the words of the sandbox's control API.
+    /// Disturbs the project's own uploads by some methods: `what` says how, in the words of the sandbox's control API.
     pub(crate) fn on_uploads(project: &Project, methods: &str, what: &Value) -> Self {
-        let path = format!("/todo-app-registry/{}/blobs/uploads/", project.namespace);
+        Self::on(project, methods, "blobs/uploads/", what)
+    }
+
+    /// Disturbs the project's own requests of some methods to a part of its repository in the same way.
+    pub(crate) fn on(project: &Project, methods: &str, part: &str, what: &Value) -> Self {
+        let path = format!("/todo-app-registry/{}/{part}", project.namespace);
         let mut rule = json!({ "target": "registry", "method": methods, "path": path });
         rule.as_object_mut().expect("a rule").extend(what.as_object().expect("a rule").clone());
         let answer = send_json("POST", &project.sandbox.control("/faults"), &[], &rule);
