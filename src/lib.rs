@@ -79,10 +79,11 @@ pub mod fuzzing {
         crate::docker::fuzzing::archive(bytes);
     }
 
-    /// A Dockerfile: the images and files that it names, and what a builder without a daemon makes of it.
+    /// A Dockerfile: the images and files that it names, where it is cut, and what a builder without a daemon makes of it.
     pub fn dockerfile(text: &str) {
         let (platform, given) = (Platform::default(), BTreeMap::new());
         dockerfile::inputs(text, &given, None, &platform);
+        dockerfile::cut(text, &given, None, &platform, |_| false);
         if let Ok(recipe) = dockerfile::read(text, &given, None, &platform) {
             let _ = recipe.evaluate(crate::image::config::Draft::scratch(&platform));
         }

@@ -187,3 +187,6 @@ fn refused(stuck: Stuck, steps: &[Step]) -> Result<Option<Blueprint>, docker::Er
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

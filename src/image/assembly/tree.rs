@@ -505,6 +505,35 @@ mod tests {
         assert_eq!(follow("/a", circle), Ok(None));
     }
 
+    /// Whoever looks, of whom it is told what they were asked.
+    #[derive(Debug, Default)]
+    struct Looker(std::sync::Mutex<Vec<String>>);
+
+    impl Look for Looker {
+        fn node(&self, path: &str) -> Result<Option<Node>, Unknown> {
+            self.0.lock().unwrap().push(path.to_owned());
+            Ok((path == "usr").then(folder))
+        }
+
+        fn accounts(&self, file: &'static str) -> Result<String, Unknown> {
+            if file == "passwd" { Ok("app:x:7:8::/:\n".to_owned()) } else { Err(Unknown) }
+        }
+    }
+
+    #[test]
+    fn somebody_may_look_when_something_is_asked() {
+        let looker = Arc::new(Looker::default());
+        let known = Known::Open(Arc::<Looker>::clone(&looker));
+        let base = Base::new(&known);
+        assert_eq!(base.look("opt/a/b"), Ok(None));
+        assert_eq!(base.look("usr/bin"), Ok(None));
+        assert_eq!(*looker.0.lock().unwrap(), ["opt", "usr", "usr/bin"], "below nothing nobody looks");
+        assert_eq!(base.account("passwd", "app"), Ok(Some("app:x:7:8::/:".to_owned())));
+        assert_eq!(base.account("passwd", "other"), Ok(None));
+        assert_eq!(base.account("group", "app"), Err(Unknown));
+        assert_eq!(base.into_facts().paths.len(), 3);
+    }
+
     #[test]
     fn what_one_image_asked_is_enough_for_the_next() {
         let known = Known::All(whole());
