@@ -1,7 +1,7 @@
 //! What can be typed: verbs, flags and their help. What it means is decided in [`super::settings`].
 
 use crate::config::{self, Config, ImageSource, MaxAge};
-use crate::image::compress::GZIP_CODEC;
+use crate::image::compress::gzip_codec;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -22,7 +22,8 @@ was still progressing, 5 changes (plan --exit-code), 130 and 143 stopped.";
 
 /// What `--version` says: with the codec of layers, since another codec gives every layer another digest.
 fn long_version() -> &'static str {
-    static TEXT: LazyLock<String> = LazyLock::new(|| format!("{} (gzip by {GZIP_CODEC})", env!("CARGO_PKG_VERSION")));
+    static TEXT: LazyLock<String> =
+        LazyLock::new(|| format!("{} (gzip by {})", env!("CARGO_PKG_VERSION"), gzip_codec()));
     &TEXT
 }
 

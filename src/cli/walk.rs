@@ -178,8 +178,10 @@ pub(crate) async fn check_builder(plan: &Plan, doors: &ImageDoors) -> Result<(),
         let OperationKind::Build { image, .. } = &operation.kind else { continue };
         let Some(reason) = needs_builder(image).await else { continue };
         return doors.builder.check().await.map_err(|error| {
+            // What cannot be had, then what for; why it cannot be had comes last.
             let mut failure = Failure::from(error);
-            failure.messages.push(format!("image `{}` has to be built: {reason}", image.key));
+            let here = failure.messages.len().min(1);
+            failure.messages.insert(here, format!("image `{}` has to be built there: {reason}", image.key));
             failure
         });
     }

@@ -14,9 +14,6 @@ pub(crate) enum Address {
     Tcp(String),
 }
 
-/// Where the Engine listens unless somebody says otherwise.
-pub(crate) const DEFAULT_SOCKET: &str = "unix:///var/run/docker.sock";
-
 /// A builder on this machine answers at once.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -27,11 +24,12 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Connection for T {}
 
 impl Address {
     /// Reads `unix:///path` or `tcp://host:port`; `variable` names where it was written.
-    pub(crate) fn parse(text: &str, variable: &'static str) -> Result<Self, Error> {
-        match text.split_once("://") {
+    pub(crate) fn parse(text: &str, variable: &str) -> Result<Self, Error> {
+        let has_port = |host: &str| host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        match text.split_once("://").map(|(scheme, place)| (scheme, place.trim_end_matches('/'))) {
             Some(("unix", path)) if !path.is_empty() => Ok(Self::Unix(path.into())),
-            Some(("tcp" | "http", host)) if !host.is_empty() => Ok(Self::Tcp(host.trim_end_matches('/').to_owned())),
-            _ => Err(Error::Address { variable, text: text.to_owned() }),
+            Some(("tcp" | "http", host)) if has_port(host) => Ok(Self::Tcp(host.to_owned())),
+            _ => Err(Error::Address { variable: variable.to_owned(), text: text.to_owned() }),
         }
     }
 
@@ -80,5 +78,10 @@ mod tests {
         }
         let error = Address::parse("ssh://me@host", "DOCKER_HOST").unwrap_err();
         assert_eq!(error.to_string(), "`DOCKER_HOST` is `ssh://me@host`, which is not supported yet");
+        for text in
+            ["tcp://host", "tcp://host:port", "unix://", "npipe:////./pipe/docker_engine", "fd://", "/x.sock", ""]
+        {
+            assert!(Address::parse(text, "DOCKER_HOST").is_err(), "{text}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The builder: an Engine or a buildkitd, looked for only when something has to be built or taken out.
 
-use super::address::{Address, DEFAULT_SOCKET, connect};
+use super::address::{Address, connect};
 use super::assembly::check_platforms;
 use super::buildkit::{self, BuildKit, BuildRequest, Exporter, Solve, fresh_id};
 use super::content_store::ContentStore;
@@ -8,6 +8,7 @@ use super::engine::{About, Engine, Inspected, Named, Store};
 use super::error::Error;
 use super::gateway::Halt;
 use super::layer_store;
+use super::place::Place;
 use super::progress::Progress;
 use super::save::{self, ChannelReader, Expected};
 use super::session::{METHODS, Services};
@@ -26,8 +27,8 @@ use tonic::metadata::MetadataValue;
 /// Builds images. Cheap to clone; nothing is contacted before the first image.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Builder {
-    /// `DOCKER_HOST`.
-    docker_host: Option<String>,
+    /// Where the Engine listens.
+    place: Place,
     /// `BUILDKIT_HOST`.
     buildkit_host: Option<String>,
 }
@@ -65,19 +66,19 @@ impl Built {
 }
 
 impl Builder {
-    /// A builder at the places that the environment names: `BUILDKIT_HOST`, else `DOCKER_HOST`, else the default socket.
+    /// A builder at the places that the environment names: `BUILDKIT_HOST`, else the Engine that Docker's client would use.
     pub(crate) fn new(environment: &Environment) -> Self {
-        let get = |name| environment.non_empty(name).map(str::to_owned);
-        Self { docker_host: get("DOCKER_HOST"), buildkit_host: get("BUILDKIT_HOST") }
+        let buildkit_host = environment.non_empty("BUILDKIT_HOST").map(str::to_owned);
+        Self { place: Place::new(environment), buildkit_host }
     }
 
     /// Whether there is a builder: connects to it and says nothing.
     pub(crate) async fn check(&self) -> Result<(), Error> {
-        let (text, variable, what) = match &self.buildkit_host {
-            Some(host) => (host.as_str(), "BUILDKIT_HOST", "BuildKit"),
-            None => (self.docker_host(), "DOCKER_HOST", "Docker Engine"),
+        let (address, what) = match &self.buildkit_host {
+            Some(host) => (Address::parse(host, "BUILDKIT_HOST")?, "BuildKit"),
+            None => (self.place.find()?, "Docker Engine"),
         };
-        connect(&Address::parse(text, variable)?, what).await.map(drop)
+        connect(&address, what).await.map(drop)
     }
 
     /// Builds an image. Layers that are known are left out; progress goes to `progress`.
@@ -104,7 +105,7 @@ impl Builder {
             let job = Job { request, halt, known, progress, parts };
             match &builder.buildkit_host {
                 Some(host) => job.with_buildkitd(host).await,
-                None => job.with_engine(builder.docker_host()).await,
+                None => job.with_engine(&builder.engine().await?).await,
             }
         })
     }
@@ -127,14 +128,9 @@ impl Builder {
         })
     }
 
-    /// Where the Engine listens.
-    fn docker_host(&self) -> &str {
-        self.docker_host.as_deref().unwrap_or(DEFAULT_SOCKET)
-    }
-
     /// The Engine.
     async fn engine(&self) -> Result<Engine, Error> {
-        Engine::connect(Address::parse(self.docker_host(), "DOCKER_HOST")?).await
+        Engine::connect(self.place.find()?).await
     }
 }
 
@@ -155,12 +151,11 @@ struct Job {
 impl Job {
     /// Builds with an Engine: `BuildKit` builds inside of it. Where the Engine keeps blobs, they come over the session;
     /// otherwise its `save` gives the image.
-    async fn with_engine(self, host: &str) -> Result<(), Error> {
-        let engine = Engine::connect(Address::parse(host, "DOCKER_HOST")?).await?;
+    async fn with_engine(self, engine: &Engine) -> Result<(), Error> {
         let about = engine.about().await?;
         match about.store {
-            Store::Containerd => self.through_session(&engine, &about).await,
-            Store::Layers => self.through_save(&engine, &about).await,
+            Store::Containerd => self.through_session(engine, &about).await,
+            Store::Layers => self.through_save(engine, &about).await,
         }
     }
 

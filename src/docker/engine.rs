@@ -397,5 +397,7 @@ mod tests {
         let Error::Engine { action, source } = &error else { panic!("{error}") };
         assert_eq!(*action, "show the image");
         assert!(source.to_string().ends_with("status code 500: no space left on device"), "{source}");
+        assert_eq!(error.to_string(), "the Docker Engine cannot show the image: its disk is full");
+        assert!(crate::error::Hint::hint(&error).is_some_and(|hint| hint.starts_with("free some space")));
     }
 }

@@ -19,15 +19,21 @@ pub(crate) enum Error {
         source: std::io::Error,
     },
     /// An address of a kind that Seaway cannot reach.
-    #[error("`{variable}` is `{text}`, which is not supported yet")]
+    #[error("{} is `{text}`, which is not supported yet", quoted(variable))]
     Address {
-        /// `DOCKER_HOST`.
-        variable: &'static str,
+        /// Where it was written: `DOCKER_HOST`, `the Docker context NAME`.
+        variable: String,
         /// Its value.
         text: String,
     },
+    /// Docker's configuration has no context of this name.
+    #[error("there is no Docker context `{name}`")]
+    NoContext {
+        /// The name.
+        name: String,
+    },
     /// The Engine refused, or its answer broke off.
-    #[error("the Docker Engine cannot {action}")]
+    #[error("the Docker Engine cannot {action}{}", if is_full(&source.to_string()) { ": its disk is full" } else { "" })]
     Engine {
         /// What was being attempted.
         action: &'static str,
@@ -109,6 +115,20 @@ impl std::fmt::Display for BuildFailure {
     }
 }
 
+/// Whether a text tells of a full disk. Programs write it large, the builder small.
+pub(crate) fn is_full(text: &str) -> bool {
+    text.to_lowercase().contains("no space left on device")
+}
+
+/// What to do about a builder's full disk.
+pub(crate) const FULL_DISK: &str =
+    "free some space where it builds: `docker system prune`, `docker builder prune`, `buildctl prune`";
+
+/// A variable in quotes, and anything else as it is.
+fn quoted(place: &str) -> String {
+    if place.contains(' ') { place.to_owned() } else { format!("`{place}`") }
+}
+
 /// `linux/arm64 and linux/s390x`.
 fn listed(platforms: &[Platform]) -> String {
     let names: Vec<String> = platforms.iter().map(ToString::to_string).collect();
@@ -124,6 +144,7 @@ impl Hint for Error {
         match self {
             Self::Away { .. }
             | Self::Address { .. }
+            | Self::NoContext { .. }
             | Self::Platform { .. }
             | Self::NoImage { .. }
             | Self::Files(_) => FailureKind::Configuration,
@@ -145,12 +166,20 @@ impl Hint for Error {
                     .to_owned(),
             ),
             Self::Away { .. } => Some(
-                "an image has to be built or taken from there: start Docker, or set `DOCKER_HOST` (unix:// or tcp://) or `BUILDKIT_HOST`"
+                "start Docker, or say where it listens: `DOCKER_HOST` (unix:// or tcp://), `DOCKER_CONTEXT`, or `BUILDKIT_HOST` of a buildkitd"
                     .to_owned(),
             ),
+            Self::Address { text, .. } if text.starts_with("ssh://") => Some(format!(
+                "bring its socket here, `ssh -nNT -L /tmp/docker.sock:/var/run/docker.sock {}`, and set `DOCKER_HOST` to unix:///tmp/docker.sock",
+                text.trim_start_matches("ssh://")
+            )),
             Self::Address { .. } => Some("use unix:///path/to/docker.sock or tcp://host:port".to_owned()),
+            Self::NoContext { .. } => {
+                Some("`docker context ls` shows those that there are; unset `DOCKER_CONTEXT`, or set `DOCKER_HOST`".to_owned())
+            }
             Self::Build(failure) => failure.hint.clone(),
             Self::Context(error) => error.hint(),
+            Self::Engine { source, .. } if is_full(&source.to_string()) => Some(FULL_DISK.to_owned()),
             Self::Engine { .. } | Self::BuildKit { .. } => {
                 Some("see the Engine's own log; a full disk is a frequent cause (`docker system df`)".to_owned())
             }

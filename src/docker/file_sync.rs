@@ -6,11 +6,13 @@
 use super::context::{Entry, EntryKind};
 use bollard_buildkit_proto::fsutil::types::packet::PacketType;
 use bollard_buildkit_proto::fsutil::types::{Packet, Stat};
+use futures::{FutureExt as _, StreamExt as _};
 use std::collections::BTreeMap;
 use std::io::{self, Read as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::mpsc;
+use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::metadata::MetadataMap;
 use tonic::{Status, Streaming};
 
@@ -130,14 +132,13 @@ pub(super) const SPECIAL: [(u32, u32); 3] = [(0o4000, GO_SETUID), (0o2000, GO_SE
 /// Sends a folder until the receiver has what it wants.
 pub(crate) async fn send(shared: Shared, mut incoming: Streaming<Packet>, outgoing: Outgoing) {
     let announcing = tokio::spawn(announce(Arc::clone(&shared.entries), outgoing.clone()));
+    let (asked, wanted) = mpsc::unbounded_channel();
+    let reading = tokio::spawn(read(shared, wanted, outgoing.clone()));
     loop {
         // Otherwise the build is over, or it does not want the rest.
         let Ok(Some(packet)) = incoming.message().await else { break };
         match packet.r#type() {
-            PacketType::PacketReq => {
-                let (shared, outgoing) = (shared.clone(), outgoing.clone());
-                tokio::task::spawn_blocking(move || content(&shared, packet.id, &outgoing));
-            }
+            PacketType::PacketReq => drop(asked.send(packet.id)),
             PacketType::PacketFin => {
                 let _ = outgoing.send(Ok(of_type(PacketType::PacketFin))).await;
                 break;
@@ -146,6 +147,20 @@ pub(crate) async fn send(shared: Shared, mut incoming: Streaming<Packet>, outgoi
         }
     }
     announcing.abort();
+    reading.abort();
+}
+
+/// So many files are read at once, as Docker's own clients do it: a receiver may ask for all of them together.
+const READERS: usize = 4;
+
+/// Sends the content of the files that are asked for.
+async fn read(shared: Shared, wanted: mpsc::UnboundedReceiver<u32>, outgoing: Outgoing) {
+    let send_one = |id| {
+        let (shared, outgoing) = (shared.clone(), outgoing.clone());
+        tokio::task::spawn_blocking(move || content(&shared, id, &outgoing))
+    };
+    let wanted = UnboundedReceiverStream::new(wanted);
+    wanted.for_each_concurrent(READERS, |id| send_one(id).map(drop)).await;
 }
 
 /// Tells of every entry, in order; the position of an entry is its id. An empty announcement ends the list.
@@ -268,6 +283,36 @@ mod tests {
             shown(&["a/", "a/first", "b/", "b/second = a/first", "c"], &["b"]),
             ["a", "a/first", "b", "b/second"]
         );
+    }
+
+    #[tokio::test]
+    async fn a_few_files_are_read_at_once_however_many_are_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let count = 100;
+        for number in 0..count {
+            std::fs::write(folder.path().join(format!("{number:03}")), vec![7; 3 * PIECE]).unwrap();
+        }
+        let context = super::super::context::read(folder.path(), &folder.path().join("Dockerfile"), true).unwrap();
+        let shared = Shared { root: context.root, entries: Arc::new(context.entries), texts: Arc::default() };
+        let (asked, wanted) = mpsc::unbounded_channel();
+        (0..count).for_each(|id| asked.send(id).unwrap());
+        drop(asked);
+        let (outgoing, mut packets) = mpsc::channel(1);
+        let reading = tokio::spawn(read(shared, wanted, outgoing));
+        let (mut open, mut most, mut complete) = (std::collections::HashSet::new(), 0, 0);
+        while let Some(packet) = packets.recv().await {
+            let packet = packet.unwrap();
+            if packet.data.is_empty() {
+                assert!(open.remove(&packet.id));
+                complete += 1;
+            } else {
+                open.insert(packet.id);
+            }
+            most = most.max(open.len());
+        }
+        reading.await.unwrap();
+        assert_eq!(complete, count);
+        assert!(most <= READERS, "{most} at once");
     }
 
     #[test]

@@ -27,6 +27,7 @@ mod go_pattern;
 mod layer_store;
 pub(crate) mod layout;
 mod legacy;
+mod place;
 mod progress;
 mod save;
 mod session;

@@ -1,6 +1,6 @@
 //! What BuildKit says while it builds, turned into steps and lines, and into a diagnosis where it fails.
 
-use super::error::BuildFailure;
+use super::error::{BuildFailure, FULL_DISK, is_full};
 use super::source::Source;
 use crate::error::FailureKind;
 use crate::image::dockerfile;
@@ -195,16 +195,12 @@ impl Cause {
             kind: FailureKind::Application,
             hint: hint.map(str::to_owned),
         };
-        // Programs write it large, the builder small.
-        let is_full = |text: &str| text.to_lowercase().contains("no space left on device");
         if is_full(message) || tail.iter().any(|line| is_full(line)) {
             let headline = match exit_code(message) {
                 Some(_) => format!("`{instruction}` finds the builder's disk full"),
                 None => "the builder's disk is full".to_owned(),
             };
-            let hint =
-                "free some space where it builds: `docker system prune`, `docker builder prune`, `buildctl prune`";
-            return Self { headline, kind: FailureKind::Infrastructure, hint: Some(hint.to_owned()) };
+            return Self { headline, kind: FailureKind::Infrastructure, hint: Some(FULL_DISK.to_owned()) };
         }
         if let Some(code) = exit_code(message) {
             let hint = match code {

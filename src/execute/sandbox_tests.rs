@@ -395,6 +395,6 @@ async fn without_an_engine_it_is_said_what_to_do() {
     error: image `api` cannot be built
       cause: no Docker Engine answers at unix:///nowhere/docker.sock
       cause: No such file or directory (os error 2)
-      help: an image has to be built or taken from there: start Docker, or set `DOCKER_HOST` (unix:// or tcp://) or `BUILDKIT_HOST`
+      help: start Docker, or say where it listens: `DOCKER_HOST` (unix:// or tcp://), `DOCKER_CONTEXT`, or `BUILDKIT_HOST` of a buildkitd
     ");
 }

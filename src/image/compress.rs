@@ -20,7 +20,7 @@ use super::descriptor::Descriptor;
 use crate::model::{Compression, Digest};
 use bytes::Bytes;
 use codec::Block;
-pub(crate) use codec::GZIP_CODEC;
+pub(crate) use codec::gzip_codec;
 use flate2::Crc;
 use hasher::Hasher;
 use pool::Pool;

@@ -1,12 +1,10 @@
 //! What goes into builds, what is built again, and what a person reads where a build cannot be.
 
-use crate::common::{Project, small, succeed};
+use crate::common::{Cramped, Project, build_noise, small};
 use crate::failures::{nothing_was_written, reads_as};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 /// Pushes; the digest of the only image, and how it came to be.
 #[track_caller]
@@ -170,78 +168,11 @@ fn a_registry_whose_disk_is_full_is_told_at_once() {
     assert!(!tags.contains("\"tags\":["), "{tags}");
 }
 
-/// A Docker Engine with hardly any room: Debian's dockerd in namespaces of its own, its data in memory.
-struct Cramped {
-    /// The process whose end is the end of all of them.
-    process: Child,
-    /// Where it listens.
-    socket: PathBuf,
-}
-
-impl Cramped {
-    /// Starts one in a folder of the project.
-    fn start(project: &Project) -> Self {
-        let folder = project.file("engine");
-        std::fs::create_dir_all(folder.join("data")).expect("a folder");
-        let socket = folder.join("docker.sock");
-        let key = serde_json::json!({ "deprecated-key-path": folder.join("key.json") });
-        std::fs::write(folder.join("daemon.json"), key.to_string()).expect("a file");
-        let script = "mount -t tmpfs -o size=24m tmpfs data && exec dockerd --config-file \"$PWD/daemon.json\" --data-root \"$PWD/data\" \
-            --exec-root \"$PWD/run\" --pidfile \"$PWD/pid\" --host \"unix://$PWD/docker.sock\" --bridge none --iptables=false \
-            --ip-forward=false --storage-driver overlay2";
-        let mut command = Command::new("unshare");
-        command.args([
-            "--mount",
-            "--net",
-            "--ipc",
-            "--pid",
-            "--fork",
-            "--kill-child",
-            "--mount-proc",
-            "sh",
-            "-c",
-            script,
-        ]);
-        let log = std::fs::File::create(folder.join("log")).expect("a file");
-        let process = command.current_dir(&folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
-        let mut engine = Self { process: process.expect("unshare"), socket };
-        let begin = Instant::now();
-        while !engine.answers() {
-            let ended = engine.process.try_wait().expect("a status").is_some();
-            let log = || std::fs::read_to_string(folder.join("log")).unwrap_or_default();
-            assert!(!ended && begin.elapsed() < Duration::from_mins(2), "no Engine:\n{}", log());
-            sleep(Duration::from_millis(50));
-        }
-        engine
-    }
-
-    /// Whether it answers.
-    fn answers(&self) -> bool {
-        let mut curl = Command::new("curl");
-        curl.args(["--silent", "--fail", "--output", "/dev/null", "--unix-socket"]).arg(&self.socket);
-        curl.arg("http://engine/_ping").status().expect("curl").success()
-    }
-}
-
-impl Drop for Cramped {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
 #[test]
 fn an_engine_whose_disk_is_full_is_told_as_such() {
     let mut project = small("full-engine");
-    let engine = Cramped::start(&project);
-    project.set("DOCKER_HOST", &format!("unix://{}", engine.socket.display())).set("BUILDKIT_HOST", "");
-    let mut noise = vec![0; 40 << 20];
-    std::io::Read::read_exact(&mut std::fs::File::open("/dev/urandom").expect("noise"), &mut noise).expect("noise");
-    std::fs::write(project.file("web/noise"), noise).expect("a file");
-    succeed(Command::new("tar").current_dir(project.file("web")).args(["--create", "--file=noise.tar", "noise"]));
-    std::fs::remove_file(project.file("web/noise")).expect("a file");
-    // An archive that is unpacked needs a builder, and nothing but room.
-    project.write("web/Dockerfile", "FROM scratch\nADD noise.tar /\n");
+    let engine = Cramped::debian(&project);
+    build_noise(&mut project, &engine, 40 << 20);
     let run = project.run(&["push"]).exits(3);
     reads_as("engine_whose_disk_is_full", &project, &run);
     nothing_was_written(&project, &run);

@@ -1,7 +1,8 @@
 //! Docker 29 in both of its stores: what Seaway builds with it, takes out of it, and what it pulls back.
 
 use crate::cancel::interrupt;
-use crate::common::{Docker, Project, small, succeed};
+use crate::common::{Cramped, Docker, Project, build_noise, small, succeed};
+use crate::failures::{nothing_was_written, reads_as};
 use crate::sources::{from, only_image};
 use serde_json::Value;
 use std::path::Path;
@@ -198,4 +199,34 @@ fn an_image_for_several_platforms_comes_out_as_the_one_that_is_meant() {
     let (pushed, log) = push(&project, &[]);
     assert_eq!(text(&pushed, "/digest"), crane(&["digest", &arm64]), "{log}");
     docker.run(&["image", "rm", "--force", &both]);
+}
+
+/// Pushes what does not fit through an Engine; what a person reads.
+#[track_caller]
+fn does_not_fit(mut project: Project, engine: &Cramped, bytes: usize, text: &str) {
+    build_noise(&mut project, engine, bytes);
+    let run = project.run(&["push"]).exits(3);
+    reads_as(text, &project, &run);
+    nothing_was_written(&project, &run);
+}
+
+#[test]
+fn a_full_disk_is_told_as_such_when_an_image_is_built() {
+    let project = small("docker-29-full");
+    let engine = Cramped::containerd_29(&project);
+    does_not_fit(project, &engine, 40 << 20, "docker_29_whose_disk_is_full");
+}
+
+#[test]
+fn a_full_disk_is_told_as_such_when_a_built_image_comes_over_the_session() {
+    let project = small("docker-29-full-export");
+    let engine = Cramped::containerd_29(&project);
+    does_not_fit(project, &engine, 9 << 20, "docker_29_whose_disk_is_full_when_it_exports");
+}
+
+#[test]
+fn a_full_disk_is_told_as_such_when_a_built_image_is_saved() {
+    let project = small("docker-29-full-save");
+    let engine = Cramped::layers_29(&project);
+    does_not_fit(project, &engine, 9 << 20, "docker_29_whose_disk_is_full_when_it_saves");
 }

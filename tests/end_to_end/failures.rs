@@ -30,6 +30,8 @@ const UNSTABLE: &[(&str, &str)] = &[
     (r"\b[0-9a-z]{25}::[0-9a-z]{25}\b", "[id]"),
     (r"that should be [0-9a-f]{8} is [0-9a-f]{8}\b", "that should be [digest] is [another]"),
     (r"overlay2/[0-9a-z]{25}/", "overlay2/[id]/"),
+    (r"(containerd-mount|docker-export-|snapshots/)\d+", "${1}[id]"),
+    (r"(ingest|blobs/sha256)/[0-9a-f]{64}", "$1/[id]"),
     (r"web-[0-9a-f]{6,10}-[0-9a-z]{5}", "web-[pod]"),
     (r"web-[0-9a-f]{6,10}", "web-[revision]"),
     (r"\b\d+(\.\d+)? (ms|s|min)\b", "[time]"),

@@ -5,14 +5,38 @@
 //!
 //! Checked by `scripts/golden.sh` and with QEMU: one form each for SSE4.2, AVX, AVX2 and AVX-512, the same bytes. Level 3
 //! would not do: its AVX2 form searches in another way. Different bytes, and correct ones, come from an x86-64 without SSE4.2
-//! (before 2009; QEMU's `qemu64`) and from 64-bit ARM, where the hash that finds matches is another: a layer that is pushed
-//! from there under another digest is known again all the same, by its digest before compression.
+//! (before 2009; QEMU's `qemu64`) and from 64-bit ARM, where the hash that finds matches is another, so [`name`] tells them
+//! apart. A layer that is pushed from there under another digest is known again all the same, by its digest before
+//! compression.
 
 use isal_sys::igzip_lib as isa_l;
 use std::io;
 
-/// For `--version`.
-pub(super) const NAME: &str = "isa-l 2.31 level 1";
+/// For `--version`: with the form, where this processor gets other bytes than most.
+pub(super) fn name() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    let form = if is_x86_feature_detected!("sse4.2") { Form::Usual } else { Form::Portable };
+    #[cfg(target_arch = "aarch64")]
+    let form = if std::arch::is_aarch64_feature_detected!("crc") { Form::Arm } else { Form::Portable };
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let form = Form::Portable;
+    match form {
+        Form::Usual => "isa-l 2.31 level 1",
+        Form::Arm => "isa-l 2.31 level 1 in its form for arm64",
+        Form::Portable => "isa-l 2.31 level 1 in its portable form",
+    }
+}
+
+/// The forms of ISA-L that give different bytes.
+#[allow(dead_code, reason = "a processor has two of them at most")]
+enum Form {
+    /// x86-64 from SSE4.2 on.
+    Usual,
+    /// 64-bit ARM with instructions for CRC-32.
+    Arm,
+    /// C without any of them.
+    Portable,
+}
 
 /// The longest stored block of deflate, and what stands before each
 /// (<https://www.rfc-editor.org/rfc/rfc1951#section-3.2.4>).

@@ -31,12 +31,20 @@ impl Docker {
         Self::of_29(sandbox, "layers29")
     }
 
+    /// Builds Docker 29, once.
+    pub(crate) fn build_29() {
+        static BUILT: OnceLock<()> = OnceLock::new();
+        BUILT.get_or_init(|| {
+            succeed(Command::new(super::sandbox::repository().join("sandbox/build.sh")).env("SANDBOX_MOBY", "1"));
+        });
+    }
+
     /// At one of the Engines that the sandbox starts when they are asked for. They are built the first time: that takes
     /// minutes once.
     fn of_29(sandbox: &Sandbox, part: &str) -> Self {
         static STARTED: OnceLock<()> = OnceLock::new();
         STARTED.get_or_init(|| {
-            succeed(Command::new(super::sandbox::repository().join("sandbox/build.sh")).env("SANDBOX_MOBY", "1"));
+            Self::build_29();
             succeed(sandbox.command().args(["up", "--parts", "engine29,layers29"]));
         });
         let socket = Path::new(sandbox.variable("SANDBOX_STATE")).join(part).join("docker.sock");

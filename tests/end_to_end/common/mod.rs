@@ -2,6 +2,7 @@
 
 pub(crate) mod account;
 pub(crate) mod clients;
+mod cramped;
 pub(crate) mod docker;
 pub(crate) mod faults;
 pub(crate) mod kubectl_diff;
@@ -12,6 +13,7 @@ pub(crate) mod sandbox;
 pub(crate) mod small;
 
 pub(crate) use account::Account;
+pub(crate) use cramped::{Cramped, build_noise};
 pub(crate) use docker::Docker;
 pub(crate) use faults::{Fault, through_the_fault_proxy};
 pub(crate) use kubectl_diff::kubectl_diff;
