@@ -9,7 +9,7 @@ use super::signals::Signals;
 use crate::config::Config;
 use crate::desired::{self, Desired};
 use crate::error::Failure;
-use crate::execute::build::needs_builder;
+use crate::execute::build::{needs_builder, without_builder};
 use crate::execute::event::Header;
 use crate::execute::{Doors, Event, EventKind, Events, ImageDoors, Outcome};
 use crate::model::{Redactor, RunContext};
@@ -178,10 +178,8 @@ pub(crate) async fn check_builder(plan: &Plan, doors: &ImageDoors) -> Result<(),
         let OperationKind::Build { image, .. } = &operation.kind else { continue };
         let Some(reason) = needs_builder(image).await else { continue };
         return doors.builder.check().await.map_err(|error| {
-            // What cannot be had, then what for; why it cannot be had comes last.
             let mut failure = Failure::from(error);
-            let here = failure.messages.len().min(1);
-            failure.messages.insert(here, format!("image `{}` has to be built there: {reason}", image.key));
+            without_builder(&mut failure, &image.key, Some(&reason));
             failure
         });
     }

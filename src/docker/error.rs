@@ -139,6 +139,13 @@ fn listed(platforms: &[Platform]) -> String {
     }
 }
 
+impl Error {
+    /// Whether there is nobody who could build.
+    pub(crate) fn is_without_builder(&self) -> bool {
+        matches!(self, Self::Away { .. } | Self::Address { .. } | Self::NoContext { .. })
+    }
+}
+
 impl Hint for Error {
     fn kind(&self) -> FailureKind {
         match self {

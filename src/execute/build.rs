@@ -13,7 +13,7 @@ use crate::image::KnownLayers;
 use crate::model::Digest;
 use futures::FutureExt as _;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio::sync::mpsc;
 
 /// What gives an image, as often as it is asked.
@@ -25,10 +25,10 @@ pub(super) async fn build(delivery: Delivery<'_>) -> Result<ImageResult, Diagnos
     let ImageSource::Build(build) = &image.source else {
         return Err(delivery.is_not("built"));
     };
-    let work = Work { delivery, build };
+    let work = Work { delivery, build, needs_builder: OnceLock::new() };
     match work.run().await {
         Ok(result) => Ok(result),
-        Err(Trouble::Source(error)) => Err(diagnose(image, build, &error)),
+        Err(Trouble::Source(error)) => Err(work.diagnose(&error)),
         Err(Trouble::Push(error)) => Err(about(doors, image, "pushed", &error).await),
     }
 }
@@ -45,6 +45,8 @@ struct Work<'a> {
     delivery: Delivery<'a>,
     /// How it is built.
     build: &'a Build,
+    /// Why it cannot be assembled in the registry, when that has been found out.
+    needs_builder: OnceLock<String>,
 }
 
 impl Work<'_> {
@@ -62,7 +64,7 @@ impl Work<'_> {
                 let give = |known, progress| assemble::make(&ready, known, &progress);
                 return self.deliver(known, &give, Some(ready.bases())).await;
             }
-            Attempt::NeedsBuilder(reason) => self.delivery.say(&reason),
+            Attempt::NeedsBuilder(reason) => self.delivery.say(self.needs_builder.get_or_init(|| reason)),
         }
         if let Some(split) = upper::split(self.build, &request.dockerfile_text, &request.context).await? {
             let give = |known, progress| upper::build(&split, &doors.builder, request.clone(), known, progress);
@@ -112,28 +114,37 @@ impl Work<'_> {
             content_key: self.delivery.content_key.to_owned(),
         })
     }
+
+    /// The diagnosis of a build that failed: the instruction, its line, and the last lines of its output.
+    fn diagnose(&self, error: &docker::Error) -> Diagnosis {
+        let Self { delivery: Delivery { image, .. }, build, .. } = self;
+        let mut failure = Failure::of(error);
+        let mut chain = vec![format!("image {}", image.key)];
+        let mut evidence = Vec::new();
+        match error {
+            docker::Error::Cancelled => {}
+            docker::Error::Build(about) => {
+                failure.messages[0] = format!("image `{}` cannot be built: {}", image.key, about.headline);
+                let line = about.line.map(|line| format!(":{line}")).unwrap_or_default();
+                chain.push(format!("{}{line}", build.dockerfile.display()));
+                chain.extend(about.step.clone());
+                if !about.log.is_empty() {
+                    evidence.push(("last lines of the step".to_owned(), about.log.clone()));
+                }
+                if !about.headline.contains(&about.message) {
+                    evidence.push(("BuildKit".to_owned(), about.message.lines().map(str::to_owned).collect()));
+                }
+            }
+            error if error.is_without_builder() => without_builder(&mut failure, &image.key, self.needs_builder.get()),
+            _ => failure.messages.insert(0, format!("image `{}` cannot be built", image.key)),
+        }
+        Diagnosis { failure, chain, evidence }
+    }
 }
 
-/// The diagnosis of a build that failed: the instruction, its line, and the last lines of its output.
-fn diagnose(image: &DesiredImage, build: &Build, error: &docker::Error) -> Diagnosis {
-    let mut failure = Failure::of(error);
-    let mut chain = vec![format!("image {}", image.key)];
-    let mut evidence = Vec::new();
-    match error {
-        docker::Error::Cancelled => {}
-        docker::Error::Build(about) => {
-            failure.messages[0] = format!("image `{}` cannot be built: {}", image.key, about.headline);
-            let line = about.line.map(|line| format!(":{line}")).unwrap_or_default();
-            chain.push(format!("{}{line}", build.dockerfile.display()));
-            chain.extend(about.step.clone());
-            if !about.log.is_empty() {
-                evidence.push(("last lines of the step".to_owned(), about.log.clone()));
-            }
-            if !about.headline.contains(&about.message) {
-                evidence.push(("BuildKit".to_owned(), about.message.lines().map(str::to_owned).collect()));
-            }
-        }
-        _ => failure.messages.insert(0, format!("image `{}` cannot be built", image.key)),
-    }
-    Diagnosis { failure, chain, evidence }
+/// Says of a builder that cannot be had what it is needed for: after that it is not there, and before why not.
+pub(crate) fn without_builder(failure: &mut Failure, image: &str, reason: Option<&String>) {
+    let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+    let after = failure.messages.len().min(1);
+    failure.messages.insert(after, format!("image `{image}` has to be built there{reason}"));
 }

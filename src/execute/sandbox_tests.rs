@@ -392,8 +392,8 @@ async fn without_an_engine_it_is_said_what_to_do() {
     let (result, _) = run(&doors, &image).await;
     let text = crate::error::render(&result.unwrap_err().failure);
     insta::assert_snapshot!(text, @r"
-    error: image `api` cannot be built
-      cause: no Docker Engine answers at unix:///nowhere/docker.sock
+    error: no Docker Engine answers at unix:///nowhere/docker.sock
+      cause: image `api` has to be built there: `RUN` at Dockerfile:3 needs a builder
       cause: No such file or directory (os error 2)
       help: start Docker, or say where it listens: `DOCKER_HOST` (unix:// or tcp://), `DOCKER_CONTEXT`, or `BUILDKIT_HOST` of a buildkitd
     ");
