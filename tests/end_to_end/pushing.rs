@@ -66,3 +66,71 @@ fn a_push_that_is_killed_is_finished_by_the_next_run_which_repeats_no_finished_l
     project.run(&["push"]).exits(0);
     assert_eq!(watched.bytes(), before, "all is there now");
 }
+
+/// Leads a project's runs to one of the registries through its fault proxy.
+fn through(project: &mut Project, port: u16) {
+    let folder = project.file(".hosts");
+    let at = format!("http://127.77.{}.1", project.sandbox.variable("SANDBOX_NUMBER"));
+    for (registry, port) in [("registry.digitalocean.com", port), ("docker.io", 5002)] {
+        let hosts = format!("server = \"{at}:{port}\"\n\n[host.\"{at}:{port}\"]\n");
+        std::fs::create_dir_all(folder.join(registry)).expect("a folder");
+        std::fs::write(folder.join(registry).join("hosts.toml"), hosts).expect("a file");
+    }
+    project.set("SEAWAY_REGISTRY_CONFIG", folder.to_str().expect("a path"));
+}
+
+/// Pushes three services at once on a base that no repository has, then a fourth one; the base goes over the wire once.
+fn three_services_on_one_base(name: &str, target: &str, port: u16) {
+    let mut project = Project::new(name);
+    through(&mut project, port);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a time after 1970").as_nanos();
+    let service = |which: &str| format!("{name}-{now}-{which}");
+    let listed = |all: &[&str]| {
+        let images: String = all.iter().map(|which| format!("  {}: ./{which}\n", service(which))).collect();
+        format!("name: {name}\ncluster: todo-prod\nregistry: todo-app-registry\nimages:\n{images}")
+    };
+    for which in ["api", "web", "jobs", "mail"] {
+        project.write(&format!("{which}/Dockerfile"), "FROM debian:bookworm-slim\nCOPY own /own\n");
+        project.write(&format!("{which}/own"), &service(which));
+    }
+    project.write("deploy.yml", &listed(&["api", "web", "jobs"])).commit();
+    let path = format!("/todo-app-registry/{name}-{now}");
+    let watched = Fault::by_rule(&project, target, &json!({ "method": "POST|PUT|PATCH", "path": path, "watch": true }));
+
+    let run = project.run(&["push", "--output", "json"]).exits(0);
+    let result: Value = serde_json::from_str(&run.stdout).expect("JSON");
+    let sum = |result: &Value, what: &str| {
+        let images = result["images"].as_array().expect("images").iter();
+        images.map(|image| image["transfer"][what].as_u64().expect(what)).sum::<u64>()
+    };
+    let (uploaded, mounted) = (sum(&result, "uploaded_bytes"), sum(&result, "mounted_bytes"));
+    let sent = watched.bytes();
+    let base = mounted / 2;
+    assert!(base > 10_000_000, "{result:#}");
+    assert!((base..base + 100_000).contains(&uploaded), "{uploaded} bytes sent, the base has {base}: {result:#}");
+    assert!((uploaded..uploaded + 100_000).contains(&sent), "{sent} bytes came through, {uploaded} are said");
+
+    // A new service on the same base, in a run of its own.
+    project.write("deploy.yml", &listed(&["api", "web", "jobs", "mail"]));
+    let run = project.run(&["push", "--output", "json"]).exits(0);
+    let result: Value = serde_json::from_str(&run.stdout).expect("JSON");
+    assert_eq!(sum(&result, "mounted_bytes"), base, "{result:#}");
+    assert!(watched.bytes() < sent + 200_000, "the base was sent again");
+    if port == 5010 {
+        let images = result["images"].as_array().expect("images");
+        let digest = images.iter().filter(|image| image["transfer"]["mounted_bytes"] == base);
+        let digest = digest.map(|image| image["digest"].as_str().expect("a digest")).next().expect("the new service");
+        let reference = format!("registry.digitalocean.com/todo-app-registry/{}@{digest}", service("mail"));
+        assert_eq!(pull(project.sandbox, &reference).digests, [digest, digest]);
+    }
+}
+
+#[test]
+fn three_services_on_one_base_send_it_once() {
+    three_services_on_one_base("one-base", "registry", 5010);
+}
+
+#[test]
+fn three_services_on_one_base_send_it_once_to_the_old_registry() {
+    three_services_on_one_base("one-base-old", "registry-old", 5011);
+}

@@ -41,7 +41,14 @@ impl Fault {
     /// Disturbs the project's own requests of some methods to a part of its repository in the same way.
     pub(crate) fn on(project: &Project, methods: &str, part: &str, what: &Value) -> Self {
         let path = format!("/todo-app-registry/{}/{part}", project.namespace);
-        let mut rule = json!({ "target": "registry", "method": methods, "path": path });
+        let mut rule = json!({ "method": methods, "path": path });
+        rule.as_object_mut().expect("a rule").extend(what.as_object().expect("a rule").clone());
+        Self::by_rule(project, "registry", &rule)
+    }
+
+    /// Adds a rule of any kind for one of the registries, by its name in the sandbox's control API.
+    pub(crate) fn by_rule(project: &Project, target: &str, what: &Value) -> Self {
+        let mut rule = json!({ "target": target });
         rule.as_object_mut().expect("a rule").extend(what.as_object().expect("a rule").clone());
         let answer = send_json("POST", &project.sandbox.control("/faults"), &[], &rule);
         let added: Value = serde_json::from_str(&answer).expect("the rule with its id");
