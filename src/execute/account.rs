@@ -1,11 +1,12 @@
 //! DigitalOcean's side of its registry: who can say why the registry refuses, and whether it takes pushes now.
 
 use super::refusal::{self, Facts};
-use crate::digitalocean::{Client, GarbageCollection, Registry};
+use crate::digitalocean::{Client, Error as ApiError, GarbageCollection, Registry};
 use crate::error::{Failure, FailureKind};
 use crate::model::Repository;
 use crate::registry;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -38,8 +39,19 @@ struct Inner {
     on_collection: OnCollection,
     /// The pause between two looks at it.
     pace: Duration,
-    /// The garbage collection that was seen last. Whoever waits for its end holds the lock.
-    seen: Mutex<Option<GarbageCollection>>,
+    /// What was seen of garbage collections. Whoever waits for the end of one holds the lock.
+    seen: Mutex<Seen>,
+    /// How many were seen to have ended.
+    ended: AtomicU64,
+}
+
+/// What was seen of garbage collections.
+#[derive(Debug)]
+struct Seen {
+    /// The one that ran when somebody looked last.
+    running: Option<GarbageCollection>,
+    /// For how long this run waits still, over all of them.
+    left: Duration,
 }
 
 /// A garbage collection first waits for up to 15 minutes until every token that can push has died; those of most
@@ -57,7 +69,8 @@ impl RegistryAccount {
         on_collection: OnCollection,
         running: Option<GarbageCollection>,
     ) -> Self {
-        Self(Arc::new(Inner { client, registry, on_collection, pace: BETWEEN_LOOKS, seen: Mutex::new(running) }))
+        let (seen, ended) = (Mutex::new(Seen { running, left: LONGEST_WAIT }), AtomicU64::new(0));
+        Self(Arc::new(Inner { client, registry, on_collection, pace: BETWEEN_LOOKS, seen, ended }))
     }
 
     /// The same account, looked at without pauses.
@@ -85,14 +98,29 @@ impl RegistryAccount {
     /// Looks whether a garbage collection runs now. What cannot be found out is no reason to stop.
     pub(crate) async fn look(&self) -> bool {
         let mut seen = self.0.seen.lock().await;
-        *seen = self.running().await;
-        seen.is_some()
+        let Ok(now) = self.running().await else { return false };
+        self.note(&mut seen, now);
+        seen.running.is_some()
     }
 
-    /// The garbage collection that runs now, as far as can be found out.
-    async fn running(&self) -> Option<GarbageCollection> {
-        let running = self.0.client.active_garbage_collection(self.registry()?).await;
-        running.inspect_err(|error| tracing::debug!("cannot see whether garbage is collected: {error}")).ok().flatten()
+    /// How many garbage collections this run has seen end.
+    pub(crate) fn ended(&self) -> u64 {
+        self.0.ended.load(Ordering::Relaxed)
+    }
+
+    /// The garbage collection that runs now; an error where that cannot be found out.
+    async fn running(&self) -> Result<Option<GarbageCollection>, ApiError> {
+        let Some(registry) = self.registry() else { return Ok(None) };
+        let running = self.0.client.active_garbage_collection(registry).await;
+        running.inspect_err(|error| tracing::debug!("cannot see whether garbage is collected: {error}"))
+    }
+
+    /// Notes which garbage collection runs now.
+    fn note(&self, seen: &mut Seen, now: Option<GarbageCollection>) {
+        let before = std::mem::replace(&mut seen.running, now);
+        if before.is_some_and(|before| !is_same(seen.running.as_ref(), &before)) {
+            self.0.ended.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Comes back when nothing that was seen stands in the way of a push. Asks nothing where nothing was seen.
@@ -106,22 +134,39 @@ impl RegistryAccount {
         if self.0.seen.try_lock().is_err() {
             say("waiting for the registry's garbage collection".to_owned());
         }
-        let mut seen = self.0.seen.lock().await;
-        let Some(first) = seen.clone() else { return Ok(()) };
-        self.begin_waiting(&first).await?;
+        let waiting = async {
+            let mut seen = self.0.seen.lock().await;
+            while let Some(met) = seen.running.clone() {
+                self.begin_waiting(&met).await?;
+                self.until_ended(&mut seen, &met, &say).await?;
+            }
+            Ok(())
+        };
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => Err(Failure::new(FailureKind::Interrupted, "stopped")),
+            waited = waiting => waited,
+        }
+    }
+
+    /// Looks again and again, until this garbage collection does not run any more. `say` is told of its states.
+    async fn until_ended(&self, seen: &mut Seen, met: &GarbageCollection, say: impl Fn(String)) -> Result<(), Failure> {
         let what = match self.0.on_collection {
             OnCollection::Cancel => "cancelling",
             OnCollection::Wait | OnCollection::Fail => "waiting for",
         };
-        let say = |collection: &GarbageCollection| {
+        while let Some(collection) = seen.running.clone().filter(|now| is_same(Some(now), met)) {
             say(format!("{what} the registry's garbage collection: {}", collection.status));
-        };
-        let ended = tokio::select! {
-            biased;
-            () = cancel.cancelled() => return Err(Failure::new(FailureKind::Interrupted, "stopped")),
-            ended = until_ended(&mut seen, self.0.pace, say, || self.running()) => ended,
-        };
-        ended.map_err(|collection| self.waited_too_long(&collection))
+            if seen.left.is_zero() {
+                return Err(self.waited_too_long(&collection));
+            }
+            let begin = Instant::now();
+            tokio::time::sleep(self.0.pace).await;
+            let now = self.running().await.unwrap_or(Some(collection)); // who cannot be asked has not said that it ended
+            seen.left = seen.left.saturating_sub(begin.elapsed());
+            self.note(seen, now);
+        }
+        Ok(())
     }
 
     /// Does what the option says about a garbage collection that was met.
@@ -174,24 +219,9 @@ impl RegistryAccount {
     }
 }
 
-/// Looks again and again, until no garbage collection runs any more; the one that still runs after the longest wait. `say`
-/// is told of each that was seen, which is the last in `seen`.
-async fn until_ended<F: Future<Output = Option<GarbageCollection>>>(
-    seen: &mut Option<GarbageCollection>,
-    pace: Duration,
-    say: impl Fn(&GarbageCollection),
-    look: impl Fn() -> F,
-) -> Result<(), GarbageCollection> {
-    let begin = Instant::now();
-    while let Some(collection) = seen {
-        say(collection);
-        if begin.elapsed() >= LONGEST_WAIT {
-            return Err(collection.clone());
-        }
-        tokio::time::sleep(pace).await;
-        *seen = look().await;
-    }
-    Ok(())
+/// Whether it is this garbage collection that runs.
+fn is_same(running: Option<&GarbageCollection>, other: &GarbageCollection) -> bool {
+    running.is_some_and(|running| running.uuid == other.uuid)
 }
 
 /// A failure with the cause behind a refusal of DigitalOcean's registry in front, and what helps against it; any other
@@ -242,44 +272,41 @@ mod tests {
     use wiremock::{Mock, MockServer, ResponseTemplate};
 
     /// A garbage collection in this state.
-    fn collection(status: &str) -> serde_json::Value {
-        json!({ "uuid": "c-1", "status": status })
+    fn collection(uuid: &str, status: &str) -> serde_json::Value {
+        json!({ "uuid": uuid, "status": status })
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_collection_that_does_not_end_is_waited_for_for_half_an_hour() {
-        let stuck: GarbageCollection = serde_json::from_value(collection("waiting for write JWTs to expire")).unwrap();
-        let (begin, looks, told) = (Instant::now(), Cell::new(0_u32), Cell::new(0_u32));
-        let look = || {
-            looks.set(looks.get() + 1);
-            let found = stuck.clone();
-            async { Some(found) }
-        };
-        let tell = |_: &GarbageCollection| told.set(told.get() + 1);
-        let ended = until_ended(&mut Some(stuck.clone()), BETWEEN_LOOKS, tell, look).await;
-        assert_eq!(ended.as_ref().unwrap_err(), &stuck);
-        assert_eq!((begin.elapsed(), looks.get(), told.get()), (Duration::from_mins(30), 600, 601));
-
-        let account = account("http://127.0.0.1:1", OnCollection::Wait);
-        let failure = account.waited_too_long(&stuck);
-        assert_eq!(failure.kind.exit_code(), 4);
-        insta::assert_snapshot!(render(&failure), @r"
-        error: registry `shop` still collects garbage after 30 min of waiting (waiting for write JWTs to expire)
-          help: try again later, or end the collection: `--on-gc cancel`
-        ");
+    #[tokio::test]
+    async fn a_collection_that_does_not_end_is_waited_for_for_half_an_hour_and_only_once() {
+        let stuck = "waiting for write JWTs to expire";
+        let server = api(&[("c-1", stuck); 9]).await;
+        let account = account(&server.uri(), OnCollection::Wait);
+        assert!(account.look().await);
+        let told = Cell::new(0);
+        account.0.seen.lock().await.left = Duration::from_nanos(1);
+        for _ in 0..2 {
+            let waited = account.until_it_takes_pushes(|_| told.set(told.get() + 1), &CancellationToken::new()).await;
+            let failure = waited.unwrap_err();
+            assert_eq!(failure.kind.exit_code(), 4);
+            insta::allow_duplicates! {
+                insta::assert_snapshot!(render(&failure), @r"
+                error: registry `shop` still collects garbage after 30 min of waiting (waiting for write JWTs to expire)
+                  help: try again later, or end the collection: `--on-gc cancel`
+                ");
+            }
+        }
+        assert_eq!(told.get(), 3, "the second image learns it at once");
+        let asked = server.received_requests().await.unwrap().len();
+        assert_eq!(asked, 2);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn one_that_ends_is_waited_for_until_then() {
-        let running: GarbageCollection = serde_json::from_value(collection("scanning manifests")).unwrap();
-        let (begin, left) = (Instant::now(), Cell::new(200_u32));
-        let look = || {
-            left.set(left.get() - 1);
-            let found = (left.get() > 0).then(|| running.clone());
-            async { found }
-        };
-        until_ended(&mut Some(running.clone()), BETWEEN_LOOKS, |_| (), look).await.unwrap();
-        assert_eq!(begin.elapsed(), Duration::from_mins(10));
+    #[tokio::test]
+    async fn an_api_that_does_not_answer_does_not_say_that_a_collection_has_ended() {
+        let server = api(&[("c-1", "scanning manifests"), ("c-1", "403"), ("c-1", "scanning manifests")]).await;
+        let account = account(&server.uri(), OnCollection::Wait);
+        assert!(account.look().await);
+        account.until_it_takes_pushes(|_| (), &CancellationToken::new()).await.unwrap();
+        assert_eq!((account.ended(), server.received_requests().await.unwrap().len()), (1, 4));
     }
 
     /// The account of a registry `shop` behind this API, in which nothing has been seen.
@@ -290,44 +317,55 @@ mod tests {
         RegistryAccount::new(client, Some(registry), on_collection, None).without_pauses()
     }
 
-    /// An API that shows a garbage collection in these states, one a question, and none afterwards.
-    async fn api(states: &[&str]) -> MockServer {
+    /// An API that shows garbage collections in these states, one a question, and none afterwards; a state without a text is
+    /// none as well, and a number a refusal.
+    async fn api(states: &[(&str, &str)]) -> MockServer {
         let server = MockServer::start().await;
-        for status in states {
-            let body = json!({ "garbage_collection": collection(status) });
-            Mock::given(method("GET"))
-                .and(path("/v2/registries/shop/garbage-collection"))
-                .respond_with(ResponseTemplate::new(200).set_body_json(body))
-                .up_to_n_times(1)
-                .mount(&server)
-                .await;
+        let none = || ResponseTemplate::new(404).set_body_json(json!({ "id": "not_found", "message": "none" }));
+        for (uuid, status) in states {
+            let shown = json!({ "garbage_collection": collection(uuid, status) });
+            let shown = match (*status, status.parse::<u16>()) {
+                ("", _) => none(),
+                (_, Ok(code)) => ResponseTemplate::new(code),
+                _ => ResponseTemplate::new(200).set_body_json(shown),
+            };
+            let asked = Mock::given(method("GET")).and(path("/v2/registries/shop/garbage-collection"));
+            asked.respond_with(shown).up_to_n_times(1).mount(&server).await;
         }
-        let none = ResponseTemplate::new(404).set_body_json(json!({ "id": "not_found", "message": "none" }));
-        Mock::given(method("GET")).respond_with(none).mount(&server).await;
-        let cancelling = json!({ "garbage_collection": collection("cancelling") });
+        Mock::given(method("GET")).respond_with(none()).mount(&server).await;
+        let cancelling = json!({ "garbage_collection": collection("c-1", "cancelling") });
         let cancelled = ResponseTemplate::new(200).set_body_json(cancelling);
         Mock::given(method("PUT")).respond_with(cancelled).mount(&server).await;
         server
     }
 
-    /// Mirrors an image into a registry that refuses its manifest once, as a garbage collection that begins in the middle of
-    /// the push would; what came of it, what was said, and what the API was asked for.
-    async fn meet(on_collection: OnCollection, states: &[&str]) -> (Option<String>, Vec<String>, Vec<String>) {
-        let (source, target, api) = (Fake::start().await, Fake::start().await, api(states).await);
+    /// An errand that mirrors an image from one registry into a repository of another, and the digest of that image.
+    fn mirror(source: &Fake, target: &Fake, path: &str) -> (Operation, Digest) {
         let digest = source.seed("library/redis", "7", b"redis");
         let image = DesiredImage {
             key: "cache".to_owned(),
             source: ImageSource::Mirror(Reference::parse(&format!("{}/library/redis:7", source.host)).unwrap()),
-            repository: target.repository("shop/cache"),
+            repository: target.repository(path),
             tag: "1a2b3c4d5e6f".to_owned(),
             pin: true,
             supply: Supply::default(),
         };
-        target.faults(|faults| faults.put_statuses = [403].into());
+        let kind = OperationKind::Mirror { image, digest: digest.clone(), content_key: "ck-1".to_owned() };
+        (Operation { id: 0, kind, needs: Vec::new(), reason: String::new() }, digest)
+    }
+
+    /// Mirrors an image into a registry that refuses its manifest so often, as a garbage collection that begins in the middle of
+    /// the push would; what came of it, what was said, and what the API was asked for.
+    async fn meet(
+        on_collection: OnCollection,
+        refusals: usize,
+        states: &[(&str, &str)],
+    ) -> (Option<String>, Vec<String>, Vec<String>) {
+        let (source, target, api) = (Fake::start().await, Fake::start().await, api(states).await);
+        let (operation, digest) = mirror(&source, &target, "shop/cache");
+        target.faults(|faults| faults.manifest_statuses = vec![403; 2 * refusals].into()); // two tags a try
         let account = Some(account(&api.uri(), on_collection));
         let doors = ImageDoors { registry: client(), builder: Builder::default(), account };
-        let kind = OperationKind::Mirror { image, digest: digest.clone(), content_key: "ck-1".to_owned() };
-        let operation = Operation { id: 0, kind, needs: Vec::new(), reason: String::new() };
         let (events, mut received) = Events::channel();
         let brought = bring(&doors, &operation, &events, &CancellationToken::new()).await;
         drop(events);
@@ -348,32 +386,61 @@ mod tests {
     #[tokio::test]
     async fn a_collection_that_begins_in_the_middle_of_a_push_is_waited_for() {
         let states = ["requested", "scanning manifests", "deleting unreferenced blobs"];
-        let (failure, said, asked) = meet(OnCollection::Wait, &states).await;
+        let (failure, said, asked) = meet(OnCollection::Wait, 1, &states.map(|status| ("c-1", status))).await;
         assert_eq!(failure, None);
         assert_eq!(said, states.map(|status| format!("waiting for the registry's garbage collection: {status}")));
         assert_eq!(asked, ["GET /v2/registries/shop/garbage-collection"; 4]);
     }
 
     #[tokio::test]
-    async fn or_cancelled() {
-        let (failure, said, asked) = meet(OnCollection::Cancel, &["scanning manifests", "cancelling"]).await;
+    async fn and_so_is_the_one_that_begins_in_the_second_try() {
+        let states = [("c-1", "requested"), ("", ""), ("c-2", "requested"), ("c-2", "scanning manifests")];
+        let (failure, said, asked) = meet(OnCollection::Wait, 2, &states).await;
         assert_eq!(failure, None);
-        let wanted = ["scanning manifests", "cancelling"]
-            .map(|status| format!("cancelling the registry's garbage collection: {status}"));
+        let wanted = ["requested", "requested", "scanning manifests"];
+        assert_eq!(said, wanted.map(|status| format!("waiting for the registry's garbage collection: {status}")));
+        assert_eq!(asked.len(), 5);
+    }
+
+    #[tokio::test]
+    async fn of_two_images_that_meet_it_neither_gives_up() {
+        let states = [("c-1", "requested"), ("c-1", "scanning manifests")];
+        let (source, target, api) = (Fake::start().await, Fake::start().await, api(&states).await);
+        target.faults(|faults| faults.manifest_statuses = [403; 4].into());
+        let account = Some(account(&api.uri(), OnCollection::Wait));
+        let (events, _received) = Events::channel();
+        let cancel = CancellationToken::new();
+        let bring = async |path: &str| {
+            let doors = ImageDoors { registry: client(), builder: Builder::default(), account: account.clone() };
+            let (operation, _) = mirror(&source, &target, path);
+            bring(&doors, &operation, &events, &cancel).await.map_err(|diagnosis| render(&diagnosis.failure))
+        };
+        let (one, other) = tokio::join!(bring("shop/one"), bring("shop/other"));
+        assert_eq!((one.err(), other.err()), (None, None), "the second looks when the first has waited already");
+    }
+
+    #[tokio::test]
+    async fn or_cancelled() {
+        let states = [("c-1", "scanning manifests"), ("c-1", "cancelling"), ("c-2", "requested")];
+        let (failure, said, asked) = meet(OnCollection::Cancel, 1, &states).await;
+        assert_eq!(failure, None);
+        let wanted = states.map(|(_, status)| format!("cancelling the registry's garbage collection: {status}"));
         assert_eq!(said, wanted);
-        assert_eq!(asked[1], "PUT /v2/registries/shop/garbage-collection/c-1");
+        let cancelled: Vec<_> = asked.iter().filter(|asked| asked.starts_with("PUT")).collect();
+        let wanted = ["c-1", "c-2"].map(|uuid| format!("PUT /v2/registries/shop/garbage-collection/{uuid}"));
+        assert_eq!(cancelled, wanted.each_ref(), "each one once");
     }
 
     #[tokio::test]
     async fn or_ends_the_push() {
-        let (failure, said, asked) = meet(OnCollection::Fail, &["scanning manifests"]).await;
+        let (failure, said, asked) = meet(OnCollection::Fail, 1, &[("c-1", "scanning manifests")]).await;
         assert!(failure.is_some_and(|text| text.contains("403")));
         assert!(said.is_empty() && asked.is_empty(), "{said:?} {asked:?}");
     }
 
     #[tokio::test]
     async fn without_a_collection_a_refusal_is_told_at_once() {
-        let (failure, said, asked) = meet(OnCollection::Wait, &[]).await;
+        let (failure, said, asked) = meet(OnCollection::Wait, 1, &[]).await;
         assert!(failure.is_some_and(|text| text.contains("403")));
         assert_eq!((said.len(), asked.len()), (0, 1));
     }

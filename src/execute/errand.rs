@@ -3,7 +3,7 @@
 use super::delivery::Delivery;
 use super::event::{Diagnosis, EventKind, Events, ImageResult};
 use super::images::ImageDoors;
-use super::{build, push, ready_made};
+use super::{RegistryAccount, build, push, ready_made};
 use crate::error::{Failure, FailureKind};
 use crate::plan::{Operation, OperationKind};
 use std::time::Duration;
@@ -58,20 +58,25 @@ impl Errand<'_> {
         if !matches!(self.operation.kind, OperationKind::Reuse { .. }) {
             self.until_it_takes_pushes().await?;
         }
-        match self.once().await {
-            // A garbage collection that began in the middle of the push is met like one that was there before.
-            Err(diagnosis) if self.is_worth_waiting(&diagnosis).await => {
-                self.until_it_takes_pushes().await?;
-                self.once().await
+        loop {
+            let ended = self.doors.account.as_ref().map(RegistryAccount::ended);
+            match self.once().await {
+                // A garbage collection that began in the middle of the push is met like one that was there before.
+                Err(diagnosis) if self.is_worth_waiting(&diagnosis, ended).await => {
+                    self.until_it_takes_pushes().await?
+                }
+                result => return result,
             }
-            result => result,
         }
     }
 
-    /// Whether garbage is collected now, so that waiting may help against a failure; not if that was excluded.
-    async fn is_worth_waiting(&self, diagnosis: &Diagnosis) -> bool {
+    /// Whether garbage is collected now, or was since so many collections had ended, so that another try may help against a
+    /// failure; not if that was excluded. There are no more tries than collections, and the waits for them are bounded.
+    async fn is_worth_waiting(&self, diagnosis: &Diagnosis, ended: Option<u64>) -> bool {
         let Some(account) = self.doors.account.as_ref().filter(|account| account.waits()) else { return false };
-        diagnosis.failure.kind != FailureKind::Application && !self.cancel.is_cancelled() && account.look().await
+        let may_help = diagnosis.failure.kind != FailureKind::Application && !self.cancel.is_cancelled();
+        // Whoever looks may wait until another image has waited for the end.
+        may_help && (account.look().await || Some(account.ended()) > ended)
     }
 
     /// Waits until nothing that was seen stands in the way of a push.

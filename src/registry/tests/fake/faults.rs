@@ -19,6 +19,8 @@ pub(crate) struct Faults {
     pub(crate) put_statuses: VecDeque<u16>,
     /// These statuses answer the next chunks.
     pub(crate) patch_statuses: VecDeque<u16>,
+    /// These statuses answer the next manifests that are put.
+    pub(crate) manifest_statuses: VecDeque<u16>,
     /// These statuses answer the next requests of any kind.
     pub(crate) statuses: VecDeque<u16>,
     /// What `Retry-After` says beside those statuses.
