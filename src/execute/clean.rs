@@ -30,25 +30,19 @@ const AT_ONCE: usize = 8;
 /// What was seen is not older than this when it is acted upon, and a deletion takes no longer than it takes.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
+/// Whoever stops a deletion waits so long for the answer to the request that is under way.
+const LAST_ANSWER: Duration = Duration::from_secs(3);
+
 /// Gives a manifest that was read before.
 type Seen<'a> = dyn Fn(&Digest) -> Option<Stored> + Send + Sync + 'a;
 
-/// What came of a deletion.
-#[derive(Debug)]
-pub(crate) struct Deleted {
-    /// How many manifests are gone.
-    pub(crate) manifests: usize,
-    /// What was shown to go and stays, since it has come to be used.
-    pub(crate) kept: Vec<Fate>,
-}
-
-impl Deleted {
-    /// What came of what was shown, after the last look.
-    fn of(shown: &Decision, gone: &BTreeSet<Digest>, now: Decision) -> Self {
-        let was_shown = |fate: &Fate| shown.goes.iter().any(|shown| shown.digest == fate.digest);
-        let kept = now.stays.into_iter().filter(|fate| was_shown(fate) && !gone.contains(&fate.digest));
-        Self { manifests: gone.len(), kept: kept.collect() }
-    }
+/// What a deletion has done so far, however it ends.
+#[derive(Debug, Default)]
+pub(crate) struct Gone {
+    /// These are gone.
+    pub(crate) sure: BTreeSet<Digest>,
+    /// The registry was told to delete this one, and has not said what came of it.
+    pub(crate) unsure: Option<Digest>,
 }
 
 /// The doors that a cleaning uses.
@@ -231,46 +225,54 @@ impl Cleaner {
     }
 
     /// Deletes what was shown of a repository to go, as far as nothing has come to use it since: what is there and what runs
-    /// is looked at before the first deletion, and every few seconds from then on. What fails ends it, and what was deleted
-    /// before stays deleted.
+    /// is looked at before the first deletion, and every few seconds from then on. What was shown to go and stays, since it
+    /// has come to be used. What fails ends it; `gone` tells what it has done by then.
     pub(crate) async fn delete(
         &self,
         shown: (&Inventory, &Decision),
         rules: &Rules,
         clusters: &Clusters,
         cancel: &CancellationToken,
-    ) -> Result<Deleted, Failure> {
-        let mut gone = BTreeSet::new();
+        gone: &mut Gone,
+    ) -> Result<Vec<Fate>, Failure> {
         loop {
             let looking = futures::future::join(clusters.look(), self.inventory(&shown.0.repository, Some(shown.0)));
             let (in_use, inventory) = tokio::select! {
                 biased;
-                () = cancel.cancelled() => return Err(stopped(gone.len())),
+                () = cancel.cancelled() => return Err(stopped()),
                 looked = looking => looked,
             };
-            let inventory = inventory.map_err(|failure| after(gone.len(), failure))?;
+            let inventory = inventory?;
             if let Some(failure) = in_use.is_silent() {
-                return Err(after(gone.len(), failure));
+                return Err(failure);
             }
             let now = confirm(shown, &inventory, &in_use.in_repository(&inventory), rules);
             let goes: Vec<&Digest> =
-                now.goes.iter().map(|fate| &fate.digest).filter(|digest| !gone.contains(*digest)).collect();
+                now.goes.iter().map(|fate| &fate.digest).filter(|digest| !gone.sure.contains(*digest)).collect();
             if goes.is_empty() {
-                return Ok(Deleted::of(shown.1, &gone, now));
+                let was_shown = |fate: &Fate| shown.1.goes.iter().any(|shown| shown.digest == fate.digest);
+                let kept = now.stays.into_iter().filter(|fate| was_shown(fate) && !gone.sure.contains(&fate.digest));
+                return Ok(kept.collect());
             }
             let looked = Instant::now();
             for digest in goes {
                 if looked.elapsed() >= LOOK_AGAIN {
                     break;
                 }
-                tokio::select! {
-                    biased;
-                    () = cancel.cancelled() => return Err(stopped(gone.len())),
-                    deleted = self.delete_one(&now.repository, digest) => {
-                        deleted.map_err(|failure| after(gone.len(), failure))?;
-                    }
+                if cancel.is_cancelled() {
+                    return Err(stopped());
                 }
-                gone.insert(digest.clone());
+                gone.unsure = Some(digest.clone());
+                tokio::select! {
+                    deleted = self.delete_one(&now.repository, digest) => {
+                        // A refusal that will not change says that it is still there; any other failure does not.
+                        let is_known = deleted.as_ref().is_ok_and(|()| gone.sure.insert(digest.clone()))
+                            || deleted.as_ref().is_err_and(|failure| failure.kind == FailureKind::Configuration);
+                        gone.unsure = gone.unsure.take().filter(|_| !is_known);
+                        deleted?;
+                    }
+                    () = async { cancel.cancelled().await; tokio::time::sleep(LAST_ANSWER).await } => return Err(stopped()),
+                }
             }
         }
     }
@@ -373,18 +375,9 @@ fn cannot_delete(repository: &Repository, error: &registry::Error) -> Failure {
     failure
 }
 
-/// A failure after some manifests were deleted.
-fn after(done: usize, mut failure: Failure) -> Failure {
-    if done > 0 {
-        failure.messages.insert(0, format!("stopped after {done} manifests were deleted"));
-    }
-    failure
-}
-
 /// Somebody asked to stop.
-fn stopped(done: usize) -> Failure {
-    Failure::new(FailureKind::Interrupted, format!("stopped after {done} manifests were deleted"))
-        .with_hint("what is left is whole: run it again to go on")
+fn stopped() -> Failure {
+    Failure::new(FailureKind::Interrupted, "stopped")
 }
 
 #[cfg(test)]
@@ -450,8 +443,9 @@ mod tests {
         let again = cleaner.inventory(&small.repository, Some(&inventory)).await.unwrap();
         assert!(again.tags.is_empty() && again.manifests.contains_key(&about));
         let shown = (&inventory, &decision);
-        let deleted = cleaner.delete(shown, &everything, &Clusters::default(), &cancel).await.unwrap();
-        assert_eq!((deleted.manifests, deleted.kept), (2, Vec::new()));
+        let mut gone = Gone::default();
+        let kept = cleaner.delete(shown, &everything, &Clusters::default(), &cancel, &mut gone).await.unwrap();
+        assert_eq!((gone.sure.len(), gone.unsure, kept), (2, None, Vec::new()));
         assert!(small.contents().manifests.is_empty());
     }
 
@@ -481,8 +475,8 @@ mod tests {
     }
 
     /// The kept ones and their reasons.
-    fn kept(deleted: &Deleted) -> BTreeMap<Digest, String> {
-        deleted.kept.iter().map(|fate| (fate.digest.clone(), format!("{:?}", fate.reason))).collect()
+    fn kept(kept: &[Fate]) -> BTreeMap<Digest, String> {
+        kept.iter().map(|fate| (fate.digest.clone(), format!("{:?}", fate.reason))).collect()
     }
 
     #[tokio::test]
@@ -499,15 +493,16 @@ mod tests {
         clusters.add("prod (nyc1)".to_owned(), Ok(server.cluster().await));
         let cancel = CancellationToken::new();
         fake.forget();
-        let deleted = cleaner.delete((&inventory, &decision), &rules, &clusters, &cancel).await.unwrap();
+        let mut gone = Gone::default();
+        let stays = cleaner.delete((&inventory, &decision), &rules, &clusters, &cancel, &mut gone).await.unwrap();
         assert_eq!(fake.count("GET /v2/shop/api/manifests/"), 0, "what was read once is not read again");
         let wanted = [(a.clone(), "TaggedSince(\"0123456789ab\")"), (b.clone(), "Runs(\"Pod shop/api\")")];
-        assert_eq!(kept(&deleted), wanted.map(|(digest, reason)| (digest, reason.to_owned())).into());
+        assert_eq!(kept(&stays), wanted.map(|(digest, reason)| (digest, reason.to_owned())).into());
         let repository = fake.repository("shop/api");
         for (digest, there) in [(&a, true), (&b, true), (&c, false)] {
             assert_eq!(client().head_manifest(&repository, digest.as_str()).await.unwrap().is_some(), there);
         }
-        assert_eq!(deleted.manifests, 1);
+        assert_eq!((gone.sure, gone.unsure), (BTreeSet::from([c]), None));
     }
 
     #[tokio::test]
@@ -519,8 +514,31 @@ mod tests {
         clusters.add("prod (nyc1)".to_owned(), Ok(server.cluster().await));
         server.fail_next(403, "pods is forbidden", None);
         let cancel = CancellationToken::new();
-        let failure = cleaner.delete((&inventory, &decision), &rules, &clusters, &cancel).await.unwrap_err();
+        let shown = (&inventory, &decision);
+        let failure = cleaner.delete(shown, &rules, &clusters, &cancel, &mut Gone::default()).await.unwrap_err();
         assert_eq!(failure.messages[0], "nobody can say what `prod (nyc1)` runs: nothing more is deleted");
         assert_eq!(fake.count("DELETE "), 0);
+    }
+
+    #[tokio::test]
+    async fn what_breaks_off_in_the_middle_tells_what_is_gone_and_what_is_not_known() {
+        for (statuses, is_known) in [(vec![202, 403], true), ([vec![202], vec![500; 9]].concat(), false)] {
+            let (fake, digests, cleaner, rules) = old_images().await;
+            let (inventory, decision) = shown(&fake, &cleaner, &rules).await;
+            fake.faults(|faults| faults.delete_statuses = statuses.into());
+            let (cancel, mut gone) = (CancellationToken::new(), Gone::default());
+            let shown = (&inventory, &decision);
+            let failure = cleaner.delete(shown, &rules, &Clusters::default(), &cancel, &mut gone).await.unwrap_err();
+            assert_eq!(failure.kind == FailureKind::Configuration, is_known, "{failure}");
+            let order: Vec<&Digest> = decision.goes.iter().map(|fate| &fate.digest).collect();
+            assert_eq!(gone.sure.iter().collect::<Vec<_>>(), order[..1]);
+            assert_eq!(gone.unsure.as_ref(), (!is_known).then_some(order[1]));
+            let repository = fake.repository("shop/api");
+            let mut left = 0;
+            for digest in &digests {
+                left += usize::from(client().head_manifest(&repository, digest.as_str()).await.unwrap().is_some());
+            }
+            assert_eq!(left, 2);
+        }
     }
 }

@@ -63,7 +63,7 @@ impl Errand<'_> {
             match self.once().await {
                 // A garbage collection that began in the middle of the push is met like one that was there before.
                 Err(diagnosis) if self.is_worth_waiting(&diagnosis, ended).await => {
-                    self.until_it_takes_pushes().await?
+                    self.until_it_takes_pushes().await?;
                 }
                 result => return result,
             }

@@ -2,11 +2,11 @@
 
 use super::text::{Cell, Paint, Section, Tone, append, bytes};
 use crate::clean::{Decision, Fate, Inventory, Reason, freed};
-use crate::model::counted;
+use crate::model::{Digest, counted};
 use jiff::SignedDuration;
 use serde::Serialize;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A cleaning as it is shown.
 #[derive(Clone, Copy, Debug)]
@@ -120,8 +120,38 @@ impl Cleaning<'_> {
 
 /// What was shown to go and has not gone, in a line.
 pub(crate) fn kept_text(fate: &Fate) -> String {
-    let name = fate.tags.first().map_or_else(|| format!("sha256:{}", fate.digest.short()), |first| tag(first));
-    format!("kept {name}: {}", because(fate))
+    format!("kept {}: {}", name(fate), because(fate))
+}
+
+/// What a deletion that broke off has done to a repository, in lines: what is gone, what is still there, and what nobody
+/// knows of since the answer to its deletion is missing.
+pub(crate) fn broken_off_text(decision: &Decision, gone: &BTreeSet<Digest>, unsure: Option<&Digest>) -> Vec<String> {
+    let of = |wanted: &dyn Fn(&Digest) -> bool| {
+        let fates = decision.goes.iter().filter(|fate| wanted(&fate.digest));
+        fates.map(name).collect::<Vec<_>>()
+    };
+    let (is_gone, is_unsure) = (|digest: &Digest| gone.contains(digest), |digest: &Digest| unsure == Some(digest));
+    let parts = [
+        ("deleted of", of(&is_gone)),
+        ("may be deleted of", of(&is_unsure)),
+        ("still in", of(&|digest| !is_gone(digest) && !is_unsure(digest))),
+    ];
+    let parts = parts.into_iter().filter(|(_, names)| !names.is_empty());
+    parts.map(|(what, names)| format!("{what} {}: {}", decision.repository, listed(&names))).collect()
+}
+
+/// Names in a line, not too many of them.
+fn listed(names: &[String]) -> String {
+    /// So many are named.
+    const MOST: usize = 8;
+    let shown = names.iter().take(MOST).cloned().collect::<Vec<_>>().join(", ");
+    let more = names.len().saturating_sub(MOST);
+    if more == 0 { shown } else { format!("{shown} and {more} more") }
+}
+
+/// What a manifest is called: its first tag, or its digest.
+fn name(fate: &Fate) -> String {
+    fate.tags.first().map_or_else(|| format!("sha256:{}", fate.digest.short()), |first| tag(first))
 }
 
 /// What a garbage collection has freed, in a line.

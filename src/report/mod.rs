@@ -19,7 +19,7 @@ mod terminal;
 mod text;
 mod timeline;
 
-pub(crate) use clean::{Cleaning, Collected, freed_text, kept_text};
+pub(crate) use clean::{Cleaning, Collected, broken_off_text, freed_text, kept_text};
 pub(crate) use files::skipped;
 pub(crate) use page::Links;
 

@@ -12,7 +12,7 @@ use crate::cli::walk::redacted;
 use crate::config::{Config, Needs};
 use crate::digitalocean;
 use crate::error::{Failure, FailureKind};
-use crate::execute::clean::{Cleaner, Clusters, Silent};
+use crate::execute::clean::{Cleaner, Clusters, Gone, Silent};
 use crate::model::{DIGITALOCEAN_REGISTRY, Redactor, Repository, counted};
 use crate::report::{self, Cleaning, Collected};
 use futures::future::join_all;
@@ -50,7 +50,13 @@ pub(crate) async fn clean(settings: &Settings, flags: &CleanFlags) -> Result<End
         );
     }
     let carried_out = carry_out(flags, &survey, &signals).await;
-    let (deleted, collected) = carried_out.map_err(redacted)?;
+    let stopped = |mut failure: Failure| {
+        if failure.kind.is_stop() {
+            failure.kind = signals.kind();
+        }
+        failure
+    };
+    let (deleted, collected) = carried_out.map_err(stopped).map_err(redacted)?;
     if settings.output == Output::Json {
         console::result_json(&cleaning.json(deleted, collected));
     }
@@ -205,7 +211,7 @@ async fn carry_out(
     survey: &Survey,
     signals: &Signals,
 ) -> Result<(usize, Option<Collected>), Failure> {
-    let Survey { cleaner, clusters, rules, found, .. } = survey;
+    let Survey { cleaner, found, .. } = survey;
     let goes: usize = found.iter().map(|(_, decision)| decision.goes.len()).sum();
     if !flags.yes {
         if goes > 0 {
@@ -217,15 +223,7 @@ async fn carry_out(
         return Err(failure);
     }
     cleaner.nothing_is_collected().await?;
-    let mut deleted = 0;
-    for (inventory, decision) in found.iter().filter(|(_, decision)| !decision.goes.is_empty()) {
-        let done = cleaner.delete((inventory, decision), rules, clusters, &signals.cancel).await?;
-        deleted += done.manifests;
-        console::say(&format!("deleted {} of {}", counted(done.manifests, "manifest"), decision.repository));
-        for kept in &done.kept {
-            console::say(&report::kept_text(kept));
-        }
-    }
+    let deleted = delete(survey, signals).await?;
     if !flags.garbage_collect {
         return Ok((deleted, None));
     }
@@ -236,7 +234,7 @@ async fn carry_out(
             said.clone_from(&collection.status);
         }
     });
-    let ended = ended.await?;
+    let ended = ended.await.map_err(|failure| not_collected(deleted, failure))?;
     if ended.status != "succeeded" {
         let failure =
             Failure::new(FailureKind::Infrastructure, format!("the garbage collection ended as `{}`", ended.status));
@@ -249,10 +247,118 @@ async fn carry_out(
     ))
 }
 
+/// The failure of a garbage collection behind a deletion.
+fn not_collected(deleted: usize, mut failure: Failure) -> Failure {
+    if deleted > 0 && failure.kind == FailureKind::Configuration {
+        failure.kind = FailureKind::Infrastructure; // something was changed
+    }
+    failure.messages.insert(0, format!("deleted {}, and collected no garbage", counted(deleted, "manifest")));
+    failure
+}
+
+/// Deletes what was shown, and says so; how many manifests that were.
+async fn delete(survey: &Survey, signals: &Signals) -> Result<usize, Failure> {
+    let Survey { cleaner, clusters, rules, found, .. } = survey;
+    let mut all: Vec<Gone> = Vec::new();
+    for (inventory, decision) in found {
+        let mut gone = Gone::default();
+        if !decision.goes.is_empty() {
+            let deleted = cleaner.delete((inventory, decision), rules, clusters, &signals.cancel, &mut gone).await;
+            let kept = match deleted {
+                Ok(kept) => kept,
+                Err(failure) => {
+                    all.push(gone);
+                    return Err(broken_off(failure, found, &all));
+                }
+            };
+            console::say(&format!("deleted {} of {}", counted(gone.sure.len(), "manifest"), decision.repository));
+            for kept in &kept {
+                console::say(&report::kept_text(kept));
+            }
+        }
+        all.push(gone);
+    }
+    Ok(all.iter().map(|gone| gone.sure.len()).sum())
+}
+
+/// A failure in the middle of a deletion, with what is gone by then and what is not. What has changed something is nobody's
+/// configuration alone.
+fn broken_off(mut failure: Failure, found: &[(Inventory, Decision)], all: &[Gone]) -> Failure {
+    let nothing = Gone::default();
+    if all.iter().all(|gone| gone.sure.is_empty() && gone.unsure.is_none()) {
+        return failure;
+    }
+    let done: usize = all.iter().map(|gone| gone.sure.len()).sum();
+    let planned: usize = found.iter().map(|(_, decision)| decision.goes.len()).sum();
+    failure.messages.insert(0, format!("broke off after {done} of {}", counted(planned, "manifest")));
+    if failure.kind == FailureKind::Configuration {
+        failure.kind = FailureKind::Infrastructure;
+    }
+    let gone = all.iter().chain(std::iter::repeat(&nothing));
+    let lines = found.iter().zip(gone);
+    let lines =
+        lines.flat_map(|((_, decision), gone)| report::broken_off_text(decision, &gone.sure, gone.unsure.as_ref()));
+    let end = "what is left is whole: run it again to go on".to_owned();
+    let hint: Vec<String> = failure.hint.take().into_iter().chain(lines).chain([end]).collect();
+    failure.with_hint(hint.join("\n"))
+}
+
 /// Why nothing of what was shown is deleted, where clusters are silent and something would have gone otherwise.
 fn silent(silent: &[Silent], found: &[(Inventory, Decision)]) -> Option<Failure> {
     let held = |(_, decision): &(Inventory, Decision)| {
         decision.stays.iter().any(|fate| matches!(fate.reason, Reason::MayRun(_)))
     };
     silent.first().filter(|_| found.iter().any(held)).map(Silent::refuse)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clean::Fate;
+    use crate::error::render;
+    use crate::model::Digest;
+    use std::collections::BTreeMap;
+
+    /// A repository of which these tags go.
+    fn found(path: &str, tags: &[&str]) -> (Inventory, Decision) {
+        let repository = Repository { registry: "r.example".to_owned(), path: path.to_owned() };
+        let fate = |tag: &&str| Fate {
+            digest: Digest::of(tag.as_bytes()),
+            tags: vec![(*tag).to_owned()],
+            age: None,
+            size: 1,
+            reason: Reason::Old,
+        };
+        let goes = tags.iter().map(fate).collect();
+        let decision = Decision { repository: repository.clone(), goes, stays: Vec::new(), lists_untagged: true };
+        let (manifests, tags) = (BTreeMap::new(), BTreeMap::new());
+        (Inventory { repository, manifests, tags, lists_untagged: true }, decision)
+    }
+
+    #[test]
+    fn a_failure_in_the_middle_says_what_went_and_what_stays() {
+        let ten: Vec<String> = (1..=10).map(|number| format!("w{number}")).collect();
+        let ten: Vec<&str> = ten.iter().map(String::as_str).collect();
+        let found = [found("shop/api", &["v1", "v2"]), found("shop/db", &["a", "b", "c"]), found("shop/web", &ten)];
+        let digests = |tags: &[&str]| tags.iter().map(|tag| Digest::of(tag.as_bytes())).collect();
+        let all = [
+            Gone { sure: digests(&["v1", "v2"]), unsure: None },
+            Gone { sure: digests(&["a"]), unsure: Some(Digest::of(b"b")) },
+        ];
+        let refused = Failure::new(FailureKind::Configuration, "registry `r.example` refused").with_hint("log in anew");
+        let failure = broken_off(refused.clone(), &found, &all);
+        assert_eq!(failure.kind.exit_code(), 3, "`nothing was changed` would not be true");
+        insta::assert_snapshot!(render(&failure), @r"
+        error: broke off after 3 of 15 manifests
+          cause: registry `r.example` refused
+          help: log in anew
+                deleted of r.example/shop/api: v1, v2
+                deleted of r.example/shop/db: a
+                may be deleted of r.example/shop/db: b
+                still in r.example/shop/db: c
+                still in r.example/shop/web: w1, w2, w3, w4, w5, w6, w7, w8 and 2 more
+                what is left is whole: run it again to go on
+        ");
+        assert_eq!(render(&broken_off(refused.clone(), &found, &[Gone::default()])), render(&refused));
+    }
 }

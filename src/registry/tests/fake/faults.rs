@@ -21,6 +21,8 @@ pub(crate) struct Faults {
     pub(crate) patch_statuses: VecDeque<u16>,
     /// These statuses answer the next manifests that are put.
     pub(crate) manifest_statuses: VecDeque<u16>,
+    /// These statuses answer the next wishes to delete a manifest; 202 is granted.
+    pub(crate) delete_statuses: VecDeque<u16>,
     /// These statuses answer the next requests of any kind.
     pub(crate) statuses: VecDeque<u16>,
     /// What `Retry-After` says beside those statuses.

@@ -25,6 +25,9 @@ pub(super) fn manifest(fake: &Fake, path: &str, target: &str, asked: &Asked, bod
 
 /// Deletes a manifest with its tags.
 fn delete(contents: &mut Contents, path: &str, digest: &str) -> Response {
+    if let Some(status) = contents.faults.delete_statuses.pop_front().filter(|status| *status != 202) {
+        return StatusCode::from_u16(status).unwrap().into_response();
+    }
     let before = contents.manifests.len();
     contents.manifests.retain(|(there, _), (_, bytes)| there != path || Digest::of(bytes).as_str() != digest);
     if contents.manifests.len() == before { StatusCode::NOT_FOUND } else { StatusCode::ACCEPTED }.into_response()
