@@ -146,6 +146,32 @@ pub(crate) fn transport_cause(error: &reqwest::Error) -> String {
     innermost(error)
 }
 
+/// What stands between us and a server for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Obstacle {
+    /// Its certificate is signed by nobody that is trusted here, has run out, or is that of another host.
+    Certificate,
+    /// It does not encrypt.
+    Plain,
+}
+
+/// What stands between us and a server for good, if that is why a request got no answer.
+pub(crate) fn obstacle(error: &(dyn std::error::Error + 'static)) -> Option<Obstacle> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let inside = error.downcast_ref::<std::io::Error>().and_then(|error| error.get_ref());
+        let broken = inside.map_or(Some(error), |inside| Some(inside)).and_then(|e| e.downcast_ref::<rustls::Error>());
+        match broken {
+            Some(rustls::Error::InvalidCertificate(_)) => return Some(Obstacle::Certificate),
+            Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)) => {
+                return Some(Obstacle::Plain);
+            }
+            _ => cause = inside.map_or_else(|| error.source(), |inside| Some(inside)),
+        }
+    }
+    None
+}
+
 /// The innermost cause of any error.
 pub(crate) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     let mut cause = error;
@@ -180,9 +206,11 @@ impl Retry {
         }
     }
 
-    /// The verdict on a request that got no answer: another try may help, unless it could not even be formed.
+    /// The verdict on a request that got no answer: another try may help, unless it could not even be formed, or something
+    /// stands in its way for good.
     pub(crate) fn of_transport(error: &reqwest::Error) -> Self {
-        if error.is_builder() || error.is_redirect() { Self::Never } else { Self::Later }
+        let is_final = error.is_builder() || error.is_redirect() || obstacle(error).is_some();
+        if is_final { Self::Never } else { Self::Later }
     }
 }
 

@@ -91,9 +91,6 @@ impl Client {
         while trail.goes_on(question, &answer)? {
             answer = self.get_blob(question, &trail.url).await?;
         }
-        if answer.status() == StatusCode::NOT_FOUND {
-            return Err(Error::NotFound { reference: format!("{}/{path}@{digest}", endpoint.registry) });
-        }
         if !answer.status().is_success() {
             return Err(self.refusal(question, answer).await);
         }

@@ -2,7 +2,7 @@
 
 use super::hosts::Endpoint;
 use crate::error::{FailureKind, Hint};
-use crate::http::{self, Retry};
+use crate::http::{self, Obstacle, Retry};
 use crate::model::{DIGITALOCEAN_REGISTRY, Digest, Platform};
 use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
@@ -11,8 +11,8 @@ use url::Url;
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// No answer came.
-    #[error("cannot reach registry `{registry}` at {at} to {action}")]
+    /// No answer came, or only a part of one.
+    #[error("{} registry `{registry}` at {at} to {action}", if *.unreached { "cannot reach" } else { "the connection broke that asked" })]
     Transport {
         /// The registry's name.
         registry: String,
@@ -22,6 +22,8 @@ pub(crate) enum Error {
         action: String,
         /// Whether another try may help.
         retry: Retry,
+        /// What stands in the way for good, if something does.
+        obstacle: Option<Obstacle>,
         /// Whether not even a connection came about.
         unreached: bool,
         /// What the network said.
@@ -98,7 +100,7 @@ pub(crate) enum Error {
         problem: String,
     },
     /// No byte moved for too long.
-    #[error("registry `{registry}` took no data for {seconds} s while it was asked to {action}")]
+    #[error("registry `{registry}` gave no sign of life for {seconds} s when asked to {action}")]
     Stalled {
         /// The registry's name.
         registry: String,
@@ -184,6 +186,15 @@ impl std::fmt::Display for Refusal {
     }
 }
 
+/// What distribution says where it knows only the detail.
+const UNKNOWN: &str = "unknown error";
+
+/// A stranger's words as they may stand on a terminal: without control characters, and not too many.
+fn readable(text: &str) -> String {
+    let shown = text.chars().map(|character| if character.is_control() { ' ' } else { character });
+    shown.take(LONGEST_MESSAGE).collect()
+}
+
 /// Longer messages are pages of a proxy, not sentences of a registry.
 const LONGEST_MESSAGE: usize = 300;
 
@@ -198,8 +209,11 @@ impl Refusal {
             let text = String::from_utf8_lossy(body).trim().to_owned();
             (!text.is_empty() && !text.starts_with(['{', '<'])).then_some(text)
         };
-        let message = text("message").or_else(|| text("details")).or_else(plain);
-        let message = message.map(|text| text.chars().take(LONGEST_MESSAGE).collect());
+        let mut message = text("message").or_else(|| text("details")).or_else(plain);
+        if let (Some(UNKNOWN), Some(detail)) = (message.as_deref(), text("detail")) {
+            message = Some(format!("{UNKNOWN}: {detail}"));
+        }
+        let message = message.map(|text| readable(&text));
         let code = text("code").or_else(|| text("id"));
         let blobs = named_blobs(&parsed);
         if is_full(status, body) {
@@ -250,6 +264,7 @@ impl Error {
             at: http::redact_url(&url.join("/").unwrap_or_else(|_| url.clone())),
             action: action.to_owned(),
             retry: Retry::of_transport(error),
+            obstacle: http::obstacle(error),
             unreached: error.is_connect(),
             source: TransportCause(http::transport_cause(error)),
         }
@@ -326,7 +341,8 @@ impl Hint for Error {
             | Self::NoPlatform { .. }
             | Self::Hosts(_)
             | Self::Client(_)
-            | Self::DockerConfig { .. } => FailureKind::Configuration,
+            | Self::DockerConfig { .. }
+            | Self::Transport { obstacle: Some(_), .. } => FailureKind::Configuration,
             Self::Refused { refusal, .. } if refusal.retry == Retry::Never && refusal.status.is_client_error() => {
                 FailureKind::Configuration
             }
@@ -338,12 +354,14 @@ impl Hint for Error {
 
     fn hint(&self) -> Option<String> {
         let hint = match self {
+            Self::Transport { registry, obstacle, .. } => of_transport(registry, *obstacle),
             Self::Login { registry, had_login, refusal, .. } if registry == DIGITALOCEAN_REGISTRY => {
-                return Some(digitalocean_hint(refusal, *had_login));
+                return digitalocean_hint(refusal, *had_login).or_else(|| of_refusal(refusal));
             }
             Self::Refused { registry, refusal, .. } if registry == DIGITALOCEAN_REGISTRY => {
-                return Some(digitalocean_hint(refusal, true));
+                return digitalocean_hint(refusal, true).or_else(|| of_refusal(refusal));
             }
+            Self::Refused { refusal, .. } => return of_refusal(refusal),
             Self::Login { registry, had_login: true, .. } => format!(
                 "check the user and password for `{registry}`: they may be wrong, expired, or not allowed to do this"
             ),
@@ -352,34 +370,85 @@ impl Hint for Error {
             ),
             Self::NotFound { .. } => "check the name and the tag; a private image needs a login".to_owned(),
             Self::NoPlatform { .. } => "choose an image that is built for this platform".to_owned(),
-            Self::Refused { refusal, .. } if refusal.status == StatusCode::FORBIDDEN => {
-                "the login is known, but not allowed to do this: give it write access to the repository".to_owned()
-            }
-            Self::Refused { refusal, .. } if refusal.is_full() => {
-                "free some space where it stores its blobs, by its garbage collection, then run it again".to_owned()
-            }
-            Self::Refused { refusal, .. } if refusal.retry == Retry::Never => return None,
-            Self::Transport { .. } | Self::Refused { .. } | Self::Stalled { .. } | Self::LostUpload { .. } => {
-                "the registry may be down or overloaded: try again later".to_owned()
-            }
+            Self::Stalled { .. } | Self::LostUpload { .. } => LATER.to_owned(),
             Self::DigestMismatch { .. } => {
                 "something between here and the registry changes content: nothing was deployed from it".to_owned()
             }
             Self::SourceChanged { .. } => "leave the files alone while the deploy runs, and start it again".to_owned(),
+            Self::Nonsense { problem, .. } if problem == UNENCRYPTED => UNENCRYPTED_CURE.to_owned(),
+            Self::Nonsense { registry, .. } => {
+                format!("`{registry}` may be no registry, or a proxy before it answers in its place")
+            }
+            Self::DockerConfig { registry, .. } => format!("run `docker login {registry}`, which writes it anew"),
             Self::Hosts(error) => return error.hint(),
             Self::Client(error) => return error.hint(),
-            _ => return None,
+            Self::Source { .. } | Self::Cancelled => return None,
         };
         Some(hint)
     }
 }
 
+/// What helps where nobody has done anything wrong.
+const LATER: &str = "the registry may be down or overloaded: try again later";
+
+/// What is wrong with the answer of a registry that does not know that it is reached by https.
+pub(crate) const UNENCRYPTED: &str = "it leads from https to http";
+
+/// What helps against that.
+const UNENCRYPTED_CURE: &str = "the proxy before it must pass on `X-Forwarded-Proto: https`; distribution also has\n\
+                                `http.relativeurls: true` for this";
+
+/// What helps where no answer came.
+fn of_transport(registry: &str, obstacle: Option<Obstacle>) -> String {
+    match obstacle {
+        Some(Obstacle::Certificate) => format!(
+            "name the certificates of whoever signs for `{registry}` in `SSL_CERT_FILE`, or as `ca` in a hosts.toml\n\
+             (`--registry-config`); check the clock as well"
+        ),
+        Some(Obstacle::Plain) => format!(
+            "it does not encrypt: if that is meant, write `server = \"http://{registry}\"` into the hosts.toml of\n\
+             that registry (`--registry-config`)"
+        ),
+        None => format!("check the name `{registry}` and the network; {LATER}"),
+    }
+}
+
+/// What helps against a refusal, as far as its status tells.
+fn of_refusal(refusal: &Refusal) -> Option<String> {
+    let hint = match (refusal.status, refusal.retry) {
+        _ if refusal.is_full() => {
+            "free some space where it stores its blobs, by its garbage collection, then run it again"
+        }
+        (_, Retry::After(pause)) if pause > http::LONGEST_PAUSE => {
+            return Some(format!("it asks to be left alone for {} min: try again then", pause.as_secs().div_ceil(60)));
+        }
+        (StatusCode::TOO_MANY_REQUESTS, _) => {
+            "it limits how much may be asked of it: try again later; a login often raises the limit"
+        }
+        (StatusCode::FORBIDDEN, _) => {
+            "the login is known, but not allowed to do this: give it write access to the repository"
+        }
+        (StatusCode::NOT_FOUND, _) => {
+            "check the name; some registries want a repository or project to be created before the first push"
+        }
+        (StatusCode::METHOD_NOT_ALLOWED, _) => {
+            "it does not do this: it may be read-only, or a mirror of another registry"
+        }
+        (StatusCode::PAYLOAD_TOO_LARGE, _) => {
+            "a proxy before it limits the size of uploads (`client_max_body_size` of nginx): raise that limit"
+        }
+        (_, Retry::Never) => return None,
+        _ => LATER,
+    };
+    Some(hint.to_owned())
+}
+
 /// What DigitalOcean's registry means by a refusal: it says little, so the status is read together with its rules
 /// (<https://docs.digitalocean.com/products/container-registry/details/limits/>). Who can ask the account knows more, and
 /// says that instead.
-fn digitalocean_hint(refusal: &Refusal, had_login: bool) -> String {
+fn digitalocean_hint(refusal: &Refusal, had_login: bool) -> Option<String> {
     let about = refusal.message.as_deref().unwrap_or_default();
-    match refusal.status.as_u16() {
+    let hint = match refusal.status.as_u16() {
         403 if about.contains("limit is") => {
             "the plan's number of repositories is used up: delete one, or choose a larger plan".to_owned()
         }
@@ -393,8 +462,9 @@ fn digitalocean_hint(refusal: &Refusal, had_login: bool) -> String {
             "a garbage collection runs, and pushes must wait until it has ended",
         ]),
         400 => likely(&["the registry's name is wrong, or is missing in `registry.digitalocean.com/REGISTRY/IMAGE`"]),
-        _ => "the registry may be down or overloaded: try again later".to_owned(),
-    }
+        _ => return None,
+    };
+    Some(hint)
 }
 
 /// Causes that could not be told apart, the likeliest first.
@@ -477,5 +547,63 @@ mod tests {
             refusal: Box::new(refusal(403, body)),
         };
         assert!(error.hint().unwrap().starts_with("the plan's number of repositories"));
+    }
+
+    /// What a person reads of an error.
+    fn shown(error: Error) -> String {
+        let (kind, text) = (error.kind(), render(&Failure::from(error)));
+        format!("{text}exit {}\n", kind.exit_code())
+    }
+
+    #[test]
+    fn each_error_says_where_why_and_what_to_do() {
+        let (r, action) = (|| "r.example".to_owned(), || "take blob 2a22f28b for `shop/api`".to_owned());
+        let refused = |refusal: Refusal| Error::Refused { registry: r(), action: action(), refusal: Box::new(refusal) };
+        let answered = |status, body: &str| refused(refusal(status, body));
+        let later = |seconds: &str| {
+            let headers = HeaderMap::from_iter([(reqwest::header::RETRY_AFTER, seconds.parse().unwrap())]);
+            refused(Refusal::read(StatusCode::TOO_MANY_REQUESTS, &headers, b""))
+        };
+        let unreached = |obstacle, cause: &str| Error::Transport {
+            registry: r(),
+            at: "https://r.example/".to_owned(),
+            action: action(),
+            retry: Retry::Later,
+            obstacle,
+            unreached: true,
+            source: TransportCause(cause.to_owned()),
+        };
+        let mut broken = unreached(None, "connection closed before message completed");
+        if let Error::Transport { unreached, .. } = &mut broken {
+            *unreached = false;
+        }
+        let nonsense = |problem: &str| Error::Nonsense { registry: r(), action: action(), problem: problem.to_owned() };
+        let errors = [
+            unreached(None, "Connection refused (os error 111)"),
+            unreached(Some(Obstacle::Certificate), "invalid peer certificate: UnknownIssuer"),
+            unreached(Some(Obstacle::Plain), "received corrupt message of type InvalidContentType"),
+            broken,
+            answered(403, r#"{"errors":[{"code":"DENIED","message":"requested access to the resource is denied"}]}"#),
+            answered(404, r#"{"errors":[{"code":"NAME_UNKNOWN","message":"repository name not known to registry"}]}"#),
+            answered(405, r#"{"errors":[{"code":"UNSUPPORTED","message":"The operation is unsupported."}]}"#),
+            answered(413, "<html><h1>413 Request Entity Too Large</h1></html>"),
+            answered(400, r#"{"errors":[{"code":"MANIFEST_INVALID","message":"manifest invalid"}]}"#),
+            answered(
+                500,
+                r#"{"errors":[{"code":"UNKNOWN","message":"unknown error","detail":"s3: \u001b[31mno bucket"}]}"#,
+            ),
+            answered(502, ""),
+            answered(507, ""),
+            later("30"),
+            later("3601"),
+            nonsense("it redirects to nowhere"),
+            nonsense(UNENCRYPTED),
+            Error::Stalled { registry: r(), action: action(), seconds: 60 },
+            Error::LostUpload { registry: r(), what: "a layer".to_owned(), problem: "it takes no chunks".to_owned() },
+            Error::Source { what: "a blob".to_owned(), source: std::io::Error::other("the disk is broken") },
+            Error::DockerConfig { registry: r(), problem: "Unable to parse".to_owned() },
+        ];
+        let texts: Vec<String> = errors.into_iter().map(shown).collect();
+        insta::assert_snapshot!(texts.join("\n"));
     }
 }

@@ -93,7 +93,8 @@ mod tests {
     /// The error of a registry that cannot be reached, or of one whose connection breaks.
     fn broken(unreached: bool) -> Error {
         let (registry, at, action) = ("r".to_owned(), "at".to_owned(), "take".to_owned());
-        Error::Transport { registry, at, action, retry: Retry::Later, unreached, source: TransportCause(String::new()) }
+        let (retry, obstacle, source) = (Retry::Later, None, TransportCause(String::new()));
+        Error::Transport { registry, at, action, retry, obstacle, unreached, source }
     }
 
     /// How many tries there are, and how long they take together, when an operation fails always, or until it is so late.

@@ -2,7 +2,7 @@
 //!
 //! The token never goes along to another host; who asks there sees to that.
 
-use super::error::Error;
+use super::error::{Error, UNENCRYPTED};
 use super::hosts::is_loopback;
 use super::question::Question;
 use reqwest::Response;
@@ -49,7 +49,7 @@ pub(crate) fn check_target(question: Question<'_>, target: &Url) -> Result<(), E
         return Ok(());
     }
     if base.scheme() == "https" && target.scheme() != "https" {
-        return Err(question.nonsense("it leads from https to http"));
+        return Err(question.nonsense(UNENCRYPTED));
     }
     if is_private(target) && !is_private(base) {
         return Err(question.nonsense("it leads to an address of a private network"));

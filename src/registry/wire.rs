@@ -133,6 +133,7 @@ fn broken(question: Question<'_>, url: &Url, unreached: bool, error: &(dyn std::
         at: http::redact_url(&url.join("/").unwrap_or_else(|_| url.clone())),
         action: question.action.to_owned(),
         retry: Retry::Later,
+        obstacle: None,
         unreached,
         source: TransportCause(http::innermost(error)),
     }

@@ -1,6 +1,7 @@
 //! The client against a registry with faults.
 
 mod artifacts;
+mod encrypted;
 pub(crate) mod fake;
 mod files;
 mod quirks;
