@@ -169,8 +169,8 @@ impl Halfway {
     }
 }
 
-/// The names in a folder, and what stands there.
-type Listing = Arc<BTreeMap<String, Node>>;
+/// The names in a folder, and what stands there; `None` for what is more than can be told.
+type Listing = Arc<BTreeMap<String, Option<Node>>>;
 
 /// The file tree of what was built. Folders are listed once.
 struct Tree {
@@ -210,7 +210,10 @@ impl Tree {
 impl Look for Tree {
     fn node(&self, path: &str) -> Result<Option<Node>, Unknown> {
         let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
-        Ok(self.list(folder)?.get(name).cloned())
+        match self.list(folder)?.get(name) {
+            None => Ok(None),
+            Some(node) => node.clone().ok_or(Unknown).map(Some),
+        }
     }
 
     fn accounts(&self, file: &'static str) -> Result<String, Unknown> {
@@ -228,15 +231,21 @@ fn unknown(path: &str, status: &Status) -> Unknown {
     Unknown
 }
 
-/// The name of an entry, and what it is. Modes are Go's.
-fn entry(stat: Stat) -> (String, Node) {
+/// Extended attributes of these names belong to the machine that builds.
+const OF_THE_MACHINE: [&str; 2] = ["security.selinux", "trusted.overlay."];
+
+/// The name of an entry, and what it is. Modes are Go's. A folder with extended attributes of its own (an access control list,
+/// say) is more than can be told: a layer that names it again has to name them too.
+fn entry(stat: Stat) -> (String, Option<Node>) {
+    let is_own = |name: &String| !OF_THE_MACHINE.iter().any(|start| name.starts_with(start));
     let node = if stat.mode & GO_FOLDER != 0 {
         let special = SPECIAL.into_iter().filter(|(_, go)| stat.mode & go != 0).fold(0, |mode, (bit, _)| mode | bit);
-        Node::Folder(special | (stat.mode & 0o777), stat.uid.into(), stat.gid.into())
+        let folder = Node::Folder(special | (stat.mode & 0o777), stat.uid.into(), stat.gid.into());
+        (!stat.xattrs.keys().any(is_own)).then_some(folder)
     } else if stat.mode & GO_LINK != 0 {
-        Node::Link(stat.linkname)
+        Some(Node::Link(stat.linkname))
     } else {
-        Node::File
+        Some(Node::File)
     };
     (stat.path, node)
 }
@@ -263,7 +272,10 @@ mod tests {
             (stat(0o644, ""), Node::File),
             (stat(0o644, "another name"), Node::File),
         ] {
-            assert_eq!(entry(stat), ("x".to_owned(), wanted));
+            assert_eq!(entry(stat), ("x".to_owned(), Some(wanted)));
         }
+        let with = |name: &str| Stat { xattrs: [(name.to_owned(), vec![1])].into(), ..stat(GO_FOLDER | 0o755, "") };
+        assert_eq!(entry(with("system.posix_acl_access")).1, None);
+        assert_eq!(entry(with("security.selinux")).1, Some(Node::Folder(0o755, 7, 8)));
     }
 }
