@@ -251,31 +251,4 @@ fn entry(stat: Stat) -> (String, Option<Node>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_builder_says_of_a_path_is_understood() {
-        let stat = |mode, linkname: &str| Stat {
-            path: "x".to_owned(),
-            mode,
-            linkname: linkname.to_owned(),
-            uid: 7,
-            gid: 8,
-            ..Stat::default()
-        };
-        let (sticky, setgid) = (1 << 20, 1 << 22);
-        for (stat, wanted) in [
-            (stat(GO_FOLDER | sticky | 0o777, ""), Node::Folder(0o1777, 7, 8)),
-            (stat(GO_FOLDER | setgid | 0o750, ""), Node::Folder(0o2750, 7, 8)),
-            (stat(GO_LINK | 0o777, "to"), Node::Link("to".to_owned())),
-            (stat(0o644, ""), Node::File),
-            (stat(0o644, "another name"), Node::File),
-        ] {
-            assert_eq!(entry(stat), ("x".to_owned(), Some(wanted)));
-        }
-        let with = |name: &str| Stat { xattrs: [(name.to_owned(), vec![1])].into(), ..stat(GO_FOLDER | 0o755, "") };
-        assert_eq!(entry(with("system.posix_acl_access")).1, None);
-        assert_eq!(entry(with("security.selinux")).1, Some(Node::Folder(0o755, 7, 8)));
-    }
-}
+mod tests;
