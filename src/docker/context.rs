@@ -5,11 +5,11 @@
 //! instruction can take is too, so that a commit alone changes neither the key nor what a build is sent.
 
 use super::dockerignore::{InvalidPattern, Rules, Verdict};
-use super::file_digest::{Part, file_digest};
+use super::file_digest::content_digest;
 use crate::error::{FailureKind, Hint};
 use crate::model::Digest;
 use std::collections::HashMap;
-use std::io::{ErrorKind, Read as _};
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -284,42 +284,14 @@ impl Context {
 
     /// The digest of a file's content.
     pub(crate) fn digest(&self, entry: &Entry) -> Result<Digest, ContextError> {
-        use sha2::Digest as _;
         let path = self.root.join(&entry.path);
-        let fail = |source: std::io::Error| match source.kind() {
-            ErrorKind::NotFound => ContextError::Changed { path: path.clone() },
-            _ => ContextError::Read { path: path.clone(), source },
-        };
-        let length = match entry.kind {
-            EntryKind::File { size } => usize::try_from(size).unwrap_or(PIECE).clamp(1, PIECE),
-            _ => PIECE,
-        };
-        let mut total = None;
-        let digest = file_digest(&path, Part::Whole, |mut file| {
-            let (mut hash, mut piece, mut read) = (sha2::Sha256::new(), vec![0; length], 0);
-            loop {
-                match file.read(&mut piece)? {
-                    0 => break,
-                    length => {
-                        read += length as u64;
-                        hash.update(&piece[..length]);
-                    }
-                }
-            }
-            total = Some(read);
-            Ok(Digest::from_hash(&hash.finalize()))
-        });
-        let digest = digest.map_err(fail)?;
-        let total = total.map_or_else(|| path.metadata().map(|found| found.len()), Ok).map_err(fail)?;
-        match entry.kind {
-            EntryKind::File { size } if size != total => Err(ContextError::Changed { path: path.clone() }),
-            _ => Ok(digest),
-        }
+        let size = if let EntryKind::File { size } = entry.kind { size } else { 0 };
+        content_digest(&path, size).map_err(|source| match source.kind() {
+            ErrorKind::NotFound | ErrorKind::UnexpectedEof => ContextError::Changed { path },
+            _ => ContextError::Read { path, source },
+        })
     }
 }
-
-/// Files are read in pieces of so many bytes.
-const PIECE: usize = 128 * 1024;
 
 /// More threads wait for the disk.
 const MOST_THREADS: usize = 8;

@@ -6,9 +6,10 @@
 //! could not have the same one.
 
 use crate::model::Digest;
+use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 use std::fs::{File, Metadata};
-use std::io;
+use std::io::{self, ErrorKind, Read, Seek as _, SeekFrom};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -17,13 +18,14 @@ use std::time::{Duration, SystemTime};
 /// What of a file is hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Part {
-    /// All of it.
-    Whole,
     /// A stretch that begins here, in bytes.
     Stretch(u64),
     /// A member of an archive, by its number.
     Member(usize),
 }
+
+/// Files are hashed in stretches of this length, in bytes, so that one large file can keep all processors busy.
+pub(crate) const STRETCH: u64 = 4 * 1024 * 1024;
 
 /// A file in a certain state: device, number, length, last change of content and last change at all in nanoseconds.
 type Stamp = (u64, u64, u64, i128, i128);
@@ -37,19 +39,85 @@ const WORTH_IT: u64 = 64 * 1024;
 /// Clocks of file systems are this coarse at worst.
 const COARSE: Duration = Duration::from_secs(2);
 
-/// The digest of a file, or of a part of it, as `read` computes it where it is not known yet.
+/// Where times have fractions of seconds, the clock is that of the kernel, which ticks a hundred times a second at least.
+const FINE: Duration = Duration::from_millis(20);
+
+/// Files are read in pieces of so many bytes.
+const PIECE: usize = 128 * 1024;
+
+/// The digest of the content of a file of this size: of the content itself where it is one stretch, else of the digests of its
+/// stretches, one after the other. Blocking work.
+pub(crate) fn content_digest(path: &Path, size: u64) -> io::Result<Digest> {
+    if size <= STRETCH {
+        return stretch_digest(path, 0, size);
+    }
+    let mut all = Sha256::new();
+    for from in stretches(size) {
+        all.update(stretch_digest(path, from, size)?.hex());
+    }
+    Ok(Digest::from_hash(&all.finalize()))
+}
+
+/// Where the stretches of a file of this size begin; a file without content has one too.
+pub(crate) fn stretches(size: u64) -> impl Iterator<Item = u64> {
+    (0..=size.saturating_sub(1) / STRETCH).map(|number| number * STRETCH)
+}
+
+/// The digest of the stretch of a file of this size that begins here. Blocking work.
+pub(crate) fn stretch_digest(path: &Path, from: u64, size: u64) -> io::Result<Digest> {
+    let length = STRETCH.min(size - from);
+    file_digest(path, Part::Stretch(from), Some(size), |mut file| {
+        file.seek(SeekFrom::Start(from))?;
+        match digest_of(file.take(length))? {
+            (digest, read) if read == length => Ok(digest),
+            _ => Err(changed()),
+        }
+    })
+}
+
+/// The error of a file that has another size than it had.
+fn changed() -> io::Error {
+    io::Error::new(ErrorKind::UnexpectedEof, "it changed while it was read")
+}
+
+/// The digest of what a reader gives, and how many bytes that were. Blocking work.
+pub(crate) fn digest_of(mut reader: impl Read) -> io::Result<(Digest, u64)> {
+    let (mut hash, mut piece, mut all) = (Sha256::new(), vec![0; PIECE], 0);
+    loop {
+        match reader.read(&mut piece)? {
+            0 => return Ok((Digest::from_hash(&hash.finalize()), all)),
+            length => {
+                all += length as u64;
+                hash.update(&piece[..length]);
+            }
+        }
+    }
+}
+
+/// The digest of a part of a file, as `read` computes it where it is not known yet. Another size than this, where one is given,
+/// is [`ErrorKind::UnexpectedEof`].
 pub(crate) fn file_digest(
     path: &Path,
     part: Part,
+    size: Option<u64>,
     read: impl FnOnce(File) -> io::Result<Digest>,
 ) -> io::Result<Digest> {
-    at(SystemTime::now(), path, part, read)
+    at(SystemTime::now(), path, part, size, read)
 }
 
 /// The same at a certain time.
-fn at(now: SystemTime, path: &Path, part: Part, read: impl FnOnce(File) -> io::Result<Digest>) -> io::Result<Digest> {
+fn at(
+    now: SystemTime,
+    path: &Path,
+    part: Part,
+    size: Option<u64>,
+    read: impl FnOnce(File) -> io::Result<Digest>,
+) -> io::Result<Digest> {
     let file = File::open(path)?;
     let before = stamp(&file.metadata()?);
+    if size.is_some_and(|size| size != before.2) {
+        return Err(changed());
+    }
     if before.2 < WORTH_IT {
         return read(file);
     }
@@ -75,19 +143,19 @@ fn stamp(file: &Metadata) -> Stamp {
 fn is_long_ago(stamp: Stamp, now: SystemTime) -> bool {
     let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let nanoseconds = |time: Duration| i128::try_from(time.as_nanos()).unwrap_or_default();
-    stamp.4 + nanoseconds(COARSE) <= nanoseconds(now)
+    let tick = if stamp.4 % 1_000_000_000 == 0 { COARSE } else { FINE };
+    stamp.4 + nanoseconds(tick) <= nanoseconds(now)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Read as _;
 
     /// How often a file is read when it is asked for so many times.
     fn reads(path: &Path, part: Part, now: SystemTime, times: usize) -> usize {
         let mut reads = 0;
         for _ in 0..times {
-            let digest = at(now, path, part, |mut file| {
+            let digest = at(now, path, part, None, |mut file| {
                 reads += 1;
                 let mut content = Vec::new();
                 file.read_to_end(&mut content)?;
@@ -103,13 +171,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (path, later) = (folder.path().join("war"), SystemTime::now() + Duration::from_hours(1));
         std::fs::write(&path, vec![1; 100_000]).unwrap();
-        assert_eq!(reads(&path, Part::Whole, later, 3), 1);
-        assert_eq!(reads(&path, Part::Stretch(0), later, 2), 1, "a part is something else");
+        assert_eq!(reads(&path, Part::Stretch(0), later, 3), 1);
+        assert_eq!(reads(&path, Part::Member(0), later, 2), 1, "a part is something else");
         let before = stamp(&path.metadata().unwrap());
         while stamp(&path.metadata().unwrap()) == before {
             std::fs::write(&path, vec![2; 100_000]).unwrap(); // until the clock has moved
         }
-        assert_eq!(reads(&path, Part::Whole, later, 3), 1);
+        assert_eq!(reads(&path, Part::Stretch(0), later, 3), 1);
     }
 
     #[test]
@@ -117,8 +185,39 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (path, now) = (folder.path().join("war"), SystemTime::now());
         std::fs::write(&path, vec![1; 100_000]).unwrap();
-        assert_eq!(reads(&path, Part::Whole, now, 3), 3);
+        assert_eq!(reads(&path, Part::Stretch(0), now, 3), 3);
         std::fs::write(&path, vec![1; 1000]).unwrap();
-        assert_eq!(reads(&path, Part::Whole, now + Duration::from_hours(1), 3), 3);
+        assert_eq!(reads(&path, Part::Stretch(0), now + Duration::from_hours(1), 3), 3);
+    }
+
+    #[test]
+    fn where_times_are_fine_a_moment_is_enough() {
+        let at = |nanoseconds: i128| (0, 0, 0, 0, 1_000_000_000_000_000_000 + nanoseconds);
+        let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_000_000_000_100);
+        assert!(is_long_ago(at(70_000_001), now) && !is_long_ago(at(90_000_001), now));
+        assert!(!is_long_ago(at(0), now) && is_long_ago(at(-2_000_000_000), now), "whole seconds may be all there is");
+    }
+
+    #[test]
+    fn a_digest_is_of_all_of_a_file_of_the_size_that_it_has() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("war");
+        let mut digests = std::collections::HashSet::new();
+        let stretch = usize::try_from(STRETCH).unwrap();
+        for (length, changed) in
+            [(0, 0), (1, 0), (stretch, 0), (stretch + 1, 0), (3 * stretch, 0), (3 * stretch, 3 * stretch - 1)]
+        {
+            let mut content = vec![7; length];
+            content.iter_mut().skip(changed).take(1).for_each(|byte| *byte = 8);
+            std::fs::write(&path, &content).unwrap();
+            assert!(digests.insert(content_digest(&path, length as u64).unwrap()), "{length} bytes");
+            assert_eq!(stretches(length as u64).count(), length.div_ceil(stretch).max(1));
+            for other in [length + 1, length.wrapping_sub(1)] {
+                let error = content_digest(&path, other as u64).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
+            }
+        }
+        std::fs::write(&path, "short").unwrap();
+        assert_eq!(content_digest(&path, 5).unwrap(), Digest::of(b"short"));
     }
 }

@@ -9,7 +9,7 @@ use crate::config::{Assembly, FileCopy, War};
 use crate::desired::ImageSource;
 use crate::docker::content_key::{compressed, tag_of};
 use crate::docker::context::side_by_side;
-use crate::docker::file_digest::{Part, file_digest};
+use crate::docker::file_digest::{Part, content_digest, digest_of, file_digest, stretch_digest, stretches};
 use crate::docker::{self, BuildFailure};
 use crate::error::{Failure, FailureKind};
 use crate::image::assembly::blueprint::Step;
@@ -26,7 +26,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, Read, Seek as _, SeekFrom};
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -189,17 +189,14 @@ struct Stretch<'a> {
     file: &'a Path,
     /// Where the stretch begins, in bytes.
     from: u64,
-    /// How long it is at most.
-    length: u64,
+    /// How long the content is.
+    size: u64,
 }
-
-/// Files are hashed in stretches of this length, in bytes, so that one large file keeps all processors busy.
-const STRETCH: u64 = 4 * 1024 * 1024;
 
 /// Reads and hashes the files of an entry, several at once. Blocking work.
 fn hash_files(assembly: &Assembly) -> Result<Vec<Counted>, Failure> {
     let listing = list(assembly)?;
-    let (mut counted, mut stretches, mut whose) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut counted, mut parts, mut whose) = (Vec::new(), Vec::new(), Vec::new());
     let mut first_names: HashMap<(u64, u64), String> = HashMap::new();
     for (path, item) in listing.files.all() {
         let content = match &item.kind {
@@ -220,12 +217,8 @@ fn hash_files(assembly: &Assembly) -> Result<Vec<Counted>, Failure> {
                     Content::Member(number) => listing.members.get(*number),
                     Content::Path(_) | Content::Text(_) => None,
                 };
-                let (last, length) = match member {
-                    None => (size.saturating_sub(1) / STRETCH, STRETCH),
-                    Some(_) => (0, u64::MAX),
-                };
-                for from in (0..=last).map(|part| part * STRETCH) {
-                    stretches.push(Stretch { content, file, from, length });
+                for from in stretches(if member.is_some() { 0 } else { *size }) {
+                    parts.push(Stretch { content, file, from, size: *size });
                     whose.push(counted.len());
                 }
                 let method = member.map(|member| format!(" packed by {}", member.method)).unwrap_or_default();
@@ -234,8 +227,8 @@ fn hash_files(assembly: &Assembly) -> Result<Vec<Counted>, Failure> {
         };
         counted.push(Counted { path: path.to_owned(), mode: item.mode, content });
     }
-    let digests = side_by_side(&stretches, |stretch| digest(stretch, &listing.members));
-    for ((digest, stretch), at) in digests.into_iter().zip(&stretches).zip(whose) {
+    let digests = side_by_side(&parts, |stretch| digest(stretch, &listing.members));
+    for ((digest, stretch), at) in digests.into_iter().zip(&parts).zip(whose) {
         let digest = digest.map_err(|error| unreadable(stretch.file, &error))?;
         counted[at].content.push(' ');
         counted[at].content.push_str(digest.hex());
@@ -245,30 +238,14 @@ fn hash_files(assembly: &Assembly) -> Result<Vec<Counted>, Failure> {
 
 /// The digest of a stretch of a file, or of a member of the WAR as it is packed.
 fn digest(stretch: &Stretch<'_>, members: &[zip::Member]) -> io::Result<Digest> {
-    let part = match stretch.content {
-        Content::Path(_) => Part::Stretch(stretch.from),
-        Content::Member(number) => Part::Member(*number),
-        Content::Text(text) => return Ok(Digest::of(text)),
-    };
-    file_digest(stretch.file, part, |mut file| {
-        let mut reader: Box<dyn Read> = match part {
-            Part::Whole | Part::Stretch(_) => {
-                file.seek(SeekFrom::Start(stretch.from))?;
-                Box::new(file.take(stretch.length))
-            }
-            Part::Member(number) => {
-                let member = members.get(number).ok_or(io::ErrorKind::NotFound)?;
-                Box::new(zip::packed(file, member)?)
-            }
-        };
-        let (mut hash, mut piece) = (Sha256::new(), vec![0; 128 * 1024]);
-        loop {
-            match reader.read(&mut piece)? {
-                0 => return Ok(Digest::from_hash(&hash.finalize())),
-                length => hash.update(&piece[..length]),
-            }
-        }
-    })
+    match stretch.content {
+        Content::Path(_) => stretch_digest(stretch.file, stretch.from, stretch.size),
+        Content::Text(text) => Ok(Digest::of(text)),
+        Content::Member(number) => file_digest(stretch.file, Part::Member(*number), None, |file| {
+            let member = members.get(*number).ok_or(io::ErrorKind::NotFound)?;
+            Ok(digest_of(zip::packed(file, member)?)?.0)
+        }),
+    }
 }
 
 /// Opens files of this machine, and members of a WAR.
@@ -290,6 +267,18 @@ impl Opener for WithWar {
             Content::Text(text) => Ok(Box::new(io::Cursor::new(text.clone()))),
         }
     }
+
+    fn digest(&mut self, content: &Content, size: u64) -> io::Result<Digest> {
+        match content {
+            Content::Path(path) => content_digest(path, size),
+            // What the archive says of it: its reader checks that.
+            Content::Member(number) => {
+                let member = self.members.get(*number).ok_or(io::ErrorKind::NotFound)?;
+                Ok(Digest::of(&member.crc.to_be_bytes()))
+            }
+            Content::Text(text) => Ok(Digest::of(text)),
+        }
+    }
 }
 
 /// Says that the WAR is gone.
@@ -297,6 +286,10 @@ struct Gone(io::ErrorKind);
 
 impl Opener for Gone {
     fn open(&mut self, _: &Content) -> io::Result<Box<dyn Read + '_>> {
+        Err(self.0.into())
+    }
+
+    fn digest(&mut self, _: &Content, _: u64) -> io::Result<Digest> {
         Err(self.0.into())
     }
 }

@@ -6,6 +6,7 @@ use crate::image::annotations::annotate;
 use crate::image::assembly::archive::{self, Open, TIME_TEXT};
 use crate::image::assembly::blueprint::Blueprint;
 use crate::image::assembly::copy::Layer;
+use crate::image::assembly::source::Content as FileContent;
 use crate::image::compress::{CompressedLayer, Compressor};
 use crate::image::config::Draft;
 use crate::image::descriptor::media_type;
@@ -27,15 +28,22 @@ pub(super) type Opens = Arc<dyn Fn() -> Box<dyn Opener> + Send + Sync>;
 /// Gives the content of one file after the other.
 pub(super) trait Opener {
     /// The content, from its beginning.
-    fn open(&mut self, content: &crate::image::assembly::source::Content) -> io::Result<Box<dyn io::Read + '_>>;
+    fn open(&mut self, content: &FileContent) -> io::Result<Box<dyn io::Read + '_>>;
+
+    /// A digest of the content, which has this size.
+    fn digest(&mut self, content: &FileContent, size: u64) -> io::Result<Digest>;
 }
 
 /// An opener behind a pointer is one.
 struct Boxed(Box<dyn Opener>);
 
 impl Open for Boxed {
-    fn open(&mut self, content: &crate::image::assembly::source::Content) -> io::Result<Box<dyn io::Read + '_>> {
+    fn open(&mut self, content: &FileContent) -> io::Result<Box<dyn io::Read + '_>> {
         self.0.open(content)
+    }
+
+    fn digest(&mut self, content: &FileContent, size: u64) -> io::Result<Digest> {
+        self.0.digest(content, size)
     }
 }
 

@@ -2,7 +2,9 @@
 
 use super::make::{Opener, Opens};
 use crate::docker::context::{Context, ContextError, EntryKind};
+use crate::docker::file_digest::content_digest;
 use crate::image::assembly::source::{Content, Files, Item, Kind};
+use crate::model::Digest;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt as _;
@@ -15,14 +17,24 @@ struct Here;
 impl Opener for Here {
     fn open(&mut self, content: &Content) -> io::Result<Box<dyn Read + '_>> {
         match content {
-            Content::Path(path) => {
-                let named = |error: io::Error| io::Error::new(error.kind(), format!("`{}`: {error}", path.display()));
-                Ok(Box::new(File::open(path).map_err(named)?))
-            }
+            Content::Path(path) => Ok(Box::new(File::open(path).map_err(|error| named(path, &error))?)),
             Content::Text(text) => Ok(Box::new(io::Cursor::new(text.clone()))),
             Content::Member(_) => Err(io::Error::other("there is no archive")),
         }
     }
+
+    fn digest(&mut self, content: &Content, size: u64) -> io::Result<Digest> {
+        match content {
+            Content::Path(path) => content_digest(path, size).map_err(|error| named(path, &error)),
+            Content::Text(text) => Ok(Digest::of(text)),
+            Content::Member(_) => Err(io::Error::other("there is no archive")),
+        }
+    }
+}
+
+/// An error with the name of the file that it is about.
+fn named(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("`{}`: {error}", path.display()))
 }
 
 /// Content that lies in files of this machine.

@@ -1,19 +1,26 @@
-//! A layer as a tar archive that depends on nothing but its entries: no times, no names of owners, entries in order.
+//! A layer as a tar archive that depends on nothing but its entries: no times of this machine, no names of owners, entries in
+//! order.
 //!
 //! The format is ustar with PAX records where a value does not fit
 //! (<https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html#tag_20_92_13>).
 
 use super::copy::{Body, Entry, Layer};
 use super::source::Content;
+use crate::model::Digest;
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 
 /// The length of a block.
 const BLOCK: usize = 512;
 
-/// The time of every file: the first of February 1980, which no time zone moves before the time at which zip begins. Build
-/// tools that make archives reproducible have settled on it.
+/// The time of folders and links: the first of February 1980, which no time zone moves before the time at which zip begins.
+/// Build tools that make archives reproducible have settled on it.
 pub(crate) const TIME: u64 = 318_211_200;
+
+/// Files have a time within so many seconds (34 years) from then on, made of their content: one that changes has another time.
+/// Web servers tell versions of a file apart by its time and size (the `ETag` of nginx and Apache): with one time for all, a
+/// browser would go on showing what it has where a change leaves the size as it was.
+const TIMES: u64 = 1 << 30;
 
 /// The same as configurations have it.
 pub(crate) const TIME_TEXT: &str = "1980-02-01T00:00:00Z";
@@ -22,31 +29,63 @@ pub(crate) const TIME_TEXT: &str = "1980-02-01T00:00:00Z";
 pub(crate) trait Open {
     /// The content, from its beginning.
     fn open(&mut self, content: &Content) -> io::Result<Box<dyn Read + '_>>;
+
+    /// A digest of the content, which has this size: another content has another one, and the same has always the same.
+    fn digest(&mut self, content: &Content, size: u64) -> io::Result<Digest>;
 }
 
 /// Writes a layer. A file that is longer or shorter than it was when it was listed is an error.
 pub(crate) fn write(layer: &Layer, open: &mut impl Open, out: &mut impl Write) -> io::Result<()> {
-    let mut first_names: HashMap<usize, String> = HashMap::new();
+    let mut first_names: HashMap<usize, (String, u64)> = HashMap::new();
     for (path, entry) in layer.entries() {
         let earlier = match &entry.body {
             Body::File { same: Some(same), .. } => first_names.get(same).cloned(),
             _ => None,
         };
-        if let Some(earlier) = earlier {
-            header(&path, entry, b'1', 0, &earlier, out)?;
+        if let Some((earlier, time)) = earlier {
+            header(&path, entry, b'1', (0, time), &earlier, out)?; // some readers set the time of the file by each of its names
             continue;
         }
         match &entry.body {
-            Body::Folder => header(&format!("{path}/"), entry, b'5', 0, "", out)?,
-            Body::Link(target) => header(&path, entry, b'2', 0, target, out)?,
+            Body::Folder => header(&format!("{path}/"), entry, b'5', (0, TIME), "", out)?,
+            Body::Link(target) => header(&path, entry, b'2', (0, TIME), target, out)?,
             Body::File { content, size, same } => {
-                first_names.extend(same.map(|same| (same, path.clone())));
-                header(&path, entry, b'0', *size, "", out)?;
-                copy(open.open(content)?, *size, &path, out)?;
+                let time = file(&path, entry, content, *size, open, out)?;
+                first_names.extend(same.map(|same| (same, (path, time))));
             }
         }
     }
     out.write_all(&[0; 2 * BLOCK])
+}
+
+/// Writes a file, and gives its time. That comes before its content: one that is a single piece is read first, others are
+/// asked for their digest, which is known where the key of the image was made of it.
+fn file(
+    path: &str,
+    entry: &Entry,
+    content: &Content,
+    size: u64,
+    open: &mut impl Open,
+    out: &mut impl Write,
+) -> io::Result<u64> {
+    if size > PIECE as u64 {
+        let time = time_of(&open.digest(content, size)?);
+        header(path, entry, b'0', (size, time), "", out)?;
+        copy(open.open(content)?, size, path, out)?;
+        return Ok(time);
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(PIECE) + 1);
+    open.open(content)?.take(size + 1).read_to_end(&mut bytes)?; // one byte more than there should be shows that it has grown
+    let time = time_of(&Digest::of(&bytes));
+    header(path, entry, b'0', (size, time), "", out)?;
+    copy(Box::new(bytes.as_slice()), size, path, out)?;
+    Ok(time)
+}
+
+/// The time of a file with this content.
+fn time_of(digest: &Digest) -> u64 {
+    let first = digest.hex().get(..16).and_then(|digits| u64::from_str_radix(digits, 16).ok());
+    TIME + first.unwrap_or_default() % TIMES
 }
 
 /// The content of a file is read in pieces of this size.
@@ -77,8 +116,15 @@ fn pad(size: u64, out: &mut impl Write) -> io::Result<()> {
     if used == 0 { Ok(()) } else { out.write_all(&[0; BLOCK][used..]) }
 }
 
-/// Writes the header of an entry, with PAX records before it where it needs any.
-fn header(path: &str, entry: &Entry, kind: u8, size: u64, link: &str, out: &mut impl Write) -> io::Result<()> {
+/// Writes the header of an entry of a size and a time, with PAX records before it where it needs any.
+fn header(
+    path: &str,
+    entry: &Entry,
+    kind: u8,
+    (size, time): (u64, u64),
+    link: &str,
+    out: &mut impl Write,
+) -> io::Result<()> {
     let mut block = Block::new();
     let mut records = Vec::new();
     if !block.name(path) {
@@ -99,7 +145,7 @@ fn header(path: &str, entry: &Entry, kind: u8, size: u64, link: &str, out: &mut 
         extended(&records, out)?;
     }
     block.number(100, 8, u64::from(entry.mode & 0o7777));
-    block.number(136, 12, TIME);
+    block.number(136, 12, time);
     out.write_all(&block.finish(kind))
 }
 
@@ -202,6 +248,12 @@ mod tests {
             let Content::Path(path) = content else { return Err(io::ErrorKind::NotFound.into()) };
             Ok(Box::new(io::Cursor::new(path.to_string_lossy().into_owned().into_bytes())))
         }
+
+        fn digest(&mut self, content: &Content, _: u64) -> io::Result<Digest> {
+            let mut all = Vec::new();
+            self.open(content)?.read_to_end(&mut all)?;
+            Ok(Digest::of(&all))
+        }
     }
 
     /// A file whose content is its name.
@@ -247,7 +299,12 @@ mod tests {
             entry.read_to_string(&mut content).unwrap();
             let link = entry.link_name().unwrap().map(|link| link.to_string_lossy().into_owned());
             let (name, header) = (entry.path().unwrap().to_string_lossy().into_owned(), entry.header());
-            assert_eq!(header.mtime().unwrap(), TIME);
+            let time = header.mtime().unwrap();
+            match header.entry_type() {
+                tar::EntryType::Regular => assert_eq!(time, time_of(&Digest::of(content.as_bytes()))),
+                tar::EntryType::Link => assert!(time > TIME, "the time of its file"),
+                _ => assert_eq!(time, TIME),
+            }
             (name, header.entry_type().as_byte(), header.uid().unwrap(), link.unwrap_or_default(), content)
         });
         entries.collect()
@@ -283,7 +340,24 @@ mod tests {
             ("link", Item { kind: Kind::Link("x".repeat(150)), mode: 0o777 }),
         ];
         let digest = crate::model::Digest::of(&archive(&layer(&items, None)));
-        insta::assert_snapshot!(digest.as_str(), @"sha256:a649a0d12867d3c283762c95623648f7f8e737d3095510266f3ab2f2fd7aeeda");
+        insta::assert_snapshot!(digest.as_str(), @"sha256:bdd1b47ddf44f08bcfa4cbef7a4f483769a37494e51d69c22593d3dfbcd3c131");
+    }
+
+    /// The time of a file whose content is its name.
+    fn time(name: &str) -> u64 {
+        let archive = archive(&layer(&[("a", file(name, None))], None));
+        let mut archive = tar::Archive::new(&archive[..]);
+        archive.entries().unwrap().next().unwrap().unwrap().header().mtime().unwrap()
+    }
+
+    #[test]
+    fn a_file_that_changes_has_another_time_and_the_same_one_has_not() {
+        let large = |end: &str| "x".repeat(PIECE) + end;
+        for (one, other) in [("v1.0.1".to_owned(), "v1.0.2".to_owned()), (large("1"), large("2"))] {
+            assert_eq!(time(&one), time(&one));
+            assert_ne!(time(&one), time(&other), "as long as before: nothing else would tell");
+            assert!((TIME..TIME + TIMES).contains(&time(&one)));
+        }
     }
 
     #[test]

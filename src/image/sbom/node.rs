@@ -38,7 +38,8 @@ pub(super) fn is_stored(path: &str) -> bool {
 pub(super) fn is_archive(path: &str) -> bool {
     let Some((folder, file)) = path.rsplit_once('/') else { return false };
     let is_cache = |name: &str| folder == name || folder.strip_suffix(name).is_some_and(|above| above.ends_with('/'));
-    file.ends_with(".zip") && (is_cache(".yarn/cache") || is_cache(".yarn/berry/cache"))
+    let is_zip = std::path::Path::new(file).extension().is_some_and(|extension| extension == "zip");
+    is_zip && (is_cache(".yarn/cache") || is_cache(".yarn/berry/cache"))
 }
 
 /// The module in such an archive, with those that it brings along; `None` where it cannot be read.

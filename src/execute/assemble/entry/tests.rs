@@ -1,4 +1,5 @@
 use super::*;
+use crate::docker::file_digest::STRETCH;
 use crate::registry::tests::client;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
