@@ -86,8 +86,8 @@ fn three_services_on_one_base(name: &str, target: &str, port: u16) {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a time after 1970").as_nanos();
     let service = |which: &str| format!("{name}-{now}-{which}");
     let listed = |all: &[&str]| {
-        let images: String = all.iter().map(|which| format!("  {}: ./{which}\n", service(which))).collect();
-        format!("name: {name}\ncluster: todo-prod\nregistry: todo-app-registry\nimages:\n{images}")
+        let images: Vec<String> = all.iter().map(|which| format!("  {}: ./{which}\n", service(which))).collect();
+        format!("name: {name}\ncluster: todo-prod\nregistry: todo-app-registry\nimages:\n{}", images.concat())
     };
     for which in ["api", "web", "jobs", "mail"] {
         project.write(&format!("{which}/Dockerfile"), "FROM debian:bookworm-slim\nCOPY own /own\n");
