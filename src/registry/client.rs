@@ -12,7 +12,7 @@ use super::logins::Logins;
 use super::mounts::Mounts;
 use super::patience::Patience;
 use super::progress::lock;
-pub(crate) use super::question::Question;
+use super::question::Question;
 use super::redirects::Trail;
 use super::wire;
 use crate::http::{self, Retry};
@@ -430,11 +430,6 @@ impl Client {
         }
     }
 
-    /// The error of a request that got no answer, or only part of one.
-    pub(crate) fn transport(question: Question<'_>, error: &reqwest::Error) -> Error {
-        question.transport(error)
-    }
-
     /// The error that a refusal stands for.
     pub(crate) async fn refusal(&self, question: Question<'_>, answer: Response) -> Error {
         let (status, headers) = (answer.status(), answer.headers().clone());
@@ -460,10 +455,5 @@ impl Client {
             }
         }
         self.refusal(question, answer).await
-    }
-
-    /// The error of an answer that the protocol does not allow.
-    pub(crate) fn nonsense(question: Question<'_>, problem: impl Into<String>) -> Error {
-        question.nonsense(problem)
     }
 }

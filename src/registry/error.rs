@@ -376,6 +376,9 @@ impl Hint for Error {
             }
             Self::SourceChanged { .. } => "leave the files alone while the deploy runs, and start it again".to_owned(),
             Self::Nonsense { problem, .. } if problem == UNENCRYPTED => UNENCRYPTED_CURE.to_owned(),
+            Self::Nonsense { problem, .. } if problem == SCHEMA_1 => {
+                "choose a newer tag, or pull the image and push it again with a Docker of today".to_owned()
+            }
             Self::Nonsense { registry, .. } => {
                 format!("`{registry}` may be no registry, or a proxy before it answers in its place")
             }
@@ -394,7 +397,10 @@ const LATER: &str = "the registry may be down or overloaded: try again later";
 /// What is wrong with the answer of a registry that does not know that it is reached by https.
 pub(crate) const UNENCRYPTED: &str = "it leads from https to http";
 
-/// What helps against that.
+/// What is wrong with an image that is older than the formats that anybody still writes.
+pub(crate) const SCHEMA_1: &str = "it is in Docker's first format (schema 1)";
+
+/// What helps against an encryption that ends on the way.
 const UNENCRYPTED_CURE: &str = "the proxy before it must pass on `X-Forwarded-Proto: https`; distribution also has\n\
                                 `http.relativeurls: true` for this";
 

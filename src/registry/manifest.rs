@@ -1,9 +1,10 @@
 //! Manifests: reading one as the bytes it came in, choosing a platform's, writing one under its tags.
 
 use super::auth::Scope;
-use super::client::{Client, Question};
-use super::error::Error;
+use super::client::Client;
+use super::error::{Error, SCHEMA_1};
 use super::hosts::{Capability, Endpoint};
+use super::question::Question;
 use crate::image::descriptor::media_type;
 use crate::image::{Index, Manifest};
 use crate::model::{Digest, Platform, Reference, Repository};
@@ -56,6 +57,13 @@ impl RawManifest {
         serde_json::from_slice(&self.bytes)
     }
 
+    /// Whether it is in Docker's first format, which has no configuration and no digests of layers before compression
+    /// (<https://distribution.github.io/distribution/spec/deprecated-schema-v1/>).
+    fn is_schema_1(&self) -> bool {
+        let value: serde_json::Value = serde_json::from_slice(&self.bytes).unwrap_or_default();
+        value["schemaVersion"] == 1
+    }
+
     /// What an index says; `None` for an image manifest.
     pub(crate) fn read_index(&self) -> Option<Index> {
         media_type::is_index(&self.media_type).then(|| serde_json::from_slice(&self.bytes).ok()).flatten()
@@ -98,9 +106,9 @@ impl Client {
         let question = Question { endpoint: &endpoint, scope: &scope, action: &action };
         let media_type = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let media_type = media_type.map(|text| text.split(';').next().unwrap_or(text).trim().to_owned());
-        let bytes = answer.bytes().await.map_err(|error| Self::transport(question, &error))?;
+        let bytes = answer.bytes().await.map_err(|error| question.transport(&error))?;
         if bytes.len() > LARGEST_MANIFEST {
-            return Err(Self::nonsense(question, "the manifest is larger than 4 MiB"));
+            return Err(question.nonsense("the manifest is larger than 4 MiB"));
         }
         let manifest = RawManifest::new(media_type.as_deref(), bytes);
         match Digest::parse(target) {
@@ -121,6 +129,13 @@ impl Client {
         let digest = reference.digest.as_ref().map(Digest::as_str);
         let target = digest.or(reference.tag.as_deref()).unwrap_or("latest");
         let found = self.get_manifest(&reference.repository, target).await?.ok_or_else(not_found)?;
+        if found.is_schema_1() {
+            return Err(Error::Nonsense {
+                registry: reference.repository.registry.clone(),
+                action: format!("give the manifest of `{reference}`"),
+                problem: SCHEMA_1.to_owned(),
+            });
+        }
         let Some(index) = found.read_index() else { return Ok(found) };
         let Some(entry) = index.find(platform) else {
             return Err(Error::NoPlatform {

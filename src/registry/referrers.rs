@@ -8,10 +8,11 @@
 
 use super::auth::Scope;
 use super::blob::Blob;
-use super::client::{Client, Question};
+use super::client::Client;
 use super::error::Error;
 use super::hosts::Capability;
 use super::manifest::RawManifest;
+use super::question::Question;
 use super::schedule::Pusher;
 use super::tags::{MOST_PAGES, next_page};
 use crate::image::descriptor::media_type;
@@ -133,16 +134,16 @@ impl Client {
                 _ => return Err(self.refusal(question, answer).await),
             }
             let next = next_page(&url, answer.headers());
-            let bytes = answer.bytes().await.map_err(|error| Self::transport(question, &error))?;
-            all.extend(referrers::listed(&bytes).map_err(|_| Self::nonsense(question, "that is no index"))?);
+            let bytes = answer.bytes().await.map_err(|error| question.transport(&error))?;
+            all.extend(referrers::listed(&bytes).map_err(|_| question.nonsense("that is no index"))?);
             match next {
                 // The token must not follow a link to another host.
                 Some(next) if next.origin() == url.origin() => url = next,
-                Some(_) => return Err(Self::nonsense(question, "the next page is on another host")),
+                Some(_) => return Err(question.nonsense("the next page is on another host")),
                 None => return Ok(Some(all)),
             }
         }
-        Err(Self::nonsense(question, "the list has no end"))
+        Err(question.nonsense("the list has no end"))
     }
 
     /// Writes entries into the list under the tag. What somebody else writes at the same time is kept: a registry with
@@ -164,7 +165,7 @@ impl Client {
             let begin = Instant::now();
             let list = self.list_of(repository, subject).await?;
             let longer = referrers::with_artifacts(list.bytes.as_deref(), entries);
-            let Some(longer) = longer.map_err(|_| Self::nonsense(question, "that tag is no index"))? else {
+            let Some(longer) = longer.map_err(|_| question.nonsense("that tag is no index"))? else {
                 return Ok(());
             };
             let longer = RawManifest::new(Some(media_type::OCI_INDEX), longer.into());
@@ -186,7 +187,7 @@ impl Client {
                 }
             }
         }
-        Err(Self::nonsense(question, format!("others have overwritten it {TRIES} times")))
+        Err(question.nonsense(format!("others have overwritten it {TRIES} times")))
     }
 
     /// Whether all entries stand in the list under the tag.
@@ -215,7 +216,7 @@ impl Client {
             StatusCode::NOT_FOUND => Ok(List { bytes: None, version: None }),
             status if status.is_success() => {
                 let version = answer.headers().get(ETAG).cloned();
-                let bytes = answer.bytes().await.map_err(|error| Self::transport(question, &error))?;
+                let bytes = answer.bytes().await.map_err(|error| question.transport(&error))?;
                 Ok(List { bytes: Some(bytes), version })
             }
             _ => Err(self.refusal(question, answer).await),

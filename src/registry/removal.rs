@@ -1,8 +1,9 @@
 //! Removing manifests from a repository.
 
 use super::auth::Scope;
-use super::client::{Client, Question};
+use super::client::Client;
 use super::error::Error;
+use super::question::Question;
 use crate::model::{Digest, Repository};
 use reqwest::{Method, StatusCode};
 

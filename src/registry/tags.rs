@@ -1,8 +1,9 @@
 //! The tags of a repository: <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-tags>.
 
 use super::auth::Scope;
-use super::client::{Client, Question};
+use super::client::Client;
 use super::error::Error;
+use super::question::Question;
 use crate::model::Repository;
 use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, LINK};
@@ -57,19 +58,19 @@ impl Client {
                 _ => return Err(self.refusal(question, answer).await),
             }
             let next = next_page(&url, answer.headers());
-            let page = answer.bytes().await.map_err(|error| Self::transport(question, &error))?;
+            let page = answer.bytes().await.map_err(|error| question.transport(&error))?;
             let page: Page = serde_json::from_slice(&page)
-                .map_err(|error| Self::nonsense(question, format!("that is no list of tags: {error}")))?;
+                .map_err(|error| question.nonsense(format!("that is no list of tags: {error}")))?;
             tags.extend(page.tags.unwrap_or_default());
             match next {
                 _ if pages == 1 => return Ok(tags),
                 // The token must not follow a link to another host.
                 Some(next) if next.origin() == url.origin() => url = next,
-                Some(_) => return Err(Self::nonsense(question, "the next page is on another host")),
+                Some(_) => return Err(question.nonsense("the next page is on another host")),
                 None => return Ok(tags),
             }
         }
-        Err(Self::nonsense(question, "the list has no end"))
+        Err(question.nonsense("the list has no end"))
     }
 }
 

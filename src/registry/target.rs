@@ -139,7 +139,14 @@ impl Target {
                 None => request.header(CONTENT_LENGTH, 0),
             }
         };
-        let answer = self.client.ask(question, make).await?;
+        // What may end it at once is not insisted on: the next request begins it without.
+        let is_plain = query.is_empty();
+        let answer = if is_plain {
+            self.client.ask(question, make).await
+        } else {
+            self.client.ask_briefly(question, make).await
+        };
+        let answer = answer?;
         match answer.status() {
             StatusCode::CREATED => Ok(Begun::Done),
             StatusCode::ACCEPTED => Self::session(question, &url, answer.headers(), 0).map(Begun::Session),

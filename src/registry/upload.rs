@@ -263,11 +263,11 @@ impl Upload<'_> {
                     turn.learn(matches!(begun, Begun::Done));
                     return Ok((begun, Uploaded::Mounted));
                 }
-                Err(error) if error.retry() == Retry::Never => {
+                // Whatever stands in the way of a mount, even a server error of its own, need not stand in that of an upload.
+                Err(error) => {
                     tracing::debug!("no mount from `{from}`: {error}");
                     turn.learn(false);
                 }
-                Err(error) => return Err(error),
             }
         }
         if let Source::Content(Content::Bytes(bytes)) = self.source
@@ -279,10 +279,8 @@ impl Upload<'_> {
             target.known.features.single_post.learn(matches!(whole, Ok(Begun::Done)));
             match whole {
                 Ok(begun) => return Ok((begun, Uploaded::Sent)),
-                Err(error) if error.retry() == Retry::Never && error.status() != Some(StatusCode::UNAUTHORIZED) => {
-                    tracing::debug!("no blob with a POST: {error}");
-                }
-                Err(error) => return Err(error),
+                Err(error) if error.status() == Some(StatusCode::UNAUTHORIZED) => return Err(error),
+                Err(error) => tracing::debug!("no blob with a POST: {error}"),
             }
         }
         target.begin(&action, target.scope(), &[], None).await.map(|begun| (begun, Uploaded::Sent))

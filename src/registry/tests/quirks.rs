@@ -328,3 +328,30 @@ async fn requests_are_counted() {
     assert_eq!(counting.requests(), fake.contents().log.len() as u64);
     assert_eq!(client.requests(), 0, "another count");
 }
+
+#[tokio::test]
+async fn what_a_registry_cannot_do_with_a_post_does_not_end_a_push() {
+    for status in [500, 503] {
+        let fake = Fake::start().await;
+        fake.seed("base/image", "v1", b"layer");
+        fake.faults(|faults| faults.gamble_status = Some(status));
+        push(&client(), &fake).await.unwrap();
+        let (from, to) = (fake.repository("base/image").tagged("v1"), fake.repository("shop/cache"));
+        let platform = Platform::default();
+        let mirror = Mirror { from: &from, platform: &platform, to: &to, tags: &["v1"] };
+        let report = client().mirror(mirror, Box::new(|_| ()), &CancellationToken::new()).await.unwrap();
+        assert_eq!((report.sent, report.mounted), (2, 0), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn an_image_in_dockers_first_format_is_named_as_such() {
+    let fake = Fake::start().await;
+    let old = r#"{ "schemaVersion": 1, "name": "library/old", "tag": "1", "fsLayers": [], "history": [] }"#;
+    let kind = "application/vnd.docker.distribution.manifest.v1+prettyjws".to_owned();
+    let key = ("library/old".to_owned(), "1".to_owned());
+    fake.contents().manifests.insert(key, (kind, Bytes::from(old)));
+    let reference = fake.repository("library/old").tagged("1");
+    let error = client().platform_manifest(&reference, &Platform::default()).await.unwrap_err();
+    assert!(error.to_string().contains("schema 1"), "{error}");
+}

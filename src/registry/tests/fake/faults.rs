@@ -44,6 +44,8 @@ pub(crate) struct Faults {
     pub(crate) no_single_post: bool,
     /// So many of the tags in a query are put, and echoed.
     pub(crate) tag_parameter: usize,
+    /// A POST with a query, for a mount or a blob that comes along, is answered with this status.
+    pub(crate) gamble_status: Option<u16>,
     /// A refused mount comes with a session (202) instead of an error.
     pub(crate) mount_gives_session: bool,
     /// A possible mount is done.

@@ -43,6 +43,9 @@ pub(super) async fn upload(fake: &Fake, path: &str, upload: &str, asked: &Asked,
 fn begin(fake: &Fake, path: &str, asked: &Asked, body: &Bytes) -> Response {
     let mut contents = fake.contents();
     contents.received += body.len() as u64;
+    if let Some(status) = contents.faults.gamble_status.filter(|_| !asked.query.is_empty()) {
+        return refusal(status, None);
+    }
     if let (Some(digest), Some(from)) = (asked.parameter("mount"), asked.parameter("from")) {
         let there = contents.blobs.get(&(from.to_owned(), digest.to_owned())).cloned();
         match there {
