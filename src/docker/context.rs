@@ -117,7 +117,7 @@ pub(crate) fn read(root: &Path, dockerfile: &Path, with_git: bool) -> Result<Con
     let ignore = Ignore::read(root, dockerfile)?;
     let mut walk =
         Walk { root, ignore: &ignore, with_git, entries: Vec::new(), pending: Vec::new(), files: HashMap::new() };
-    walk.folder("", None)?;
+    walk.run()?;
     Ok(Context { root: root.to_owned(), entries: walk.entries })
 }
 
@@ -174,66 +174,93 @@ struct Walk<'a> {
     files: HashMap<(u64, u64), String>,
 }
 
+/// A folder that is being walked.
+struct Level {
+    /// Its path with a slash at the end; the root is the empty path.
+    prefix: String,
+    /// What the rules say of it; nothing of the root.
+    verdict: Option<Verdict>,
+    /// The names in it that come next.
+    names: std::vec::IntoIter<String>,
+    /// How many ignored folders are above it.
+    pending: usize,
+}
+
 impl Walk<'_> {
-    /// Walks a folder with its verdict; the root is the empty path and has none.
-    fn folder(&mut self, path: &str, verdict: Option<&Verdict>) -> Result<(), ContextError> {
-        let full = self.root.join(path);
-        let fail = |source| ContextError::Read { path: full.clone(), source };
-        let items = match std::fs::read_dir(&full) {
-            Ok(items) => items,
-            // What is ignored need not be readable, and what is gone by now was never there.
-            Err(error) if error.kind() == ErrorKind::PermissionDenied && verdict.is_some_and(|v| v.ignored) => {
-                return Ok(());
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound && !path.is_empty() => return Ok(()),
-            Err(error) => return Err(fail(error)),
-        };
-        let mut names = Vec::new();
-        for item in items {
-            names.push(item.map_err(fail)?.file_name());
-        }
-        names.sort_unstable();
-        let prefix = if path.is_empty() { String::new() } else { format!("{path}/") };
-        for name in names {
-            match name.into_string() {
-                Ok(name) => self.entry(&format!("{prefix}{name}"), verdict)?,
-                Err(name) => {
-                    // Ignoring it must help, and patterns can only be compared with text.
-                    let shown = format!("{prefix}{}", name.to_string_lossy());
-                    if !self.ignore.judge(&shown, verdict)?.ignored {
-                        return Err(ContextError::Name { path: full.join(name) });
-                    }
-                }
+    /// Walks the folder. Folders may be as deep as paths are long, so that those above the current one are in a list.
+    fn run(&mut self) -> Result<(), ContextError> {
+        let mut above = Vec::from_iter(self.level("", None)?);
+        while let Some(level) = above.last_mut() {
+            let Some(name) = level.names.next() else {
+                self.pending.truncate(level.pending); // nothing below was included: ignored folders go too
+                above.pop();
+                continue;
+            };
+            let path = format!("{}{name}", level.prefix);
+            if let Some(verdict) = self.entry(&path, level.verdict.as_ref())? {
+                above.extend(self.level(&path, Some(verdict))?);
             }
         }
         Ok(())
     }
 
-    /// Takes an entry, and what is below it.
-    fn entry(&mut self, path: &str, folder: Option<&Verdict>) -> Result<(), ContextError> {
+    /// Opens a folder with its verdict; `None` where there is nothing to be walked. An ignored one is the last that is pending.
+    fn level(&mut self, path: &str, verdict: Option<Verdict>) -> Result<Option<Level>, ContextError> {
+        let full = self.root.join(path);
+        let fail = |source| ContextError::Read { path: full.clone(), source };
+        let is_ignored = verdict.as_ref().is_some_and(|verdict| verdict.ignored);
+        let pending = self.pending.len() - usize::from(is_ignored);
+        let items = match std::fs::read_dir(&full) {
+            Ok(items) => items,
+            // What is ignored need not be readable, and what is gone by now was never there.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied && is_ignored => {
+                self.pending.truncate(pending);
+                return Ok(None);
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound && !path.is_empty() => {
+                self.pending.truncate(pending);
+                return Ok(None);
+            }
+            Err(error) => return Err(fail(error)),
+        };
+        let prefix = if path.is_empty() { String::new() } else { format!("{path}/") };
+        let mut names = Vec::new();
+        for item in items {
+            match item.map_err(fail)?.file_name().into_string() {
+                Ok(name) => names.push(name),
+                Err(name) => {
+                    // Ignoring it must help, and patterns can only be compared with text.
+                    let shown = format!("{prefix}{}", name.to_string_lossy());
+                    if !self.ignore.judge(&shown, verdict.as_ref())?.ignored {
+                        return Err(ContextError::Name { path: full.join(name) });
+                    }
+                }
+            }
+        }
+        names.sort_unstable();
+        Ok(Some(Level { prefix, verdict, names: names.into_iter(), pending }))
+    }
+
+    /// Takes an entry; the verdict of a folder that is to be walked.
+    fn entry(&mut self, path: &str, folder: Option<&Verdict>) -> Result<Option<Verdict>, ContextError> {
         let verdict = self.ignore.judge(path, folder)?;
         let skipped = path == ".git" && !self.with_git;
         if skipped || verdict.ignored && !self.ignore.rules.may_include_below(path) {
-            return Ok(());
+            return Ok(None);
         }
-        let Some(Found { mut entry, file }) = look(self.root, path)? else { return Ok(()) };
+        let Some(Found { mut entry, file }) = look(self.root, path)? else { return Ok(None) };
+        let is_folder = entry.kind == EntryKind::Folder;
         if verdict.ignored {
-            if entry.kind == EntryKind::Folder {
-                self.pending.push(entry);
-                let depth = self.pending.len();
-                self.folder(path, Some(&verdict))?;
-                self.pending.truncate(depth - 1); // nothing below was included: the folder goes too
-            }
-            return Ok(());
+            self.pending.extend(is_folder.then_some(entry));
+            return Ok(is_folder.then_some(verdict));
         }
         if let Some(file) = file {
             entry.same_as = self.files.get(&file).cloned();
             self.files.entry(file).or_insert_with(|| path.to_owned());
         }
-        let is_folder = entry.kind == EntryKind::Folder;
         self.entries.append(&mut self.pending);
         self.entries.push(entry);
-        if is_folder { self.folder(path, Some(&verdict)) } else { Ok(()) }
+        Ok(is_folder.then_some(verdict))
     }
 }
 
@@ -456,5 +483,17 @@ mod tests {
         let folder = folder(&[(".dockerignore", "ok\n!\n")]);
         let error = read(folder.path(), &folder.path().join("Dockerfile"), true).unwrap_err();
         assert!(error.to_string().contains(".dockerignore"), "{error}");
+    }
+
+    #[test]
+    fn a_deep_folder_does_not_exhaust_the_stack() {
+        // As deep as a path can be; on a thread with as little room as those of the runtime have.
+        let folder = tempfile::tempdir().unwrap();
+        let deep = "d/".repeat((4000 - folder.path().as_os_str().len()) / 2);
+        std::fs::create_dir_all(folder.path().join(deep)).unwrap();
+        let root = folder.path().to_owned();
+        let reading = std::thread::Builder::new().stack_size(2 * 1024 * 1024);
+        let reading = reading.spawn(move || read(&root, &root.join("Dockerfile"), true).unwrap().entries.len());
+        assert!(reading.unwrap().join().unwrap() > 1900);
     }
 }

@@ -6,6 +6,7 @@
 //! as Go's `filepath.Clean` cleans a path. `recorded.json` holds what the original says; a test compares.
 
 use super::go_pattern;
+use crate::image::assembly::glob::go_match;
 use regex::Regex;
 
 /// The patterns of a file, in order.
@@ -154,9 +155,7 @@ impl Pattern {
             Some(rest) => (true, rest.to_owned()),
             None => (false, cleaned),
         };
-        if !go_pattern::is_glob(&cleaned) {
-            return None;
-        }
+        go_match(&cleaned, ".").ok()?; // as moby finds out whether it is a pattern
         let matcher = Matcher::compile(&cleaned);
         Some(Some(Self { line, text: text.to_owned(), includes, cleaned, matcher }))
     }

@@ -1,110 +1,13 @@
-//! Go's patterns, as far as `.dockerignore` depends on them: which ones `filepath.Match` refuses, and what Go's `regexp`
-//! reads in the expression that moby's matcher puts together.
+//! What Go's `regexp` reads in the expression that moby's matcher puts together of a pattern of `.dockerignore`.
 //!
 //! The matcher escapes less than it means to (`|`, `{` and `}` keep their meaning, and `*` inside of a class ends it), so
 //! the expression is read here as Go reads it and written down again so that no character can mean anything else.
-//! Sources: <https://pkg.go.dev/path/filepath#Match>, <https://pkg.go.dev/regexp/syntax>.
+//! Source: <https://pkg.go.dev/regexp/syntax>.
 
 use std::fmt::Write as _;
 
 /// Go refuses to repeat more often.
 const MOST_REPEATS: u32 = 1000;
-
-/// Whether `filepath.Match` takes a pattern when it is asked whether it matches `.`, which is moby's test. A `[` that is not
-/// closed and a backslash at the end are mistakes, but only as far as the comparison goes.
-pub(super) fn is_glob(pattern: &str) -> bool {
-    let pattern: Vec<char> = pattern.chars().collect();
-    let (mut rest, mut name) = (pattern.as_slice(), ['.'].as_slice());
-    while !rest.is_empty() {
-        let stars = rest.iter().take_while(|c| **c == '*').count();
-        let (chunk, after) = rest[stars..].split_at(chunk_length(&rest[stars..]));
-        if stars > 0 && chunk.is_empty() {
-            return true;
-        }
-        // A star may skip the one character that there is.
-        let skipped = if stars > 0 { name.len() } else { 0 };
-        let mut remainder = None;
-        for start in 0..=skipped {
-            let Ok(matched) = match_chunk(chunk, &name[start..]) else { return false };
-            remainder = matched.filter(|left| left.is_empty() || !after.is_empty());
-            if remainder.is_some() {
-                break;
-            }
-        }
-        let Some(left) = remainder else { return true };
-        (rest, name) = (after, left);
-    }
-    true
-}
-
-/// How far it is to the next star outside of a class.
-fn chunk_length(pattern: &[char]) -> usize {
-    let (mut at, mut in_class) = (0, false);
-    while at < pattern.len() {
-        match pattern[at] {
-            '\\' if at + 1 < pattern.len() => at += 1,
-            '[' => in_class = true,
-            ']' => in_class = false,
-            '*' if !in_class => break,
-            _ => {}
-        }
-        at += 1;
-    }
-    at.min(pattern.len())
-}
-
-/// A pattern that is malformed.
-struct Malformed;
-
-/// What is left of a name whose beginning a piece without stars matches; the whole piece is read in any case.
-fn match_chunk<'a>(chunk: &[char], name: &'a [char]) -> Result<Option<&'a [char]>, Malformed> {
-    let (mut at, mut left, mut failed) = (0, name, false);
-    while let Some(character) = chunk.get(at) {
-        let first = left.first().copied();
-        failed = failed || first.is_none();
-        left = left.get(1..).unwrap_or_default();
-        at += 1;
-        match character {
-            '[' => {
-                let (end, holds) = class_of(chunk, at, first)?;
-                (at, failed) = (end, failed || !holds);
-            }
-            '?' => failed = failed || first == Some('/'),
-            '\\' => {
-                let escaped = *chunk.get(at).ok_or(Malformed)?;
-                failed = failed || first != Some(escaped);
-                at += 1;
-            }
-            other => failed = failed || first != Some(*other),
-        }
-    }
-    Ok((!failed).then_some(left))
-}
-
-/// Where the class ends whose inside starts here, and whether it holds a character.
-fn class_of(chunk: &[char], start: usize, character: Option<char>) -> Result<(usize, bool), Malformed> {
-    let is_negated = chunk.get(start) == Some(&'^');
-    let mut at = start + usize::from(is_negated);
-    let (mut is_empty, mut holds) = (true, false);
-    while is_empty || chunk.get(at) != Some(&']') {
-        let (low, end) = class_member(chunk, at)?;
-        let (high, end) = if chunk[end] == '-' { class_member(chunk, end + 1)? } else { (low, end) };
-        holds |= character.is_some_and(|character| low <= character && character <= high);
-        (at, is_empty) = (end, false);
-    }
-    Ok((at + 1, holds != is_negated))
-}
-
-/// The member of a class that starts here, and where it ends. Something always follows it.
-fn class_member(chunk: &[char], at: usize) -> Result<(char, usize), Malformed> {
-    let at = match chunk.get(at).ok_or(Malformed)? {
-        '-' | ']' => return Err(Malformed),
-        '\\' => at + 1,
-        _ => at,
-    };
-    let member = *chunk.get(at).ok_or(Malformed)?;
-    if at + 1 < chunk.len() { Ok((member, at + 1)) } else { Err(Malformed) }
-}
 
 /// An expression in Go's syntax as one in the syntax of the crate `regex` that matches the same; `None` where Go refuses
 /// it, and for escapes that no file name needs (`\p`, `\x`, `\Q`).
@@ -279,16 +182,6 @@ fn repetition(go: &[char]) -> Option<Repetition> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn classes_and_backslashes_must_end() {
-        for pattern in ["a", "a*[b-d]", "[^a]", r"\[", r"[\]]", "*", "a**b", "[!a]", "a*[", r"**/**\"] {
-            assert!(is_glob(pattern), "{pattern}");
-        }
-        for pattern in ["[", "[]", "[]a]", "[a", "[a-", "[-a]", r"a\", r"[\", "*[", "[a-]", ".*[", "*/[a", r"*\"] {
-            assert!(!is_glob(pattern), "{pattern}");
-        }
-    }
 
     #[test]
     fn expressions_are_read_as_go_reads_them() {

@@ -310,11 +310,29 @@ impl<'a> Site<'a> {
         let made = if from_folder && there.is_none() { target.as_str() } else { parent(&target) }.to_owned();
         self.make_folders(&made, folder_mode, owner)?;
         let mut job = Job { mode: copy.mode.as_ref(), owner: owner.unwrap_or_default(), names: HashMap::new() };
-        self.copy_item(from, &target, item, false, &mut job)
+        self.copy_item(from, &target, item, &mut job)
     }
 
-    /// Copies one item to a path. A folder that is there keeps its own mode and owner at the top only.
-    fn copy_item(
+    /// Copies an item to a path, with all that is in it. A folder that is there keeps its own mode and owner at the top only.
+    /// Folders may be as deep as paths are long, so that what is still to be copied is in a list.
+    fn copy_item(&mut self, from: &str, target: &str, item: &Item, job: &mut Job<'_>) -> Result<(), Trouble> {
+        let files = self.files;
+        let mut open = vec![(from.to_owned(), target.to_owned(), item.clone(), false)];
+        while let Some((from, target, item, overwrite)) = open.pop() {
+            self.copy_alone(&from, &target, &item, overwrite, job)?;
+            let start = open.len();
+            open.extend(files.names(&from).filter(|_| item.kind == Kind::Folder).filter_map(|name| {
+                let path = join(&from, name);
+                let item = files.get(&path)?;
+                Some((path, join(&target, name), item, true))
+            }));
+            open[start..].reverse(); // in the order of their names
+        }
+        Ok(())
+    }
+
+    /// Copies an item to a path, without what is in it.
+    fn copy_alone(
         &mut self,
         from: &str,
         target: &str,
@@ -328,12 +346,6 @@ impl<'a> Site<'a> {
             (Kind::Folder, None | Some(Node::Folder(..))) => {
                 if there.is_none() || overwrite {
                     self.put(target, Entry { body: Body::Folder, mode, owner: job.owner });
-                }
-                let files = self.files;
-                for name in files.names(from) {
-                    let path = join(from, name);
-                    let Some(item) = files.get(&path) else { continue };
-                    self.copy_item(&path, &join(target, name), &item, true, job)?;
                 }
                 Ok(())
             }

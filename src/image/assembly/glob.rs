@@ -1,4 +1,4 @@
-//! Patterns in the sources of a `COPY`: Go's `filepath.Match` and how BuildKit looks for what matches.
+//! Go's `filepath.Match`: the patterns in the sources of a `COPY`, and those of `.dockerignore` before they are read on.
 //!
 //! Source: <https://pkg.go.dev/path/filepath#Match>. `*` and `?` stop at a slash; a pattern that cannot be read matches
 //! nothing.
@@ -16,84 +16,104 @@ pub(crate) fn is_pattern(path: &str) -> bool {
     false
 }
 
-/// Whether a whole path matches a pattern.
+/// Whether a whole path matches a pattern; a pattern that cannot be read matches nothing.
 pub(crate) fn matches(pattern: &str, path: &str) -> bool {
+    go_match(pattern, path).unwrap_or(false)
+}
+
+/// A pattern that is malformed: a `[` that is not closed, or a backslash at the end.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Malformed;
+
+/// What `filepath.Match` answers. A mistake shows only as far as the comparison goes.
+pub(crate) fn go_match(pattern: &str, path: &str) -> Result<bool, Malformed> {
     let (pattern, path): (Vec<char>, Vec<char>) = (pattern.chars().collect(), path.chars().collect());
-    matches_here(&pattern, &path).unwrap_or(false)
-}
-
-/// Whether the rest of a path matches the rest of a pattern; `None` where the pattern cannot be read.
-fn matches_here(pattern: &[char], path: &[char]) -> Option<bool> {
-    let Some((first, rest)) = pattern.split_first() else { return Some(path.is_empty()) };
-    match first {
-        '*' => {
-            let rest_of_stars = &rest[rest.iter().take_while(|c| **c == '*').count()..];
-            let reach = path.iter().take_while(|c| **c != '/').count();
-            // From the shortest: the number of tries stays small for the few stars that a path has.
-            (0..=reach).try_fold(false, |found, taken| Some(found || matches_here(rest_of_stars, &path[taken..])?))
+    let (mut rest, mut path) = (pattern.as_slice(), path.as_slice());
+    while !rest.is_empty() {
+        let stars = rest.iter().take_while(|c| **c == '*').count();
+        let (chunk, after) = rest[stars..].split_at(chunk_length(&rest[stars..]));
+        if stars > 0 && chunk.is_empty() {
+            return Ok(!path.contains(&'/'));
         }
-        '?' => one(path, rest, |character| Some(character != '/')),
-        '[' => {
-            let (class, after) = Class::read(rest)?;
-            one(path, after, |character| Some(class.has(character)))
-        }
-        '\\' => {
-            let (escaped, after) = rest.split_first()?;
-            one(path, after, |character| Some(character == *escaped))
-        }
-        literal => one(path, rest, |character| Some(character == *literal)),
-    }
-}
-
-/// Whether the first character fits, and what follows it matches what is left of the pattern.
-fn one(path: &[char], pattern: &[char], fits: impl Fn(char) -> Option<bool>) -> Option<bool> {
-    let Some((character, rest)) = path.split_first() else { return Some(false) };
-    if fits(*character)? { matches_here(pattern, rest) } else { Some(false) }
-}
-
-/// `[a-z]` or `[^a-z]`.
-struct Class {
-    /// It begins with `^`.
-    negated: bool,
-    /// The first and last of each range.
-    ranges: Vec<(char, char)>,
-}
-
-impl Class {
-    /// Reads a class after its bracket, and what follows it.
-    fn read(pattern: &[char]) -> Option<(Self, &[char])> {
-        let negated = pattern.first() == Some(&'^');
-        let mut rest = if negated { &pattern[1..] } else { pattern };
-        let mut ranges = Vec::new();
-        loop {
-            let (first, after) = rest.split_first()?;
-            if *first == ']' && !ranges.is_empty() {
-                return Some((Self { negated, ranges }, after));
+        // What stands between two stars is taken where it is found first: the time does not grow with the number of stars.
+        let reach = if stars > 0 { path.iter().take_while(|c| **c != '/').count() } else { 0 };
+        let mut left = None;
+        for start in 0..=reach {
+            left = match_chunk(chunk, &path[start..])?.filter(|left| left.is_empty() || !after.is_empty());
+            if left.is_some() {
+                break;
             }
-            let (low, after) = Self::character(rest)?;
-            let (high, after) = match after.split_first() {
-                Some(('-', after)) => Self::character(after)?,
-                _ => (low, after),
-            };
-            ranges.push((low, high));
-            rest = after;
+        }
+        let Some(left) = left else { return Ok(false) };
+        (rest, path) = (after, left);
+    }
+    Ok(path.is_empty())
+}
+
+/// How far it is to the next star outside of a class.
+fn chunk_length(pattern: &[char]) -> usize {
+    let (mut at, mut in_class) = (0, false);
+    while at < pattern.len() {
+        match pattern[at] {
+            '\\' if at + 1 < pattern.len() => at += 1,
+            '[' => in_class = true,
+            ']' => in_class = false,
+            '*' if !in_class => break,
+            _ => {}
+        }
+        at += 1;
+    }
+    at.min(pattern.len())
+}
+
+/// What is left of a name whose beginning a piece without stars matches; the whole piece is read in any case.
+fn match_chunk<'a>(chunk: &[char], name: &'a [char]) -> Result<Option<&'a [char]>, Malformed> {
+    let (mut at, mut left, mut failed) = (0, name, false);
+    while let Some(character) = chunk.get(at) {
+        let first = left.first().copied();
+        failed = failed || first.is_none();
+        left = left.get(1..).unwrap_or_default();
+        at += 1;
+        match character {
+            '[' => {
+                let (end, holds) = class_of(chunk, at, first)?;
+                (at, failed) = (end, failed || !holds);
+            }
+            '?' => failed = failed || first == Some('/'),
+            '\\' => {
+                let escaped = *chunk.get(at).ok_or(Malformed)?;
+                failed = failed || first != Some(escaped);
+                at += 1;
+            }
+            other => failed = failed || first != Some(*other),
         }
     }
+    Ok((!failed).then_some(left))
+}
 
-    /// One character of a class, escaped or not.
-    fn character(pattern: &[char]) -> Option<(char, &[char])> {
-        let (first, rest) = pattern.split_first()?;
-        match first {
-            '-' | ']' => None,
-            '\\' => rest.split_first().map(|(escaped, rest)| (*escaped, rest)),
-            plain => Some((*plain, rest)),
-        }
+/// Where the class ends whose inside starts here, and whether it holds a character.
+fn class_of(chunk: &[char], start: usize, character: Option<char>) -> Result<(usize, bool), Malformed> {
+    let is_negated = chunk.get(start) == Some(&'^');
+    let mut at = start + usize::from(is_negated);
+    let (mut is_empty, mut holds) = (true, false);
+    while is_empty || chunk.get(at) != Some(&']') {
+        let (low, end) = class_member(chunk, at)?;
+        let (high, end) = if chunk[end] == '-' { class_member(chunk, end + 1)? } else { (low, end) };
+        holds |= character.is_some_and(|character| low <= character && character <= high);
+        (at, is_empty) = (end, false);
     }
+    Ok((at + 1, holds != is_negated))
+}
 
-    /// Whether a character is in it. A class reaches over slashes, as in Go.
-    fn has(&self, character: char) -> bool {
-        self.ranges.iter().any(|(low, high)| (*low..=*high).contains(&character)) != self.negated
-    }
+/// The member of a class that starts here, and where it ends. Something always follows it.
+fn class_member(chunk: &[char], at: usize) -> Result<(char, usize), Malformed> {
+    let at = match chunk.get(at).ok_or(Malformed)? {
+        '-' | ']' => return Err(Malformed),
+        '\\' => at + 1,
+        _ => at,
+    };
+    let member = *chunk.get(at).ok_or(Malformed)?;
+    if at + 1 < chunk.len() { Ok((member, at + 1)) } else { Err(Malformed) }
 }
 
 #[cfg(test)]
@@ -121,11 +141,29 @@ mod tests {
             ("[]a]", "]", false),
             ("[a", "a", false),
             ("a\\", "a", false),
+            ("*[^a]*b", "x/yb", false),
             ("\u{e9}*", "\u{e9}t\u{e9}", true),
         ] {
             assert_eq!(matches(pattern, path), wanted, "`{pattern}` on `{path}`");
         }
         assert!(is_pattern("a/*") && is_pattern("[") && !is_pattern("a\\*") && !is_pattern("a/b"));
+    }
+
+    #[test]
+    fn classes_and_backslashes_must_end() {
+        for pattern in ["a", "a*[b-d]", "[^a]", r"\[", r"[\]]", "*", "a**b", "[!a]", "a*[", r"**/**\"] {
+            assert!(go_match(pattern, ".").is_ok(), "{pattern}");
+        }
+        for pattern in ["[", "[]", "[]a]", "[a", "[a-", "[-a]", r"a\", r"[\", "*[", "[a-]", ".*[", "*/[a", r"*\"] {
+            assert_eq!(go_match(pattern, "."), Err(Malformed), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn many_stars_take_no_longer() {
+        let (pattern, path) = ("a*".repeat(40) + "b", "a".repeat(250));
+        assert!(!matches(&pattern, &path));
+        assert!(matches(&pattern, &(path + "b")));
     }
 
     proptest! {
