@@ -75,6 +75,17 @@ fn fixtures() -> [Vec<u8>; 3] {
     [archive(&sources), archive(&[("app.war", noise(42, 2 * BLOCK + 12_345))]), upsetting]
 }
 
+/// What the three fixtures are compressed to by the codec of this program on this processor.
+fn golden() -> [&'static str; 3] {
+    if gzip_codec().ends_with("portable form") { PORTABLE } else { GOLDEN }
+}
+
+/// What the three fixtures are compressed to: ISA-L without help of the processor (an x86-64 without SSE4.2).
+const PORTABLE: [&str; 3] = [
+    "sha256:454cca916a51427c7630fcf4445b3f93f66bc77c3f7369c7180cdd322341c60e",
+    "sha256:1a8ce9960a59726968d9a9cdf690a66ed7966ed046fad2c55e25c6ced6ac13a8",
+    "sha256:8ceee2113350d4b6af44fa63c58bc40ac960325588be80c49b6a46e16da8c851",
+];
 /// What the three fixtures are compressed to: ISA-L on 64-bit ARM.
 #[cfg(all(feature = "isal", target_arch = "aarch64"))]
 const GOLDEN: [&str; 3] = [
@@ -136,7 +147,7 @@ fn inflate(compression: Compression, bytes: &[u8]) -> Vec<u8> {
 
 #[test]
 fn the_bytes_of_known_layers_never_change() {
-    for (compression, golden) in [(Compression::Gzip, GOLDEN), (Compression::Zstd, GOLDEN_ZSTD)] {
+    for (compression, golden) in [(Compression::Gzip, golden()), (Compression::Zstd, GOLDEN_ZSTD)] {
         let digests = fixtures().map(|data| {
             let (layer, bytes) = compress(compression, &mut data.as_slice()).unwrap();
             assert_eq!(layer.diff_id, Digest::of(&data));
