@@ -4,6 +4,8 @@
 //! asks for the content of those files that it does not have from an earlier build, and says when it has all.
 
 use super::context::{Entry, EntryKind};
+use crate::image::assembly::archive::time_of;
+use crate::model::Digest;
 use bollard_buildkit_proto::fsutil::types::packet::PacketType;
 use bollard_buildkit_proto::fsutil::types::{Packet, Stat};
 use futures::{FutureExt as _, StreamExt as _};
@@ -92,10 +94,12 @@ impl Shared {
         Self { root: self.root.clone(), entries: Arc::new(entries), texts: Arc::clone(&self.texts) }
     }
 
-    /// A folder of one file, which lies in memory.
+    /// A folder of one file, which lies in memory. Its time is made of its content: BuildKit does not ask for a file again that
+    /// has the size and the time of one that it was sent under the same key.
     pub(crate) fn of_text(name: String, text: Vec<u8>) -> Self {
         let kind = EntryKind::File { size: text.len() as u64 };
-        let entry = Entry { path: name.clone(), kind, mode: 0o644, modified: 0, same_as: None };
+        let modified = i64::try_from(time_of(&Digest::of(&text))).unwrap_or_default() * 1_000_000_000;
+        let entry = Entry { path: name.clone(), kind, mode: 0o644, modified, same_as: None };
         let texts = Arc::new(BTreeMap::from([(name, text)]));
         Self { root: PathBuf::new(), entries: Arc::new(vec![entry]), texts }
     }
@@ -313,6 +317,13 @@ mod tests {
         reading.await.unwrap();
         assert_eq!(complete, count);
         assert!(most <= READERS, "{most} at once");
+    }
+
+    #[test]
+    fn another_text_of_the_same_length_has_another_time() {
+        let modified = |text: &str| Shared::of_text("Dockerfile".to_owned(), text.into()).entries[0].modified;
+        assert_eq!(modified("RUN a"), modified("RUN a"));
+        assert_ne!(modified("RUN a"), modified("RUN b"));
     }
 
     #[test]

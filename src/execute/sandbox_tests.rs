@@ -228,10 +228,7 @@ async fn failures_name_the_instruction_its_line_and_its_last_lines() {
                 "FROM busybox:1.35\nRUN echo almost; exit 3\n",
                 ["failed with exit code 3", "/Dockerfile:2", "\"almost\""],
             ),
-            (
-                "FROM busybox:1.35\nRUN true\nCOPY gone /x\n",
-                ["`COPY gone /x` finds no `gone`", "/Dockerfile:3", ".dockerignore"],
-            ),
+            ("FROM busybox:1.35\nRUN true\nCOPY gone /x\n", ["no `gone`", "/Dockerfile:3", ".dockerignore"]),
             ("FROM busybox:1.35\nRUNN x\n", ["the Dockerfile has an error", "RUNN", "/Dockerfile:2"]),
             ("FROM busybox:0\nRUN true\n", ["a base image cannot be used", "busybox:0", "Configuration"]),
         ] {

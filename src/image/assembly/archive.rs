@@ -82,8 +82,8 @@ fn file(
     Ok(time)
 }
 
-/// The time of a file with this content.
-fn time_of(digest: &Digest) -> u64 {
+/// The time of a file with this content, in seconds since 1970.
+pub(crate) fn time_of(digest: &Digest) -> u64 {
     let first = digest.hex().get(..16).and_then(|digits| u64::from_str_radix(digits, 16).ok());
     TIME + first.unwrap_or_default() % TIMES
 }
