@@ -165,6 +165,11 @@ impl Draft {
         list.iter().filter_map(|text| Digest::parse(text.as_str()?).ok()).collect()
     }
 
+    /// When the last layer was made, as the configuration so far says.
+    pub(crate) fn created(&self) -> Option<&str> {
+        self.0.get("created").and_then(Value::as_str)
+    }
+
     /// The configuration as it is pushed, with these layers. The same calls give the same bytes.
     pub(crate) fn finish(mut self, diff_ids: &[Digest], created: &str) -> Result<Vec<u8>, serde_json::Error> {
         self.0.insert("created".to_owned(), json!(created));

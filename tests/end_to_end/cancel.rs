@@ -52,7 +52,8 @@ pub(crate) fn interrupt(project: &Project, verb: &str, it_is_time: impl Fn(&str)
 fn written(text: &str) -> Vec<String> {
     let last =
         text.lines().rfind(|line| line.starts_with("seaway: stopped after ")).unwrap_or_else(|| panic!("{text}"));
-    if last.ends_with(", no object was written (exit 130)") {
+    let is_push = last.strip_suffix(" (exit 130)").is_some_and(|line| !line.contains(','));
+    if is_push || last.ends_with(", no object was written (exit 130)") {
         return Vec::new();
     }
     let names = last.split_once(" written: ").and_then(|(_, rest)| rest.strip_suffix(" (exit 130)"));

@@ -124,7 +124,8 @@ impl Ready {
         let mut layers = self.give_base(known, parts).await?;
         making.give(parts).await?;
         layers.extend(making.end().await?);
-        finish(self.plan.blueprint.draft.clone(), layers, &self.annotations(), parts).await
+        let configured = Configured { draft: self.plan.blueprint.draft.clone(), created: TIME_TEXT.to_owned() };
+        finish(configured, layers, &self.annotations(), parts).await
     }
 
     /// Gives the base's layers that the repository is not known to have: the registry takes them from the base's own
@@ -225,16 +226,24 @@ impl Making {
     }
 }
 
+/// A configuration without its layers.
+pub(super) struct Configured {
+    /// All else.
+    pub(super) draft: Draft,
+    /// When the image was made, as it is to say.
+    pub(super) created: String,
+}
+
 /// Gives the configuration and the manifest of an image with these layers.
 pub(super) async fn finish(
-    draft: Draft,
+    configured: Configured,
     layers: Vec<Made>,
     annotations: &BTreeMap<String, String>,
     parts: &Parts,
 ) -> Result<(), docker::Error> {
     let count = LayerCount { all: layers.len(), known: layers.iter().filter(|made| made.known).count() };
     let diff_ids: Vec<Digest> = layers.iter().map(|made| made.diff_id.clone()).collect();
-    let config = Bytes::from(draft.finish(&diff_ids, TIME_TEXT).map_err(nonsense)?);
+    let config = Bytes::from(configured.draft.finish(&diff_ids, &configured.created).map_err(nonsense)?);
     let descriptor = Descriptor::new(media_type::OCI_CONFIG, Digest::of(&config), config.len() as u64);
     send(parts, Part::Blob { descriptor: descriptor.clone(), bytes: config }).await?;
     let layers = layers.into_iter().map(|made| made.descriptor.in_oci()).collect();

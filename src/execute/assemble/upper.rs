@@ -5,11 +5,12 @@
 //! of the lower part, of which the registry has most. Whatever is not understood has the whole Dockerfile built.
 
 use super::dockerfile::{archive_in, files, missing};
-use super::make::{Made, Making, Parts, Plan, finish, nonsense, send};
+use super::make::{Configured, Made, Making, Parts, Plan, finish, nonsense, send};
 use super::sources::here;
 use crate::config::Build;
 use crate::docker::context::Context;
 use crate::docker::{self, BuildRequest, Builder, Built, Halfway, Halt, Progress};
+use crate::image::assembly::archive::TIME_TEXT;
 use crate::image::assembly::blueprint::{Blueprint, Step, Stuck, draw};
 use crate::image::assembly::copy::Trouble;
 use crate::image::assembly::source::Files;
@@ -159,6 +160,8 @@ impl Split {
         let manifest: Manifest = serde_json::from_slice(manifest).map_err(nonsense)?;
         let exported = Draft::on_top_of(config).map_err(nonsense)?;
         let diff_ids = exported.diff_ids();
+        // What the network gave to the lower part is as old as that, and is built anew when it is too old.
+        let created = exported.created().unwrap_or(TIME_TEXT).to_owned();
         if diff_ids.len() != manifest.layers.len() {
             return Err(nonsense("its configuration does not name all of its layers"));
         }
@@ -173,7 +176,7 @@ impl Split {
         });
         let mut layers: Vec<Made> = lower.collect();
         layers.extend(upper.making.end().await?);
-        finish(blueprint.draft, layers, &BTreeMap::new(), parts).await
+        finish(Configured { draft: blueprint.draft, created }, layers, &BTreeMap::new(), parts).await
     }
 }
 

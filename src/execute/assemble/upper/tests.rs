@@ -32,6 +32,7 @@ impl Look for Told {
 fn config() -> Bytes {
     let config = json!({
         "architecture": "amd64", "os": "linux", "config": { "Env": ["PATH=/p"], "WorkingDir": "/srv/app" },
+        "created": "2026-11-21T12:00:00Z",
         "rootfs": { "type": "layers", "diff_ids": [Digest::of(b"plain").as_str()] },
         "history": [{ "created_by": "RUN x # buildkit" }],
     });
@@ -105,6 +106,7 @@ async fn layers_are_laid_on_those_of_the_builder() {
     let history: Vec<_> = config["history"].as_array().unwrap().iter().map(|entry| &entry["created_by"]).collect();
     assert_eq!(history, ["RUN x # buildkit", "COPY --chown=app a .", "ENV A=1"]);
     assert_eq!(config["config"]["Env"], json!(["PATH=/p", "A=1"]));
+    assert_eq!(config["created"], "2026-11-21T12:00:00Z", "what it got from the network is as old as the lower part");
 }
 
 #[tokio::test]
