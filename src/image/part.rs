@@ -150,7 +150,7 @@ pub(crate) enum Content {
     Bytes(Bytes),
     /// It is opened anew for each try.
     Open(Opener),
-    /// The same, and it lies in a file as it is: whoever can send files need not read it.
+    /// The same, and it lies in a file as it is: whoever sends files may read it in a way of its own.
     File {
         /// Where it lies.
         range: FileRange,

@@ -1,7 +1,7 @@
 //! Sends a file over a connection without encryption, through one small buffer that stays in the processor's cache. To a
 //! registry on the same machine that is most of what a push costs. The kernel could send the file's pages without reading
 //! them (`sendfile`); but then the registry is the first to read them out of memory, and it has enough to do: such a push
-//! takes a tenth longer.
+//! takes up to a tenth longer.
 //!
 //! hyper writes the request and reads the answer. The body that it is given is blank, of the right length; where it writes
 //! that body, the connection sends the file in its place: pieces of their own would each pass through hyper's queue.
