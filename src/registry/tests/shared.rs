@@ -58,6 +58,14 @@ fn assert_complete(fake: &Fake, path: &str, layers: &[Bytes]) {
 
 const PATHS: [&str; 3] = ["shop/api", "shop/web", "shop/jobs"];
 
+/// Ends a push of an image with one layer and a configuration of its own.
+async fn finish(mut pusher: Pusher, path: &'static str, layer: &Descriptor) -> PushReport {
+    let config = blob(media_type::OCI_CONFIG, path);
+    let manifest = Manifest::new(config.descriptor.clone(), vec![layer.clone()]).to_bytes().unwrap();
+    pusher.add(config);
+    pusher.finish(&RawManifest::new(None, manifest.into()), &["v1"]).await.unwrap()
+}
+
 #[tokio::test]
 async fn of_three_images_on_one_base_one_sends_it() {
     let fake = fake().await;
@@ -205,10 +213,7 @@ async fn of_two_offers_of_a_layer_one_is_taken() {
                 sender.send(base.clone()).await.unwrap();
                 sender.end(descriptor.clone()).await.unwrap();
             }
-            let config = blob(media_type::OCI_CONFIG, path);
-            let manifest = Manifest::new(config.descriptor.clone(), vec![descriptor.clone()]).to_bytes().unwrap();
-            pusher.add(config);
-            pusher.finish(&RawManifest::new(None, manifest.into()), &["v1"]).await.unwrap()
+            finish(pusher, path, descriptor).await
         }
     });
     let reports = join_all(pushes).await;
@@ -234,10 +239,7 @@ async fn layers_of_the_same_content_that_are_made_side_by_side_go_up_once() {
             pusher.take(Part::Layer { pieces });
             sender.send(base.clone()).await.unwrap();
             sender.end(descriptor.clone()).await.unwrap();
-            let config = blob(media_type::OCI_CONFIG, path);
-            let manifest = Manifest::new(config.descriptor.clone(), vec![descriptor.clone()]).to_bytes().unwrap();
-            pusher.add(config);
-            pusher.finish(&RawManifest::new(None, manifest.into()), &["v1"]).await.unwrap()
+            finish(pusher, path, descriptor).await
         }
     });
     join_all(pushes).await;
