@@ -298,3 +298,27 @@ fn every_room_is_on_the_floor_plan() {
         assert!(plan.contains(&format!("`{room}`")), "the floor plan in src/lib.rs does not tell of `{room}`");
     }
 }
+
+/// Dependencies that are there for their features alone: `kube` leaves it to the program to choose the version of the API.
+const FOR_THEIR_FEATURES: [&str; 1] = ["k8s-openapi"];
+
+/// A dependency that nobody names does nothing, and an allocator that nobody installs least of all.
+#[test]
+fn every_dependency_is_used() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &Path| std::fs::read_to_string(root.join(path)).expect("a file");
+    let source: String = files("src").iter().map(|path| without_tests_and_comments(&read(path))).collect();
+    let tests: String = files("tests").iter().chain(&files("src")).map(|path| read(path)).collect();
+    let manifest: toml::Table = read(Path::new("Cargo.toml")).parse().expect("a manifest");
+    let mut tables = vec![("dependencies", &manifest, &source), ("dev-dependencies", &manifest, &tests)];
+    for (_, target) in manifest["target"].as_table().expect("targets") {
+        tables.push(("dependencies", target.as_table().expect("a target"), &source));
+    }
+    for (name, table, code) in tables {
+        for dependency in table[name].as_table().expect("dependencies").keys() {
+            let named = format!("{}::", dependency.replace('-', "_"));
+            let is_used = code.contains(&named) || FOR_THEIR_FEATURES.contains(&dependency.as_str());
+            assert!(is_used, "{dependency} is in {name}, and nothing names {named}");
+        }
+    }
+}
