@@ -30,6 +30,7 @@ test: setup ## every test: unit, integration, house rules, the sandbox's own, en
 lint: setup ## formatting and lints of both languages
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+	cargo metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null
 	cd sandbox && test -z "$$(gofmt -l .)" && CGO_ENABLED=0 go vet -trimpath ./...
 
 .PHONY: fuzz
