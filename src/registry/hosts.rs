@@ -7,6 +7,7 @@ use crate::error::{FailureKind, Hint};
 use crate::http::Recipe;
 use crate::model::DIGITALOCEAN_REGISTRY;
 use serde::Deserialize;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use url::Url;
 
@@ -123,7 +124,7 @@ impl Hosts {
 
     /// The places that may be asked for this, in order. There is always one.
     pub(crate) fn endpoints(&self, registry: &str, wanted: Capability) -> Result<Vec<Endpoint>, HostsError> {
-        let all = match self.file(registry) {
+        let all = match self.file(registry)? {
             Some(path) => self.read(registry, &path)?,
             None => vec![self.default_endpoint(registry, &registry_address(registry))?],
         };
@@ -131,12 +132,28 @@ impl Hosts {
         Ok(if fitting.is_empty() { all.into_iter().rev().take(1).collect() } else { fitting })
     }
 
-    /// The file for a name: its own folder, the one with `_` for the colon of a port, or `_default`.
-    fn file(&self, registry: &str) -> Option<PathBuf> {
-        let folder = self.folder.as_ref()?;
+    /// The file for a name: its own folder, the one with `_` for the colon of a port, or `_default`. A folder that is not
+    /// there, or one that may not be looked into, is an error: the name would lead past the place that was meant.
+    fn file(&self, registry: &str) -> Result<Option<PathBuf>, HostsError> {
+        let Some(folder) = &self.folder else { return Ok(None) };
+        let fail = |path: &Path, problem: &str| HostsError { path: path.to_owned(), problem: problem.to_owned() };
+        match folder.metadata() {
+            Ok(found) if found.is_dir() => {}
+            Ok(_) => return Err(fail(folder, "it is not a folder")),
+            Err(error) => return Err(fail(folder, &error.to_string())),
+        }
         let underscored = registry.rsplit_once(':').map(|(host, port)| format!("{host}_{port}_"));
         let names = [Some(registry.to_owned()), underscored, Some("_default".to_owned())];
-        names.into_iter().flatten().map(|name| folder.join(name).join("hosts.toml")).find(|path| path.is_file())
+        for path in names.into_iter().flatten().map(|name| folder.join(name).join("hosts.toml")) {
+            match path.metadata() {
+                Ok(found) if found.is_file() => return Ok(Some(path)),
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                    return Err(fail(&path, &error.to_string()));
+                }
+                _ => {}
+            }
+        }
+        Ok(None)
     }
 
     /// The places that a hosts.toml names, the server last.
@@ -319,5 +336,20 @@ mod tests {
             error.contains("r.example/hosts.toml") && error.contains("`ftp://x` is no http or https URL"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_leads_nowhere_instead_of_past_the_place_that_was_meant() {
+        let (folder, hosts) = folder("r.example", "server = \"https://one.example\"");
+        assert_eq!(
+            addresses(&hosts, "other.example", Capability::Pull),
+            ["https://other.example/v2/"],
+            "no file for it"
+        );
+        for (name, problem) in [("nowhere", "No such file"), ("r.example/hosts.toml", "it is not a folder")] {
+            let hosts = Hosts::new(Some(folder.path().join(name)), Vec::new());
+            let error = hosts.endpoints("r.example", Capability::Pull).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains(problem), "{error}");
+        }
     }
 }
