@@ -55,6 +55,9 @@ impl Reference {
     /// Source: <https://pkg.go.dev/github.com/distribution/reference>, the grammar and the normalization of familiar names.
     pub(crate) fn parse(text: &str) -> Result<Self, InvalidReference> {
         let fail = |reason: String| InvalidReference { text: text.to_owned(), reason };
+        if let Some((scheme, _)) = text.split_once("://") {
+            return Err(fail(format!("leave `{scheme}://` out, it begins with the registry or the repository")));
+        }
         let (name, digest) = match text.split_once('@') {
             Some((name, digest)) => (name, Some(Digest::parse(digest).map_err(|e| fail(e.to_string()))?)),
             None => (text, None),
@@ -68,6 +71,11 @@ impl Reference {
             return Err(fail("a tag has letters, digits, `_`, `.` and `-`, at most 128".to_owned()));
         }
         let (registry, path) = split_registry(name);
+        if !is_registry(&registry) {
+            return Err(fail(format!(
+                "`{registry}` is no registry: a host name, and after a colon the number of a port"
+            )));
+        }
         if let Some(bad) = path.split('/').find(|part| !is_path_component(part)) {
             return Err(fail(format!(
                 "`{bad}` is no part of a repository: lower-case letters, digits, `.`, `_` and `-` are"
@@ -90,6 +98,19 @@ fn split_registry(name: &str) -> (String, String) {
         (true, _) => (first.to_owned(), rest.to_owned()),
         (false, _) => ("docker.io".to_owned(), name.to_owned()),
     }
+}
+
+/// A host name or an address, in brackets where it has colons itself, with a port or not.
+fn is_registry(text: &str) -> bool {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (text, None),
+    };
+    let is_address = host.starts_with('[') && host.ends_with(']');
+    let inner = |c: char| {
+        c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') || is_address && matches!(c, ':' | '[' | ']')
+    };
+    !host.is_empty() && host.chars().all(inner) && port.is_none_or(|port| port.parse::<u16>().is_ok())
 }
 
 /// The grammar of a tag: `[\w][\w.-]{0,127}`.
@@ -137,6 +158,9 @@ mod tests {
             ("docker.io/redis:7", "docker.io/library/redis:7"),
             ("localhost/x", "localhost/x:latest"),
             ("127.0.0.1:5000/a/b:c", "127.0.0.1:5000/a/b:c"),
+            ("[::1]:5000/a", "[::1]:5000/a:latest"),
+            ("[::1]/a:b", "[::1]/a:b"),
+            ("Registry.Example/a", "Registry.Example/a:latest"),
             ("registry.digitalocean.com/shop/api", "registry.digitalocean.com/shop/api:latest"),
         ] {
             assert_eq!(Reference::parse(written).unwrap().to_string(), meant);
@@ -152,8 +176,18 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for text in ["", "Redis", "a//b", "redis:", "redis:-x", "redis@sha256:1", "-a", "a/"] {
+        for text in
+            ["", "Redis", "a//b", "redis:", "redis:-x", "redis@sha256:1", "-a", "a/", "busybox:1.35/x", "a:b:5/x"]
+        {
             assert!(Reference::parse(text).is_err(), "{text}");
+        }
+        for (text, reason) in [
+            ("https://docker.io/library/redis:7", "leave `https://` out"),
+            ("docker://redis", "leave `docker://` out"),
+            ("busybox:1.35/x", "`busybox:1.35` is no registry"),
+        ] {
+            let error = Reference::parse(text).unwrap_err().to_string();
+            assert!(error.contains(reason), "{error}");
         }
     }
 }
