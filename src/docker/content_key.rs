@@ -102,7 +102,7 @@ pub(crate) fn compressed(key: String, compression: Compression) -> String {
 mod tests {
     use super::*;
     use crate::docker::context;
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
     use std::path::Path;
 
     /// The inputs of an ordinary image, to be changed by each case.
@@ -128,6 +128,8 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             std::fs::write(folder.path().join("app.py"), "print()").unwrap();
             std::fs::write(folder.path().join(".dockerignore"), "*.log\n").unwrap();
+            std::fs::create_dir(folder.path().join("sub")).unwrap();
+            std::os::unix::fs::symlink("app.py", folder.path().join("main.py")).unwrap();
             let bases = [("debian:12".to_owned(), Digest::of(b"base"))].into();
             let args = [("A".to_owned(), "1".to_owned())].into();
             let (target, dockerfile, platform) = (None, "FROM debian:12\n", "linux/amd64");
@@ -158,9 +160,23 @@ mod tests {
     fn every_input_changes_the_key() {
         let before = Case::new().key();
         assert!(before.starts_with("ck-") && before.len() == 35);
-        let changes: [fn(&mut Case); 12] = [
+        let changes: [fn(&mut Case); 17] = [
             |case| case.write("app.py", "print(1)"),
             |case| case.write("new", ""),
+            |case| std::fs::rename(case.folder.path().join("app.py"), case.folder.path().join("app3.py")).unwrap(),
+            |case| std::fs::rename(case.folder.path().join("app.py"), case.folder.path().join("sub/app.py")).unwrap(),
+            |case| {
+                std::fs::remove_file(case.folder.path().join("main.py")).unwrap();
+                std::os::unix::fs::symlink("./app.py", case.folder.path().join("main.py")).unwrap();
+            },
+            |case| {
+                let mode = std::fs::Permissions::from_mode(0o700);
+                std::fs::set_permissions(case.folder.path().join("sub"), mode).unwrap();
+            },
+            |case| {
+                std::fs::remove_file(case.folder.path().join("main.py")).unwrap();
+                case.write("main.py", "app.py"); // a file with the text that the link had
+            },
             |case| std::fs::create_dir(case.folder.path().join("empty")).unwrap(),
             |case| std::os::unix::fs::symlink("app.py", case.folder.path().join("link")).unwrap(),
             |case| {
@@ -194,9 +210,15 @@ mod tests {
     }
 
     #[test]
-    fn times_and_ignored_files_do_not() {
+    fn times_owners_and_ignored_files_do_not() {
         let before = Case::new().key();
         let case = Case::new();
+        // Only root may give files away; for others they stay whose they are.
+        let given = std::os::unix::fs::lchown(case.folder.path().join("app.py"), Some(1234), Some(1234));
+        let is_root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
+        assert_eq!(given.is_ok(), is_root);
+        let link = case.folder.path().join("main.py");
+        assert_eq!(std::os::unix::fs::lchown(link, Some(1234), Some(1234)).is_ok(), is_root);
         case.write("debug.log", "noise");
         let file = std::fs::File::options().append(true).open(case.folder.path().join("app.py")).unwrap();
         file.set_modified(std::time::UNIX_EPOCH).unwrap();
