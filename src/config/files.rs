@@ -47,8 +47,15 @@ pub(super) fn read_deploy(path: &Path) -> Result<SourceFile, Diagnostic> {
             );
             Err(Diagnostic::error(format!("there is no `{shown}`")).with_hint(hint))
         }
-        Err((_, reason)) => Err(Diagnostic::error(format!("cannot read `{shown}`: {reason}"))
-            .with_hint("name the file to read with `--file PATH`")),
+        Err((kind, reason)) => {
+            let hint = match kind {
+                ErrorKind::PermissionDenied => {
+                    "make it readable for this user, or name another file with `--file PATH`"
+                }
+                _ => "name the file to read with `--file PATH`",
+            };
+            Err(Diagnostic::error(format!("cannot read `{shown}`: {reason}")).with_hint(hint))
+        }
     }
 }
 
@@ -109,7 +116,15 @@ fn check_context(raw: &RawBuild, build: &Build) -> Option<Problem> {
         return None;
     }
     let text = raw.dockerfile.as_ref().unwrap_or(&raw.context);
-    let problem = Problem::new(text.span, format!("there is no Dockerfile `{}`", shown(text, &build.dockerfile)));
+    if let Some(problem) = hidden(text, &build.dockerfile) {
+        return Some(problem);
+    }
+    let name = shown(text, &build.dockerfile);
+    if build.dockerfile.exists() {
+        let problem = Problem::new(text.span, format!("the Dockerfile `{name}` is not a file"));
+        return Some(problem.hint("name the file itself: `build: { context: …, dockerfile: … }`"));
+    }
+    let problem = Problem::new(text.span, format!("there is no Dockerfile `{name}`"));
     let name = build.dockerfile.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let names = names_in(&folder_of(&build.dockerfile));
     let dockerfiles = names.iter().filter(|name| name.to_lowercase().contains("dockerfile"));
@@ -153,6 +168,9 @@ fn shown(text: &Text, path: &Path) -> String {
 
 /// A path that leads nowhere.
 fn missing(text: &Text, path: &Path, what: &str) -> Problem {
+    if let Some(problem) = hidden(text, path) {
+        return problem;
+    }
     let name = shown(text, path);
     if path.exists() {
         return Problem::new(text.span, format!("`{name}` is not a {what}"));
@@ -161,6 +179,24 @@ fn missing(text: &Text, path: &Path, what: &str) -> Problem {
     match sibling(path) {
         Some(near) => problem.label(format!("did you mean `{}`?", near.display())),
         None => problem.hint("paths start at the folder of deploy.yml"),
+    }
+}
+
+/// A path behind a folder that may not be looked into, or a link that leads nowhere: what looks as if it were not there.
+fn hidden(text: &Text, path: &Path) -> Option<Problem> {
+    let name = shown(text, path);
+    match fs::metadata(path) {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            let problem = Problem::new(text.span, format!("cannot look at `{name}`: permission denied"));
+            Some(problem.hint("let this user into the folders above it"))
+        }
+        Err(_) => {
+            let target = fs::read_link(path).ok()?;
+            let target = target.display();
+            let problem = Problem::new(text.span, format!("`{name}` is a link to `{target}`, which is not there"));
+            Some(problem.hint("make what it leads to, or lead the link elsewhere"))
+        }
+        Ok(_) => None,
     }
 }
 

@@ -12,8 +12,7 @@ use super::source::SourceFile;
 use super::validate;
 use super::variables::{Filled, Scope, Variables};
 use super::{Expose, Registry, Rollout};
-use crate::model::Secret;
-use crate::model::nearest;
+use crate::model::{DIGITALOCEAN_REGISTRY, Secret, nearest};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -135,10 +134,21 @@ pub(super) fn registry(filler: &mut Filler<'_>, raw: &RawConfig) -> Option<Regis
 
 /// The name of a DOCR registry.
 fn registry_name(text: &str) -> Result<String, String> {
-    let host = text.contains(['/', '.', ':']);
-    let rule =
-        "this names a DigitalOcean registry; another one is written `registry: { host: ghcr.io, repository: … }`";
-    if host { Err(rule.to_owned()) } else { validate::dns_label(text).map(|()| text.to_owned()) }
+    if !text.contains(['/', '.', ':']) {
+        return validate::dns_label(text).map(|()| text.to_owned());
+    }
+    let bare = text.split_once("://").map_or(text, |(_, bare)| bare).trim_end_matches('/');
+    Err(match bare.split_once('/') {
+        Some((DIGITALOCEAN_REGISTRY, name)) => {
+            format!("of a DigitalOcean registry only the name is written: `registry: {name}`")
+        }
+        Some((host, path)) => format!(
+            "this names a DigitalOcean registry; another one is written `registry: {{ host: \"{host}\", repository: {path} }}`"
+        ),
+        None => format!(
+            "this names a DigitalOcean registry; another one is written `registry: {{ host: \"{bare}\", repository: … }}`"
+        ),
+    })
 }
 
 /// The host of a registry, with a port or not.

@@ -565,6 +565,31 @@ images:
 }
 
 #[test]
+fn a_link_that_leads_nowhere_and_a_folder_in_the_place_of_a_file() {
+    let world =
+        World::with_deploy("name: x\nregistry: r\nimages: { web: ./web, api: ./api, lay: { layout: ./out } }\n")
+            .file("api/Dockerfile/x", "");
+    for (target, link) in [("real", "web"), ("built.tar", "out")] {
+        std::os::unix::fs::symlink(target, world.path().join(link)).expect("a link");
+    }
+    insta::assert_snapshot!(world.seaway(&["check"]));
+}
+
+#[test]
+fn references_and_registries_that_are_written_as_in_a_browser() {
+    let deploy = "\
+name: x
+registry: registry.digitalocean.com/shop
+images:
+  cache: { mirror: \"https://docker.io/library/redis:7\" }
+  tag: { mirror: \"redis:7-x/alpine\" }
+";
+    insta::assert_snapshot!(check(deploy));
+    let run = check("name: x\nregistry: https://ghcr.io/acme/shop\n");
+    assert!(run.stderr.contains("`registry: { host: \"ghcr.io\", repository: acme/shop }`"), "{run}");
+}
+
+#[test]
 fn an_age_that_is_none() {
     insta::assert_snapshot!(check(
         "name: todo\nregistry: r\nimages: { web: { build: { context: ., max_age: 7 days } } }\n"
