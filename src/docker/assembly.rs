@@ -194,7 +194,8 @@ pub(crate) fn manifest_of(
     for _ in 0..DEEPEST_INDEX {
         let index: Index = read(&bytes, "index")?;
         if index.manifests.is_empty() {
-            return Ok(bytes);
+            let is_manifest = read::<Value>(&bytes, "index")?.get("config").is_some();
+            return if is_manifest { Ok(bytes) } else { Err(unusable("its index names no image")) };
         }
         let found = find(&only_one(&index, platform)?.digest);
         bytes = found.map_err(|error| match there(&index, &find) {

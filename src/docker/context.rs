@@ -66,6 +66,14 @@ pub(crate) enum ContextError {
         /// What the file system said.
         source: std::io::Error,
     },
+    /// The Dockerfile or the `.dockerignore`, which a build cannot do without.
+    #[error("cannot read `{}`", path.display())]
+    Text {
+        /// The file.
+        path: PathBuf,
+        /// What the file system said.
+        source: std::io::Error,
+    },
     /// A file went away, or became another one, while it was read.
     #[error("`{}` of the build context changed while it was read", path.display())]
     Changed {
@@ -93,7 +101,7 @@ impl Hint for ContextError {
         match self {
             Self::Changed { .. } => FailureKind::Infrastructure,
             Self::Ignore { .. } => FailureKind::Application,
-            Self::Read { .. } | Self::Name { .. } => FailureKind::Configuration,
+            Self::Read { .. } | Self::Text { .. } | Self::Name { .. } => FailureKind::Configuration,
         }
     }
     fn hint(&self) -> Option<String> {
@@ -101,6 +109,13 @@ impl Hint for ContextError {
             Self::Read { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
                 Some("make it readable for this user, or leave it out with a line in `.dockerignore`".to_owned())
             }
+            Self::Text { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
+                Some("make it readable for this user".to_owned())
+            }
+            Self::Text { source, .. } if source.kind() == ErrorKind::IsADirectory => {
+                Some("a file is expected there, and it is a folder: move it, or name another Dockerfile".to_owned())
+            }
+            Self::Text { .. } => None,
             Self::Read { .. } => Some("leave it out with a line in `.dockerignore`, if no build needs it".to_owned()),
             Self::Changed { .. } => {
                 Some("something writes into the context: run it again when it is done, or leave the file out with a line in `.dockerignore`".to_owned())
@@ -143,7 +158,7 @@ impl Ignore {
                     return Ok(Self { file, rules });
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(source) => return Err(ContextError::Read { path: file, source }),
+                Err(source) => return Err(ContextError::Text { path: file, source }),
             }
         }
         Ok(Self { file: root.join(".dockerignore"), rules: Rules::default() })
@@ -483,6 +498,14 @@ mod tests {
         let folder = folder(&[(".dockerignore", "ok\n!\n")]);
         let error = read(folder.path(), &folder.path().join("Dockerfile"), true).unwrap_err();
         assert!(error.to_string().contains(".dockerignore"), "{error}");
+    }
+
+    #[test]
+    fn a_folder_in_the_place_of_the_rules_is_named_as_such() {
+        let folder = folder(&[(".dockerignore/x", "")]);
+        let error = read(folder.path(), &folder.path().join("Dockerfile"), true).unwrap_err();
+        assert!(error.to_string().ends_with(".dockerignore`"), "{error}");
+        assert!(error.hint().unwrap().contains("it is a folder"), "{error:?}");
     }
 
     #[test]

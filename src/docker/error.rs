@@ -155,6 +155,7 @@ impl Hint for Error {
             | Self::Platform { .. }
             | Self::NoImage { .. }
             | Self::Files(_) => FailureKind::Configuration,
+            Self::Layout { problem, .. } if problem.contains("Permission denied") => FailureKind::Configuration,
             Self::Layout { .. } => FailureKind::Application,
             Self::Build(failure) => failure.kind,
             Self::Context(error) => error.kind(),
@@ -165,6 +166,11 @@ impl Hint for Error {
 
     fn hint(&self) -> Option<String> {
         match self {
+            Self::Away { what: "BuildKit", source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => Some(
+                "this user may not use the socket: start buildkitd with `--group` and join that group, or point \
+                 `BUILDKIT_HOST` elsewhere"
+                    .to_owned(),
+            ),
             Self::Away { what: "BuildKit", .. } => {
                 Some("start buildkitd, correct `BUILDKIT_HOST`, or unset it to build with the Docker Engine".to_owned())
             }
@@ -180,6 +186,9 @@ impl Hint for Error {
                 "bring its socket here, `ssh -nNT -L /tmp/docker.sock:/var/run/docker.sock {}`, and set `DOCKER_HOST` to unix:///tmp/docker.sock",
                 text.trim_start_matches("ssh://")
             )),
+            Self::Address { variable, .. } if variable == "BUILDKIT_HOST" => {
+                Some("use unix:///path/to/buildkitd.sock or tcp://host:port".to_owned())
+            }
             Self::Address { .. } => Some("use unix:///path/to/docker.sock or tcp://host:port".to_owned()),
             Self::NoContext { .. } => {
                 Some("`docker context ls` shows those that there are; unset `DOCKER_CONTEXT`, or set `DOCKER_HOST`".to_owned())
@@ -204,6 +213,9 @@ impl Hint for Error {
                 "it has {}; build the image first, or correct its name",
                 there.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
             )),
+            Self::Layout { problem, .. } if problem.contains("Permission denied") => {
+                Some("make it readable for this user".to_owned())
+            }
             Self::Layout { .. } => Some("make it anew with the tool that wrote it".to_owned()),
             Self::Files(_) => Some("let no other tool write to them, and make them readable".to_owned()),
             Self::Image { .. } | Self::Cancelled => None,

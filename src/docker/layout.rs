@@ -134,6 +134,12 @@ impl Layout {
             files if files.find("index.json").is_some() => Form::Oci,
             files if files.find("manifest.json").is_some() => Form::Docker,
             _ => {
+                // A file that is there and may not be looked at is not found either.
+                if let Err(error) = path.join("index.json").metadata()
+                    && error.kind() == io::ErrorKind::PermissionDenied
+                {
+                    return Err(problem(path, format!("it cannot be read: {error}")));
+                }
                 let message = "it has neither index.json nor manifest.json: it is no OCI layout and no docker-archive";
                 return Err(problem(path, message.to_owned()));
             }

@@ -213,6 +213,9 @@ impl Cause {
             let hint = "correct that line of the Dockerfile";
             return application(format!("the Dockerfile has an error: {}", parse_problem(message)), Some(hint));
         }
+        if let Some((headline, hint)) = mistake_of_the_file(message) {
+            return application(headline, Some(hint));
+        }
         if message.contains("failed to calculate checksum") || message.contains("failed to compute cache key") {
             let path = message.split('"').nth(1).unwrap_or_default();
             let hint = "it is not in the build context: check the path, and whether `.dockerignore` leaves it out";
@@ -252,8 +255,39 @@ impl Cause {
                 hint: Some("its registry may be down: try again later".to_owned()),
             };
         }
-        application(format!("the build failed: {message}"), None)
+        let hint = "correct the Dockerfile or what it works on; `-v` shows everything that the build says";
+        application(format!("the build failed: {message}"), Some(hint))
     }
+}
+
+/// A mistake of the Dockerfile as a whole, of which the builder says little: what it is, and what to do.
+fn mistake_of_the_file(message: &str) -> Option<(String, &'static str)> {
+    let all = [
+        (
+            "no build stage in current context",
+            "the Dockerfile has an instruction before its first `FROM`",
+            "begin with `FROM IMAGE`; only `ARG` may stand before it",
+        ),
+        (
+            "Dockerfile cannot be empty",
+            "the Dockerfile is empty",
+            "write `FROM IMAGE`, and below it what comes onto that image",
+        ),
+        (
+            "unterminated heredoc",
+            "the Dockerfile has an error: a here-document does not end",
+            "write the word after `<<` once more, alone on a line, where the text ends",
+        ),
+    ];
+    if message.contains("failed to parse stage name") {
+        let headline = format!("`FROM` names no image: {}", message.rsplit(": ").next().unwrap_or(message));
+        return Some((
+            headline,
+            "write `FROM [REGISTRY/]NAME[:TAG]`: the name in lower-case letters, without `https://`",
+        ));
+    }
+    let (_, headline, hint) = all.into_iter().find(|(said, ..)| message.contains(said))?;
+    Some((headline.to_owned(), hint))
 }
 
 /// What a parser says, without where: the line is shown beside it.
@@ -369,6 +403,35 @@ mod tests {
         ] {
             let cause = Cause::of(message, step, &[]);
             assert_eq!((cause.headline.as_str(), cause.kind), (headline, kind));
+            assert!(cause.hint.is_some(), "{message}");
+        }
+    }
+
+    #[test]
+    fn mistakes_of_a_dockerfile_have_a_cure() {
+        // BuildKit 0.32's words.
+        for (message, headline, cure) in [
+            (
+                "no build stage in current context",
+                "the Dockerfile has an instruction before its first `FROM`",
+                "begin with `FROM IMAGE`",
+            ),
+            ("the Dockerfile cannot be empty", "the Dockerfile is empty", "write `FROM IMAGE`"),
+            ("unterminated heredoc", "the Dockerfile has an error: a here-document does not end", "after `<<`"),
+            (
+                "failed to parse stage name \"Busybox:1.35\": invalid reference format: repository name (library/Busybox) must be lowercase",
+                "`FROM` names no image: repository name (library/Busybox) must be lowercase",
+                "in lower-case letters",
+            ),
+            (
+                "circular dependency detected on stage: a",
+                "the build failed: circular dependency detected on stage: a",
+                "`-v`",
+            ),
+        ] {
+            let cause = Cause::of(message, None, &[]);
+            assert_eq!((cause.headline.as_str(), cause.kind), (headline, FailureKind::Application));
+            assert!(cause.hint.as_ref().unwrap().contains(cure), "{:?}", cause.hint);
         }
     }
 

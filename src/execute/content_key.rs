@@ -37,7 +37,7 @@ impl Files {
     /// key and the builder get the same files, so that what is left out of one is left out of the other. Blocking work.
     pub(crate) fn read(build: &Build) -> Result<Self, ContextError> {
         let dockerfile = std::fs::read(&build.dockerfile);
-        let dockerfile = dockerfile.map_err(|source| ContextError::Read { path: build.dockerfile.clone(), source })?;
+        let dockerfile = dockerfile.map_err(|source| ContextError::Text { path: build.dockerfile.clone(), source })?;
         let with_git = taken_by(build, &dockerfile).sources.iter().any(|source| source.may_take(".git"));
         let context = context::read(&build.context, &build.dockerfile, with_git)?;
         Ok(Self { dockerfile, context })

@@ -46,7 +46,8 @@ fn check_build(build: &Build, now: bool, errors: &mut Vec<Diagnostic>, warnings:
 
 /// A `.dockerignore` that cannot be read.
 fn unreadable(error: &ContextError) -> Diagnostic {
-    let diagnostic = Diagnostic::error(error.to_string());
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+    let diagnostic = Diagnostic::error(format!("{error}{cause}"));
     let diagnostic = match error {
         ContextError::Ignore { path, source } => {
             let text = std::fs::read(path).unwrap_or_default();

@@ -369,7 +369,10 @@ impl Hint for Error {
                 "give a login in `registry` of deploy.yml or run `docker login {registry}`; a registry also answers like this where the repository does not exist"
             ),
             Self::NotFound { .. } => "check the name and the tag; a private image needs a login".to_owned(),
-            Self::NoPlatform { .. } => "choose an image that is built for this platform".to_owned(),
+            Self::NoPlatform { .. } => {
+                "choose an image that is built for this platform, or another one of `platforms` in deploy.yml"
+                    .to_owned()
+            }
             Self::Stalled { .. } | Self::LostUpload { .. } => LATER.to_owned(),
             Self::DigestMismatch { .. } => {
                 "something between here and the registry changes content: nothing was deployed from it".to_owned()

@@ -179,7 +179,7 @@ async fn another_platform_is_an_error_that_names_those_that_are_there() {
 #[tokio::test]
 async fn what_is_broken_is_said_in_one_sentence() {
     let (files, digest) = oci(true);
-    let cases: [(&str, Change, &str); 5] = [
+    let cases: [(&str, Change, &str); 6] = [
         ("no layer", |files| drop(files.pop()), "its layer {2} is missing"),
         ("short layer", |files| files[5].1.truncate(22), "its layer {2} has 22 bytes, and its manifest says 23"),
         ("other manifest", |files| files[3].1.push(b' '), "the content of `{m}` does not have that digest"),
@@ -192,6 +192,11 @@ async fn what_is_broken_is_said_in_one_sentence() {
             "no JSON",
             |files| files[1].1 = b"{".to_vec(),
             "its index cannot be read: EOF while parsing an object at line 1 column 1",
+        ),
+        (
+            "no image",
+            |files| files[1].1 = br#"{"schemaVersion":2,"manifests":[]}"#.to_vec(),
+            "its index names no image",
         ),
     ];
     for (name, change, message) in cases {
