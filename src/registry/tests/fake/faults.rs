@@ -1,7 +1,9 @@
 //! The switches: what real registries do wrong, or differently.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Barrier;
 
 /// What the registry does wrong, or differently.
 #[derive(Default)]
@@ -34,6 +36,14 @@ pub(crate) struct Faults {
     pub(crate) longest_chunk: Option<usize>,
     /// A chunk that is shorter, and not the last, is refused; said with every session.
     pub(crate) shortest_chunk: Option<usize>,
+    /// Google's Artifact Registry: a chunk with a range is refused.
+    pub(crate) no_chunks: bool,
+    /// Artifactory, formerly: a PUT with the blob as its body finds no blob.
+    pub(crate) wants_patch: bool,
+    /// GHCR: so many blob PUTs are taken in full, and lost.
+    pub(crate) lose_blobs: u32,
+    /// Several registries behind one name that store in S3: where more PUTs than this run at once, sessions are lost.
+    pub(crate) puts_at_once: Option<usize>,
     /// ECR: a chunk with a range is answered with 201, and the chunks after it are dropped.
     pub(crate) first_chunk_only: bool,
     /// What a finished upload says of the bytes that it holds is too little: as after a disk that was full.
@@ -50,6 +60,14 @@ pub(crate) struct Faults {
     pub(crate) mount_gives_session: bool,
     /// A possible mount is done.
     pub(crate) mounts: bool,
+    /// Docker Hub: a mount is done only for a token that may read the other repository.
+    pub(crate) mount_wants_scope: bool,
+    /// Quay: a mount that names no other repository is an error.
+    pub(crate) mount_wants_from: bool,
+    /// ECR: more tags on one page than this are an error.
+    pub(crate) largest_page: Option<usize>,
+    /// Manifests and blobs are given when so many are asked for at once.
+    pub(crate) gather: Option<Arc<Barrier>>,
     /// `Location` is relative.
     pub(crate) relative_location: bool,
     /// `Location` is on this host.
@@ -84,6 +102,8 @@ pub(crate) struct Faults {
     pub(crate) token_life: u64,
     /// The token service knows only POST, and calls the token `access_token`.
     pub(crate) token_by_post: bool,
+    /// What the token service answers to the method that it does not know; 405 where nothing is said.
+    pub(crate) other_method: Option<u16>,
     /// DigitalOcean: a token for a repository outside of this registry is refused with everything else that is asked for.
     pub(crate) own_scopes_only: Option<String>,
 }

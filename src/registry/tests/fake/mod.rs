@@ -34,8 +34,10 @@ pub(crate) struct Contents {
     pub(crate) received: u64,
     /// How often an upload of each digest was finished, by a body and not by a mount.
     pub(crate) finished: BTreeMap<String, usize>,
-    /// The tokens that are good.
+    /// The tokens that are good. Each ends with the scopes that it stands for.
     pub(crate) tokens: Vec<String>,
+    /// Blob PUTs that run now.
+    puts: usize,
     /// What goes wrong.
     pub(crate) faults: Faults,
     /// How many sessions were begun.
@@ -203,6 +205,11 @@ async fn respond(fake: &Fake, request: Request) -> Response {
     if let Some((path, upload)) = rest.split_once("/blobs/uploads/") {
         return uploads::upload(fake, path, upload, &asked, body).await;
     }
+    let gather =
+        fake.contents().faults.gather.clone().filter(|_| asked.method == Method::GET && !rest.contains("/tags/"));
+    if let Some(gather) = gather {
+        gather.wait().await;
+    }
     if let Some((path, digest)) = rest.split_once("/blobs/") {
         return blob(fake, path, digest, &asked);
     }
@@ -212,6 +219,10 @@ async fn respond(fake: &Fake, request: Request) -> Response {
     }
     let Some(path) = rest.strip_suffix("/tags/list") else { return StatusCode::NOT_FOUND.into_response() };
     let contents = fake.contents();
+    let wanted = asked.parameter("n").map_or(0, |n| n.parse().unwrap());
+    if contents.faults.largest_page.is_some_and(|largest| wanted > largest) {
+        return error(StatusCode::BAD_REQUEST, "PAGINATION_NUMBER_INVALID", &[]);
+    }
     let keys = contents.manifests.keys().filter(|(there, target)| there == path && !target.contains(':'));
     let tags: Vec<_> = keys.map(|(_, target)| target.clone()).collect();
     axum::Json(serde_json::json!({ "name": path, "tags": tags })).into_response()

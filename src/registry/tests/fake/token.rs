@@ -12,7 +12,8 @@ pub(super) async fn token(fake: &Fake, asked: &Asked, body: Body) -> Response {
     let mut contents = fake.contents();
     let by_post = contents.faults.token_by_post;
     if (asked.method == Method::POST) != by_post {
-        return StatusCode::METHOD_NOT_ALLOWED.into_response();
+        let status = contents.faults.other_method.unwrap_or(405);
+        return StatusCode::from_u16(status).unwrap().into_response();
     }
     let (user, password) = contents.faults.login.clone().unwrap_or_default();
     let wanted = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
@@ -34,7 +35,9 @@ pub(super) async fn token(fake: &Fake, asked: &Asked, body: Body) -> Response {
     if contents.faults.one_repository_a_token && asked.query.iter().filter(|(name, _)| name == "scope").count() > 1 {
         return StatusCode::FORBIDDEN.into_response();
     }
-    let token = format!("token-{}", contents.log.len());
+    let scopes: Vec<&str> =
+        asked.query.iter().filter(|(name, _)| name == "scope").map(|(_, scope)| scope.as_str()).collect();
+    let token = format!("token-{}:{}", contents.log.len(), scopes.join("+"));
     contents.tokens.push(token.clone());
     let (name, life) = (if by_post { "access_token" } else { "token" }, contents.faults.token_life);
     axum::Json(serde_json::json!({ name: token, "expires_in": life })).into_response()

@@ -20,6 +20,8 @@ pub(crate) struct Session {
     late: VecDeque<Vec<u8>>,
     /// It takes no more chunks: those that come are dropped.
     is_deaf: bool,
+    /// Its last chunk was shorter than any but the last may be.
+    is_short: bool,
 }
 
 /// Answers a request to the uploads of a repository; `upload` is the name of a session, or nothing.
@@ -46,8 +48,13 @@ fn begin(fake: &Fake, path: &str, asked: &Asked, body: &Bytes) -> Response {
     if let Some(status) = contents.faults.gamble_status.filter(|_| !asked.query.is_empty()) {
         return refusal(status, None);
     }
+    if contents.faults.mount_wants_from && asked.parameter("mount").is_some() && asked.parameter("from").is_none() {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    }
     if let (Some(digest), Some(from)) = (asked.parameter("mount"), asked.parameter("from")) {
+        let may_read = asked.header("authorization").is_some_and(|token| token.contains(&format!(":{from}:pull")));
         let there = contents.blobs.get(&(from.to_owned(), digest.to_owned())).cloned();
+        let there = there.filter(|_| may_read || !contents.faults.mount_wants_scope);
         match there {
             Some(bytes) if contents.faults.mounts => {
                 contents.blobs.insert((path.to_owned(), digest.to_owned()), bytes);
@@ -170,14 +177,23 @@ async fn patch(fake: &Fake, id: &str, asked: &Asked, body: Body) -> Response {
     }
     let bytes = read(fake, body, cut).await;
     let mut contents = fake.contents();
+    if contents.faults.no_chunks && asked.header("content-range").is_some() {
+        return error(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", &[]);
+    }
     if is_stale(&contents, id, asked) {
         contents.sessions.remove(id);
     }
     let (longest, first_only) = (contents.faults.longest_chunk, contents.faults.first_chunk_only);
+    let shortest = contents.faults.shortest_chunk;
     let late_steps = if cut.is_some() { contents.faults.late_steps } else { 0 };
     let Some(session) = contents.sessions.get_mut(id) else {
         return error(StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN", &[]);
     };
+    if session.is_short {
+        contents.sessions.remove(id);
+        return error(StatusCode::BAD_REQUEST, "SIZE_INVALID", &[]);
+    }
+    session.is_short = shortest.is_some_and(|shortest| bytes.len() < shortest);
     let range = asked.header("content-range");
     let start = range.map(|range| range.split_once('-').unwrap().0.parse::<usize>().unwrap());
     if start.is_some_and(|start| start != session.bytes.len()) {
@@ -198,6 +214,13 @@ async fn patch(fake: &Fake, id: &str, asked: &Asked, body: Body) -> Response {
     (status, session_headers(fake, &contents, id)).into_response()
 }
 
+/// What distribution says of a session whose beginning another one of several registries holds.
+fn lost_path(id: &str) -> Response {
+    let detail = format!("s3aws: Path not found: /docker/registry/v2/repositories/shop/api/_uploads/{id}/data");
+    let one = serde_json::json!({ "code": "UNKNOWN", "message": "unknown error", "detail": detail });
+    (StatusCode::INTERNAL_SERVER_ERROR, axum::Json(serde_json::json!({ "errors": [one] }))).into_response()
+}
+
 /// Takes the rest of a blob.
 async fn put(fake: &Fake, path: &str, id: &str, asked: &Asked, body: Body) -> Response {
     let delay = fake.contents().faults.commit_delay;
@@ -208,9 +231,25 @@ async fn put(fake: &Fake, path: &str, id: &str, asked: &Asked, body: Body) -> Re
         return StatusCode::FORBIDDEN.into_response();
     }
     let cut = cut(&mut fake.contents().faults.cut_puts, asked);
+    let at_once = {
+        let mut contents = fake.contents();
+        contents.puts += 1;
+        contents.puts
+    };
     let bytes = read(fake, body, cut).await;
     tokio::time::sleep(delay).await;
     let mut contents = fake.contents();
+    contents.puts -= 1;
+    if contents.faults.puts_at_once.is_some_and(|most| at_once > most) {
+        contents.sessions.remove(id);
+        return lost_path(id);
+    }
+    let is_lost = contents.faults.lose_blobs > 0 && bytes.len() > 1000;
+    contents.faults.lose_blobs -= u32::from(is_lost);
+    if is_lost || contents.faults.wants_patch && !bytes.is_empty() {
+        contents.sessions.remove(id);
+        return error(StatusCode::NOT_FOUND, "BLOB_UNKNOWN", &[]);
+    }
     if cut.is_none()
         && let Some(status) = contents.faults.put_statuses.pop_front()
     {
