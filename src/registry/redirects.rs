@@ -122,4 +122,26 @@ mod tests {
             assert_eq!(check_target(question, &target).is_ok(), allowed, "{target}");
         }
     }
+
+    #[test]
+    fn each_redirect_is_looked_at_before_it_is_followed() {
+        let hosts = Hosts::new(None, Vec::new());
+        let endpoint = hosts.endpoints("registry.example", Capability::Pull).unwrap().remove(0);
+        let scope = Scope::pull("a");
+        let question = Question { endpoint: &endpoint, scope: &scope, action: "give a blob" };
+        let answer = |location: &str| {
+            let answer = http::Response::builder().status(307).header(LOCATION, location);
+            Response::from(answer.body("").unwrap())
+        };
+        let mut trail = Trail::new(&endpoint.url("a", "blobs/x"));
+        assert!(trail.goes_on(question, &answer("https://storage.example/x?X-Amz-Signature=b")).unwrap());
+        assert!(trail.goes_on(question, &answer("/y")).unwrap());
+        assert_eq!(trail.url.as_str(), "https://storage.example/y");
+        assert!(!trail.goes_on(question, &http::Response::new("").into()).unwrap());
+        assert!(trail.goes_on(question, &answer("https://10.0.0.1/x")).is_err());
+        assert!(Trail::new(&trail.url).goes_on(question, &answer("http://storage.example/x")).is_err());
+        let mut trail = Trail::new(&endpoint.base);
+        let hops = (0..10).take_while(|_| trail.goes_on(question, &answer("https://storage.example/x")).is_ok());
+        assert_eq!(hops.count(), MOST_REDIRECTS);
+    }
 }

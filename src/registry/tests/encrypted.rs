@@ -18,7 +18,9 @@ fn encrypted() -> String {
     crate::http::install_crypto();
     let chain = vec![CertificateDer::from_pem_file(testdata("leaf.pem")).unwrap()];
     let key = PrivateKeyDer::from_pem_file(testdata("key.pem")).unwrap();
-    let config = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).unwrap();
+    let mut config = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).unwrap();
+    // It would rather speak HTTP/2, and says so; whoever agrees is answered in HTTP/1.1 all the same.
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let (config, listener) = (Arc::new(config), std::net::TcpListener::bind("127.0.0.1:0").unwrap());
     let host = listener.local_addr().unwrap().to_string();
     std::thread::spawn(move || {
@@ -64,6 +66,12 @@ async fn an_authority_is_trusted_where_it_is_named_and_asked_for_where_it_is_not
       help: name the certificates of whoever signs for `r.example` in `SSL_CERT_FILE`, or as `ca` in a hosts.toml
             (`--registry-config`); check the clock as well
     "#);
+}
+
+#[tokio::test]
+async fn a_registry_that_would_rather_speak_http_2_is_spoken_to_in_http_1() {
+    let found = look(&encrypted(), vec![testdata("ca.pem")], None).await.unwrap();
+    assert_eq!(found, Some(Digest::of(b"x")), "uploads on one connection would share one window");
 }
 
 #[tokio::test]
