@@ -227,17 +227,22 @@ struct Ask<'a> {
 }
 
 impl Ask<'_> {
-    /// Fetches a token: by GET with the password, by POST with an identity token. A service that knows only `OAuth2`
-    /// (404, 405 or 501 on GET) is asked by POST, except DigitalOcean's, which knows only GET and says so by 405.
+    /// Fetches a token: by GET with the password, by POST with an identity token. A service that knows only `OAuth2` is asked
+    /// by POST, except DigitalOcean's, which knows only GET. It says so by 404, 405 or 501, or by 401, as if the login were
+    /// wrong: then it is the refusal of the GET that counts, if both are refused.
     async fn token(&self) -> Result<Token, Error> {
         let asked_at = Instant::now();
         let mut answer = match self.login {
             Some(Login::IdentityToken(_)) => self.send(self.by_post()).await?,
             _ => self.send(self.by_get()).await?,
         };
-        let only_post = matches!(answer.status().as_u16(), 404 | 405 | 501);
-        if only_post && self.login.is_some() && self.endpoint.registry != DIGITALOCEAN_REGISTRY {
-            answer = self.send(self.by_post()).await?;
+        let only_post = matches!(answer.status().as_u16(), 401 | 404 | 405 | 501);
+        let knows_password = matches!(self.login, Some(Login::Password { .. }));
+        if only_post && knows_password && self.endpoint.registry != DIGITALOCEAN_REGISTRY {
+            let posted = self.send(self.by_post()).await?;
+            if answer.status() != StatusCode::UNAUTHORIZED || posted.status().is_success() {
+                answer = posted;
+            }
         }
         let (status, headers) = (answer.status(), answer.headers().clone());
         let body = answer.bytes().await.map_err(|error| Error::transport(self.endpoint, self.realm, ACTION, &error))?;
@@ -361,7 +366,34 @@ fn header(text: &str) -> Option<HeaderValue> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registry::hosts::{Capability, Hosts};
     use serde_json::{Value, json};
+
+    #[test]
+    fn a_token_is_fetched_anew_at_four_fifths_of_its_life() {
+        let connections = Connections::default();
+        let endpoint = Hosts::default().endpoints("127.0.0.1:1", Capability::Push).unwrap().remove(0);
+        let (scope, realm) = (Scope::push("a"), endpoint.base.clone());
+        let pool = connections.pool(&endpoint, &realm).unwrap();
+        let ask = Ask {
+            connections: &connections,
+            pool,
+            endpoint: &endpoint,
+            scope: &scope,
+            realm: &realm,
+            service: None,
+            login: None,
+        };
+        let asked_at = Instant::now();
+        for (body, seconds) in [
+            (json!({ "token": "t", "expires_in": 900 }), 720),
+            (json!({ "access_token": "t", "expires_in": 300 }), 240),
+            (json!({ "token": "t" }), 48),
+        ] {
+            let token = ask.read(body.to_string().as_bytes(), asked_at).unwrap();
+            assert_eq!((token.stale_at - asked_at).as_secs(), seconds, "{body}");
+        }
+    }
 
     #[test]
     fn whatever_a_service_says_of_a_tokens_life_it_ends() {

@@ -13,6 +13,8 @@ pub(crate) struct Features {
     pub(crate) resume: Feature,
     /// It takes a blob in chunks.
     pub(crate) chunks: Feature,
+    /// It takes a blob as the body of the PUT that ends its upload.
+    pub(crate) whole_put: Feature,
     /// It takes a body that does not say how long it is.
     pub(crate) open_end: Feature,
 }

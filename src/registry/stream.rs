@@ -284,10 +284,14 @@ impl<'a> Chunked<'a> {
     /// Finds out after a failure where the upload stands; the failure, and where to go on. Where nothing was confirmed yet,
     /// all bytes are still here, and a new session begins; otherwise the layer is lost.
     async fn find_place(&self, error: Error, start: u64, from: u64, end: u64) -> Result<(Error, u64), Error> {
+        let features = &self.target.known.features;
+        if start == 0 && takes_no_chunks(&error) {
+            features.chunks.learn(false);
+            return Err(self.target.lost("a layer", &error.to_string()));
+        }
         if judge_chunk()(&error) == Retry::Never {
             return Err(error);
         }
-        let features = &self.target.known.features;
         let session = lock(&self.session).clone();
         let untouched = is_untouched(&error);
         let found = match session {
@@ -419,6 +423,13 @@ fn judge_chunk() -> impl Fn(&Error) -> Retry {
 /// Whether a chunk may have been refused for its size.
 fn is_too_large(error: &Error) -> bool {
     matches!(error.status(), Some(StatusCode::PAYLOAD_TOO_LARGE | StatusCode::RANGE_NOT_SATISFIABLE))
+}
+
+/// Whether a registry refuses chunks as such, as Google's Artifact Registry does
+/// (<https://cloud.google.com/artifact-registry/docs/reference/docker-api>).
+fn takes_no_chunks(error: &Error) -> bool {
+    error.code() == Some("UNSUPPORTED")
+        || matches!(error.status().map(|status| status.as_u16()), Some(405 | 411 | 415 | 501))
 }
 
 /// Whether a refusal says that the registry did not even begin: it tells nothing of what the registry could resume.

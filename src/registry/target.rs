@@ -353,9 +353,22 @@ pub(crate) fn parse_range(text: &str) -> Option<u64> {
 
 /// Whether the registry has lost the session, or what arrived is not what was sent: a new session may do better.
 pub(crate) fn lost_session(error: &Error) -> bool {
-    let lost = ["BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID", "DIGEST_INVALID", "SIZE_INVALID", "RANGE_INVALID"];
+    let lost =
+        ["BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID", NO_BLOB, "DIGEST_INVALID", "SIZE_INVALID", "RANGE_INVALID"];
+    let Error::Refused { refusal, .. } = error else { return false };
     error.code().is_some_and(|code| lost.contains(&code))
-        || matches!(error, Error::Refused { refusal, .. } if refusal.status == StatusCode::RANGE_NOT_SATISFIABLE)
+        || refusal.status == StatusCode::RANGE_NOT_SATISFIABLE
+        || refusal.status.is_server_error() && refusal.message.as_deref().is_some_and(has_lost_path)
+}
+
+/// The code of a blob that is not there. As an answer to an upload: it was lost, as GHCR says
+/// (<https://github.com/GoogleContainerTools/jib/issues/4301>), or was not looked for in this request.
+pub(crate) const NO_BLOB: &str = "BLOB_UNKNOWN";
+
+/// Whether distribution complains that what it has stored of an upload is not where it looks: with S3 below, and several
+/// registries or uploads at once (<https://github.com/distribution/distribution/issues/2847>, with Spaces).
+fn has_lost_path(message: &str) -> bool {
+    message.contains("Path not found") && message.contains("/_uploads/")
 }
 
 /// A body that is watched while it is sent, and that must be as long as was promised.
@@ -460,6 +473,27 @@ mod tests {
         ] {
             assert_eq!(parse_range(text), wanted, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_session_goes_on_where_the_registry_says_and_not_in_a_private_network() {
+        use crate::registry::hosts::{Capability, Hosts};
+        let endpoint = Hosts::default().endpoints("r.example", Capability::Push).unwrap().remove(0);
+        let (scope, asked) = (Scope::push("a"), endpoint.url("a", "blobs/uploads/"));
+        let question = Question { endpoint: &endpoint, scope: &scope, action: "take a blob" };
+        for (location, wanted) in [
+            ("/v2/a/blobs/uploads/1?_state=x%2Fy", Some("https://r.example/v2/a/blobs/uploads/1?_state=x%2Fy")),
+            ("1?_state=x", Some("https://r.example/v2/a/blobs/uploads/1?_state=x")),
+            ("https://store.example/1?X-Amz-Signature=x", Some("https://store.example/1?X-Amz-Signature=x")),
+            ("https://169.254.169.254/latest", None),
+            ("http://store.example/1", None),
+            ("http://[", None),
+        ] {
+            let headers = HeaderMap::from_iter([(LOCATION, location.parse().unwrap())]);
+            let session = Target::session(question, &asked, &headers, 0).ok();
+            assert_eq!(session.as_ref().map(|session| session.url.as_str()), wanted, "{location}");
+        }
+        assert!(Target::session(question, &asked, &HeaderMap::new(), 0).is_err());
     }
 
     /// Waits until a transfer is given up; how long that took, and how many signs of life there were.

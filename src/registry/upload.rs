@@ -9,7 +9,7 @@ use super::flights::{Flight, UnderWay};
 use super::held::Source;
 use super::limiter::{Permit, SMALL};
 use super::progress::{BlobState, Track, lock};
-use super::target::{Begun, Body, Session, Target, lost_session};
+use super::target::{Begun, Body, NO_BLOB, Session, Target, lost_session};
 use super::wire;
 use crate::http::Retry;
 use crate::image::{Content, Descriptor};
@@ -237,17 +237,44 @@ impl Upload<'_> {
             },
         };
         lock(open).stands_at(Some(session.clone()), from);
+        let whole_put = &self.target.known.features.whole_put;
+        let (session, from) =
+            if from == 0 && !whole_put.may_work() { self.by_patch(session, open).await? } else { (session, from) };
+        let body = self.body(&session, from).await?;
+        let put = self.target.put(&self.action(), &session, &self.blob.digest, body, self.track).await;
+        if from == 0 && put.as_ref().is_err_and(|error| error.code() == Some(NO_BLOB)) {
+            whole_put.learn(false);
+        }
+        put?;
+        lock(open).stands_at(None, 0);
+        Ok(self.finish(Uploaded::Sent))
+    }
+
+    /// The blob from here on, as a body for this session.
+    async fn body(&self, session: &Session, from: u64) -> Result<Body, Error> {
         let length = self.blob.size - from;
         let is_worth_it = length >= wire::WORTH_IT && wire::reaches(&session.url);
         let file = self.source.file(from).filter(|_| is_worth_it);
         let source = match &file {
+            _ if length == 0 => futures::stream::empty().boxed(),
             Some(_) => wire::blank(length),
             None => self.source.open(from).await.map_err(|error| Error::of_source("a blob", error))?,
         };
-        let body = Body { from, length: Some(length), source, is_chunk: from > 0, file };
-        self.target.put(&self.action(), &session, &self.blob.digest, body, self.track).await?;
-        lock(open).stands_at(None, 0);
-        Ok(self.finish(Uploaded::Sent))
+        Ok(Body { from, length: Some(length), source, is_chunk: from > 0 && length > 0, file })
+    }
+
+    /// Sends the blob with a PATCH, so that the PUT behind it has no body: Artifactory was known to look for it nowhere else
+    /// (<https://github.com/docker/buildx/issues/196>). A registry that refuses that has only lost an upload when it seemed to
+    /// want it, and gets the next try in the usual way.
+    async fn by_patch(&self, session: Session, open: &Mutex<Open>) -> Result<(Session, u64), Error> {
+        let body = self.body(&session, 0).await?;
+        let sent = self.target.patch(&self.action(), &session, body, self.track).await;
+        if sent.as_ref().is_err_and(|error| error.status().is_some_and(|status| status.is_client_error())) {
+            self.target.known.features.whole_put.learn(true);
+        }
+        let (session, _) = sent?;
+        lock(open).stands_at(Some(session.clone()), self.blob.size);
+        Ok((session, self.blob.size))
     }
 
     /// Begins a session. A refused mount that comes with a session is a session like any other; one that comes with an

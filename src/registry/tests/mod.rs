@@ -6,6 +6,7 @@ pub(crate) mod fake;
 mod files;
 mod quirks;
 mod raw;
+mod registries;
 mod sequences;
 mod shared;
 pub(crate) mod small;
