@@ -9,7 +9,7 @@ import unittest
 import zlib
 from pathlib import Path
 
-from rig import content, oci, table
+from rig import content, oci, paths, table
 from rig.proxy import Breaking, Fault, Loop
 
 
@@ -53,6 +53,20 @@ class Verdicts(unittest.TestCase):
         line = {"kind": "line", "bits": 1e9, "ratio": 1.1}  # 125 MB are one second
         self.assertEqual(self.judge(line, entry("seaway", 1.09), entry("crane", 1.05))[1], "met")
         self.assertEqual(self.judge(line, entry("seaway", 1.2), entry("crane", 1.05))[1], "lost")
+
+
+class Readme(unittest.TestCase):
+    """The tables that are published."""
+
+    def test_the_tables_are_those_of_the_results(self):
+        """Every cell, also of tools and faults, is what the JSON says: nothing was written by hand, nothing is older."""
+        readme = paths.README.read_text()
+        for name, make in table.TABLES.items():
+            results = paths.RESULTS / f"{name}.json"
+            if results.exists():
+                begin, end = table.BEGIN.format(name), table.END.format(name)
+                shown = readme.split(begin, 1)[1].split(end, 1)[0]
+                self.assertEqual(shown.strip(), make(json.loads(results.read_text())).strip(), f"bench/README.md, {name}")
 
 
 class Fixtures(unittest.TestCase):

@@ -228,7 +228,7 @@ def write(name: str, text: str):
 
 def write_all():
     """Rewrites every table whose JSON is there."""
-    for name, make in (("push", push_table), ("deploy", deploy_table)):
+    for name, make in TABLES.items():
         path = paths.RESULTS / f"{name}.json"
         if path.exists():
             write(name, make(json.loads(path.read_text())))
@@ -249,3 +249,6 @@ def deploy_table(state: dict) -> str:
                  row["target"]["text"], verdict]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+TABLES = {"push": push_table, "deploy": deploy_table}
