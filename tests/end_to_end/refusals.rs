@@ -34,6 +34,10 @@ fn refused(
     run
 }
 
+/// The registry with a login of somebody's own, `${TOKEN}`.
+const OWN_LOGIN: &str =
+    "{ host: registry.digitalocean.com, repository: todo-app-registry, username: x, password: \"${TOKEN}\" }";
+
 /// Begins a garbage collection.
 fn collect(account: &Account) {
     let body = json!({ "type": "unreferenced blobs only" });
@@ -50,6 +54,13 @@ fn the_cap_on_repositories_is_found_behind_a_bare_403() {
     refused(&account, "refused_repository_cap", "second", &[], &[], 2);
     account.turn("/switches", &json!({ "registry_bare_refusals": true }));
     refused(&account, "refused_repository_cap_bare", "second", &[], &[], 2);
+    // Without a token the registry's own words are all there is, where it has any.
+    let token = account.environment["DIGITALOCEAN_ACCESS_TOKEN"].clone();
+    let variables = [("TOKEN", token.as_str()), ("DIGITALOCEAN_ACCESS_TOKEN", "")];
+    account.deploy_yml(OWN_LOGIN, "second");
+    refused(&account, "refused_repository_cap_bare_without_a_token", "second", &[], &variables, 2);
+    account.turn("/switches", &json!({ "registry_bare_refusals": false }));
+    refused(&account, "refused_repository_cap_without_a_token", "second", &[], &variables, 2);
     // The first one still fits: its tags are there, and another push finds that.
     account.deploy_yml("todo-app-registry", "first").run(&["push"], &[]).exits(0);
 }
@@ -71,15 +82,15 @@ fn a_wrong_registry_is_found_behind_a_400() {
         "{ host: registry.digitalocean.com, repository: todo-app-regstry, username: x, password: \"${TOKEN}\" }";
     account.deploy_yml(registry, "shop");
     refused(&account, "refused_wrong_registry", "shop", &[], &[("TOKEN", &token)], 2);
+    let variables = [("TOKEN", token.as_str()), ("DIGITALOCEAN_ACCESS_TOKEN", "")];
+    refused(&account, "refused_wrong_registry_without_a_token", "shop", &[], &variables, 2);
 }
 
 #[test]
 fn a_login_that_may_only_pull_is_named_and_without_a_token_the_likely_causes() {
     let account = Account::start();
     let token = account.token(&["registry:read"]);
-    let registry =
-        "{ host: registry.digitalocean.com, repository: todo-app-registry, username: x, password: \"${TOKEN}\" }";
-    account.deploy_yml(registry, "shop");
+    account.deploy_yml(OWN_LOGIN, "shop");
     let known = refused(&account, "refused_read_only_login", "shop", &[], &[("TOKEN", &token)], 2);
     assert!(!known.stderr.contains(&token));
     let variables = [("TOKEN", token.as_str()), ("DIGITALOCEAN_ACCESS_TOKEN", "")];
@@ -105,9 +116,7 @@ fn a_push_that_meets_a_garbage_collection_fails_if_it_is_to() {
     refused(&account, "refused_garbage_collection", "shop", &["--on-gc", "fail"], &[], 3);
     // A login that was not made by us meets it as a 401.
     let token = account.environment["DIGITALOCEAN_ACCESS_TOKEN"].clone();
-    let registry =
-        "{ host: registry.digitalocean.com, repository: todo-app-registry, username: x, password: \"${TOKEN}\" }";
-    account.deploy_yml(registry, "shop");
+    account.deploy_yml(OWN_LOGIN, "shop");
     let variables = [("TOKEN", token.as_str()), ("DIGITALOCEAN_ACCESS_TOKEN", "")];
     refused(&account, "refused_401_without_a_token", "shop", &["--on-gc", "fail"], &variables, 2);
 }
