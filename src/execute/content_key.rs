@@ -2,12 +2,13 @@
 //!
 //! The survey asks for it before a build, and the build once more at its end.
 
+use super::account::{RegistryAccount, explain};
 use crate::config::Build;
 use crate::docker::content_key::{Inputs, compressed};
 use crate::docker::context::{self, Context, ContextError};
 use crate::error::{Failure, FailureKind};
 use crate::image::dockerfile::{self, Base, Reach};
-use crate::model::{Compression, Digest, Reference};
+use crate::model::{Compression, Digest, Reference, nearest};
 use crate::registry;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use std::collections::BTreeMap;
@@ -57,6 +58,17 @@ pub(crate) async fn content_key(
     compression: Compression,
     registry: &registry::Client,
 ) -> Result<ContentKey, Failure> {
+    explained_key(image, build, compression, registry, None).await
+}
+
+/// The same; why a base is refused is asked of the account, where there is one.
+pub(crate) async fn explained_key(
+    image: &str,
+    build: &Build,
+    compression: Compression,
+    registry: &registry::Client,
+    account: Option<&RegistryAccount>,
+) -> Result<ContentKey, Failure> {
     let unreadable = |error: ContextError| {
         let mut failure = Failure::of(&error);
         failure.messages.insert(0, format!("image `{image}` cannot be built"));
@@ -65,7 +77,11 @@ pub(crate) async fn content_key(
     let walked = build.clone();
     let files = blocking(move || Files::read(&walked)).await?.map_err(unreadable)?;
     let inputs = taken_by(build, &files.dockerfile);
-    let bases = resolve_bases(image, build, inputs.bases, registry).await?;
+    let bases = resolve_bases(inputs.bases, registry).await;
+    let bases = match bases {
+        Ok(bases) => bases,
+        Err(refused) => return Err(refused.tell(image, build, &files.dockerfile, account).await),
+    };
     let build = build.clone();
     let hashing = blocking(move || {
         let inputs = Inputs {
@@ -92,20 +108,43 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 /// The digests of the images that a Dockerfile builds on. A name that is none is left to the builder, which says what is
 /// wrong with it.
 async fn resolve_bases(
-    image: &str,
-    build: &Build,
     bases: Vec<Base>,
     registry: &registry::Client,
-) -> Result<BTreeMap<String, Digest>, Failure> {
+) -> Result<BTreeMap<String, Digest>, Box<RefusedBase>> {
     let known = bases.into_iter().filter_map(|base| Some((Reference::parse(&base.name).ok()?, base)));
     let resolving = stream::iter(known.collect::<Vec<_>>()).map(|(reference, base): (Reference, Base)| async move {
-        let digest = registry.resolve(&reference).await.map_err(|error| {
-            let place = format!("{}:{}", build.dockerfile.display(), base.line);
-            prefixed(format!("image `{image}` is built on `{}` ({place})", base.name), &error)
-        })?;
-        Ok((base.name, digest))
+        match registry.resolve(&reference).await {
+            Ok(digest) => Ok((base.name, digest)),
+            Err(error) => Err(Box::new(RefusedBase { base, reference, error })),
+        }
     });
     resolving.buffer_unordered(BASES_AT_ONCE).try_collect().await
+}
+
+/// A base that cannot be looked up.
+struct RefusedBase {
+    /// How the Dockerfile names it, and where.
+    base: Base,
+    /// What the name means.
+    reference: Reference,
+    /// What its registry says.
+    error: registry::Error,
+}
+
+impl RefusedBase {
+    /// What is said of it. A name that looks like that of a stage was probably meant to be it.
+    async fn tell(self, image: &str, build: &Build, dockerfile: &[u8], account: Option<&RegistryAccount>) -> Failure {
+        let Self { base: Base { name, line }, reference, error } = self;
+        let place = format!("{}:{line}", build.dockerfile.display());
+        let failure = prefixed(format!("image `{image}` is built on `{name}` ({place})"), &error);
+        let stages = dockerfile::stage_names(&String::from_utf8_lossy(dockerfile));
+        match nearest(&name, stages.iter().map(String::as_str)) {
+            Some(stage) if matches!(error, registry::Error::NotFound { .. }) => {
+                failure.with_hint(format!("did you mean the stage `{stage}` of the Dockerfile?"))
+            }
+            _ => explain(account, &reference.repository, &error, failure).await,
+        }
+    }
 }
 
 /// What was being looked up, then what the registry said.
@@ -113,4 +152,24 @@ pub(crate) fn prefixed(message: String, error: &registry::Error) -> Failure {
     let mut failure = Failure::of(error);
     failure.messages.insert(0, message);
     failure
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_base_that_is_not_there_may_be_a_stage_whose_name_is_mistyped() {
+        let dockerfile = b"FROM golang:1 AS build\nFROM debian:12\nCOPY --from=biuld /a /a\n";
+        let hint = async |name: &str| {
+            let reference = Reference::parse(name).unwrap();
+            let error = registry::Error::NotFound { reference: reference.to_string() };
+            let refused = RefusedBase { base: Base { line: 3, name: name.to_owned() }, reference, error };
+            let failure = refused.tell("web", &Build::of("web".into()), dockerfile, None).await;
+            assert_eq!(failure.messages[0], format!("image `web` is built on `{name}` (web/Dockerfile:3)"));
+            failure.hint.unwrap()
+        };
+        assert_eq!(hint("biuld").await, "did you mean the stage `build` of the Dockerfile?");
+        assert_eq!(hint("debian:99").await, "check the name and the tag; a private image needs a login");
+    }
 }

@@ -106,7 +106,7 @@ fn wrong_registry(wanted: &str, all: &[Registry]) -> Cause {
     let hint = if names.is_empty() {
         "the account has none: create one in the control panel".to_owned()
     } else {
-        format!("the account has {}: name it in `registry` of deploy.yml", names.join(", "))
+        format!("the account has {}: write that name instead", names.join(", "))
     };
     configuration(format!("there is no container registry `{wanted}` in this DigitalOcean account"), hint)
 }

@@ -6,7 +6,7 @@ use crate::docker::layout::Identity;
 use crate::docker::{self, content_key::tag_of};
 use crate::error::Failure;
 use crate::execute::account::explain;
-use crate::execute::content_key::{content_key, prefixed};
+use crate::execute::content_key::{explained_key, prefixed};
 use crate::execute::{EventKind, Events, ImageDoors, ready_made};
 use crate::image::dockerfile::Reach;
 use crate::model::{Digest, Platform, Reference, counted};
@@ -39,8 +39,13 @@ pub(crate) async fn survey(
         desired.objects.iter().flat_map(|object| &object.slots).filter_map(foreign).collect();
     let others = stream::iter(others).map(|reference| async move {
         let digest = doors.registry.resolve(reference).await;
-        let digest = digest.map_err(|error| prefixed(format!("image `{reference}` of the manifests"), &error))?;
-        Ok::<_, Failure>((reference.clone(), digest))
+        match digest {
+            Ok(digest) => Ok::<_, Failure>((reference.clone(), digest)),
+            Err(error) => {
+                let failure = prefixed(format!("image `{reference}` of the manifests"), &error);
+                Err(explain(doors.account.as_ref(), &reference.repository, &error, failure).await)
+            }
+        }
     });
     let others = others.buffer_unordered(AT_ONCE).try_collect();
     futures::future::try_join(ours, others).await
@@ -81,7 +86,13 @@ async fn observe(image: &DesiredImage, doors: &ImageDoors) -> Result<ObservedIma
         ImageSource::Mirror(source) => {
             // A mirror keeps its digest, so the digest itself is looked for.
             let found = registry.platform_manifest(source, &Platform::default()).await;
-            let found = found.map_err(|error| prefixed(format!("image `{}` mirrors `{source}`", image.key), &error))?;
+            let found = match found {
+                Ok(found) => found,
+                Err(error) => {
+                    let failure = prefixed(format!("image `{}` mirrors `{source}`", image.key), &error);
+                    return Err(explain(doors.account.as_ref(), &source.repository, &error, failure).await);
+                }
+            };
             (tag_of(&found.digest), found.digest.to_string(), Some(found.digest))
         }
     };
@@ -97,7 +108,8 @@ async fn observe(image: &DesiredImage, doors: &ImageDoors) -> Result<ObservedIma
 
 /// What the registry knows of an image that is built: by one HEAD. Only where its age matters is more asked.
 async fn observe_build(image: &DesiredImage, build: &Build, doors: &ImageDoors) -> Result<ObservedImage, Failure> {
-    let key = content_key(&image.key, build, image.supply.compression, &doors.registry).await?;
+    let (compression, account) = (image.supply.compression, doors.account.as_ref());
+    let key = explained_key(&image.key, build, compression, &doors.registry, account).await?;
     let (repository, tag) = (&image.repository, key.tag.as_str());
     let (digest, stale) = match build.max_age.limit(key.network.is_some()) {
         _ if build.anew => (None, Some("--no-cache".to_owned())),

@@ -57,6 +57,13 @@ pub(crate) fn inputs(text: &str, args: &BTreeMap<String, String>, target: Option
     }
 }
 
+/// The names of the stages, as far as the Dockerfile can be understood.
+pub(crate) fn stage_names(text: &str) -> Vec<String> {
+    let (parsed, _) = parse::parse_as_far_as_possible(text);
+    let stages = stages(&parsed, &BTreeMap::new(), &Platform::default());
+    stages.into_iter().filter_map(|stage| stage.name).collect()
+}
+
 /// The stages that the build of a target reaches, in order, and the images that they need.
 fn reach(stages: &[Stage], target: Option<&str>) -> (BTreeSet<usize>, BTreeSet<Base>) {
     let wanted = target.map(str::to_lowercase);

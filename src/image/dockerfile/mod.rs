@@ -13,7 +13,7 @@ mod recipe;
 mod sources;
 
 pub(crate) use cut::{Cut, cut};
-pub(crate) use inputs::{Base, Inputs, inputs};
+pub(crate) use inputs::{Base, Inputs, inputs, stage_names};
 pub(crate) use network::Reach;
 pub(crate) use recipe::{Recipe, read};
 pub(crate) use sources::Source;
