@@ -91,7 +91,7 @@ pub(super) async fn push(delivery: Delivery<'_>) -> Result<ImageResult, Diagnosi
 mod tests {
     use super::*;
     use crate::config::Layout;
-    use crate::execute::{Events, ImageDoors};
+    use crate::execute::{EventKind, Events, ImageDoors};
     use crate::image::Content;
     use crate::model::{Digest, Platform};
     use crate::registry::tests::{client, fake::Fake, image_of, noise};
@@ -120,7 +120,14 @@ mod tests {
 
     /// Pushes such a layout; what the registry was asked.
     async fn push_layout(layers: u8, size: usize) -> Fake {
-        let (fake, folder) = (Fake::start().await, tempfile::tempdir().unwrap());
+        let fake = Fake::start().await;
+        push_layout_to(&fake, layers, size).await;
+        fake
+    }
+
+    /// Pushes such a layout to a registry; what was said meanwhile.
+    async fn push_layout_to(fake: &Fake, layers: u8, size: usize) -> Vec<String> {
+        let folder = tempfile::tempdir().unwrap();
         let digest = write_layout(folder.path(), layers, size);
         let layout = Layout { path: folder.path().to_owned(), platform: Platform::default() };
         let image = DesiredImage {
@@ -132,13 +139,48 @@ mod tests {
             supply: crate::desired::Supply::default(),
         };
         let doors = ImageDoors { registry: client(), builder: Builder::default(), account: None };
-        let (content_key, (events, _received)) = (tag_of(&digest), Events::channel());
+        let (content_key, (events, mut received)) = (tag_of(&digest), Events::channel());
         let (content_key, cancel) = (content_key.as_str(), CancellationToken::new());
         let delivery =
             Delivery { doors: &doors, image: &image, content_key, operation: 0, events: &events, cancel: &cancel };
         let result = push(delivery).await.unwrap_or_else(|diagnosis| panic!("{:?}", diagnosis.failure));
         assert_eq!(result.digest, digest, "it keeps its manifest");
-        fake
+        drop(events);
+        let said = std::iter::from_fn(|| received.try_recv().ok());
+        said.filter_map(|event| match event.kind {
+            EventKind::Progress { message, .. } => Some(message),
+            _ => None,
+        })
+        .collect()
+    }
+
+    /// The digests of the blobs that a registry has been sent.
+    fn sent(fake: &Fake) -> Vec<String> {
+        let puts = fake.log().into_iter().filter(|line| line.starts_with("PUT ") && line.contains("/blobs/"));
+        puts.map(|line| line.rsplit_once("digest=").unwrap().1.replace("%3A", ":")).collect()
+    }
+
+    #[tokio::test]
+    async fn layers_that_the_registry_lists_and_has_lost_come_from_their_source_once_more() {
+        for unnamed in [false, true] {
+            let fake = push_layout(5, 100_000).await;
+            // A garbage collection: the image of before is still listed.
+            let lost = sent(&fake).into_iter().find(|digest| {
+                let is_large = |bytes: &bytes::Bytes| bytes.len() > 1000;
+                fake.contents().blobs.get(&("shop/app".to_owned(), digest.clone())).is_some_and(is_large)
+            });
+            let lost = lost.unwrap();
+            fake.contents().blobs.remove(&("shop/app".to_owned(), lost.clone()));
+            fake.faults(|faults| faults.unnamed_blobs = unnamed);
+            fake.forget();
+            let said = push_layout_to(&fake, 6, 100_000).await;
+            assert!(said.iter().any(|line| line.starts_with("the registry has lost layers")), "{said:?}");
+            assert!(sent(&fake).contains(&lost));
+            let again = sent(&fake).iter().filter(|digest| **digest != lost).count();
+            assert!(unnamed || again <= 3, "the new layer, and the small configuration with each go: {again}");
+            let puts = fake.count("PUT /v2/shop/app/manifests/");
+            assert!(puts <= 4, "two tags, refused once and put once: {puts}");
+        }
     }
 
     #[tokio::test]

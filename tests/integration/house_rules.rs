@@ -234,6 +234,40 @@ fn rooms_name_only_the_rooms_that_they_may() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Where images are made, taken and pushed.
+const FILELESS: [&str; 11] = [
+    "src/docker",
+    "src/execute/assemble",
+    "src/execute/attest",
+    "src/execute/attest.rs",
+    "src/execute/build.rs",
+    "src/execute/delivery.rs",
+    "src/execute/images.rs",
+    "src/execute/push.rs",
+    "src/execute/ready_made.rs",
+    "src/image",
+    "src/registry",
+];
+
+/// What writes files. Whoever opens a socket writes none.
+const WRITES: [&str; 7] =
+    ["fs::write", "File::create", "OpenOptions", "create_dir", "temp_dir", "tempfile", "fs::copy"];
+
+#[test]
+fn no_image_is_ever_written_to_a_file() {
+    let sources = sources();
+    let mut wrong = Vec::new();
+    for place in FILELESS {
+        let mut here = sources.iter().filter(|source| source.path.starts_with(place)).peekable();
+        assert!(here.peek().is_some(), "{place} is gone: update the table");
+        for source in here {
+            let names = WRITES.iter().filter(|name| source.code.contains(**name));
+            wrong.extend(names.map(|name| format!("{}: {name}", source.path.display())));
+        }
+    }
+    assert!(wrong.is_empty(), "layers are held in memory or sent as they come:\n{}", wrong.join("\n"));
+}
+
 #[test]
 fn arrows_are_found_in_every_way_of_writing_them() {
     let code = "use crate::{config::{Config, Image}, model::Digest};\nlet x: crate::plan::Plan = k8s_crate::x();";
