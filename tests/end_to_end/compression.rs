@@ -1,7 +1,7 @@
 //! Layers in Zstandard: other clients pull them, and they run.
 
-use crate::common::pull::{login, registry};
-use crate::common::{Sandbox, pull, small, succeed};
+use crate::common::pull::{pull_with_crane, run_with_containerd};
+use crate::common::{pull, small, succeed};
 use serde_json::Value;
 use std::process::Command;
 
@@ -10,12 +10,6 @@ fn image(stdout: &str) -> (String, String) {
     let result: Value = serde_json::from_str(stdout).expect("JSON");
     let text = |name: &str| result["images"][0][name].as_str().unwrap_or_else(|| panic!("{result:#}")).to_owned();
     (text("digest"), text("state"))
-}
-
-/// What containerd's own client prints, at the containerd of the sandbox's nodes, in a namespace of this test.
-fn ctr(sandbox: &Sandbox, arguments: &[&str]) -> String {
-    let socket = format!("{}/kubernetes/containerd.sock", sandbox.variable("SANDBOX_STATE"));
-    succeed(Command::new("ctr").args(["--address", &socket, "--namespace", "compression"]).args(arguments))
 }
 
 #[test]
@@ -43,18 +37,10 @@ fn layers_in_zstandard_are_pulled_by_others_and_run() {
     let manifest: Value = serde_json::from_slice(&manifest).expect("JSON");
     let last = manifest["layers"].as_array().and_then(|layers| layers.last()).expect("a layer");
     assert_eq!(last["mediaType"], "application/vnd.oci.image.layer.v1.tar+zstd");
-    let (image, token) =
-        (image.replace("registry.digitalocean.com", &registry(sandbox)), sandbox.variable("DIGITALOCEAN_ACCESS_TOKEN"));
-    let mut crane = sandbox.command();
-    crane.args(["crane", "pull", "--insecure", "--format=oci", &image]).arg(project.file("by-crane"));
-    succeed(crane.env("DOCKER_CONFIG", login(sandbox).path()));
-    assert!(project.file("by-crane/blobs/sha256").join(&digest["sha256:".len()..]).is_file());
-    ctr(sandbox, &["images", "pull", "--plain-http", "--user", &format!("{token}:{token}"), &image]);
-    let named = ctr(sandbox, &["images", "list", &format!("name=={image}")]);
-    assert!(named.contains(&digest), "{named}");
-    let checked = ctr(sandbox, &["images", "check", &format!("name=={image}")]);
-    assert!(checked.contains("complete"), "{checked}");
-    ctr(sandbox, &["images", "remove", "--sync", &image]);
+    assert_eq!(pull_with_crane(sandbox, &image), digest);
+    let (by_containerd, page) = run_with_containerd(sandbox, "zstd", &image, &["cat", "/www/index.html"]);
+    assert_eq!(by_containerd, digest);
+    assert!(page.contains("hello from zstd"), "{page}");
 }
 
 /// A base with a user, a link to a folder, and a folder of the user's.

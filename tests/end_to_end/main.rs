@@ -16,6 +16,7 @@ mod docker_29;
 mod equality;
 mod failures;
 mod files;
+mod pulled_back;
 mod pulling;
 mod pushing;
 mod referrers;

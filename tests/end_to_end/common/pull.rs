@@ -1,4 +1,4 @@
-//! Other people's clients on what was pushed: skopeo and crane.
+//! Other people's clients on what was pushed: skopeo, crane and containerd's own; Docker's is beside.
 
 use super::{Sandbox, succeed};
 use std::process::Command;
@@ -48,4 +48,50 @@ pub(crate) fn pull(sandbox: &Sandbox, image: &str) -> Pulled {
     crane.args(["crane", "digest", "--insecure", &image]).env("DOCKER_CONFIG", logins.path());
     let named = succeed(&mut crane).trim().to_owned();
     Pulled { folder, digests: [read, named] }
+}
+
+/// What containerd's own client prints, at the containerd of the sandbox's nodes, in a namespace of the test.
+pub(crate) fn ctr(sandbox: &Sandbox, namespace: &str, arguments: &[&str]) -> String {
+    let socket = format!("{}/kubernetes/containerd.sock", sandbox.variable("SANDBOX_STATE"));
+    succeed(Command::new("ctr").args(["--address", &socket, "--namespace", namespace]).args(arguments))
+}
+
+/// Pulls an image whole with crane, as an OCI layout; its digest there. `image` has its production name.
+pub(crate) fn pull_with_crane(sandbox: &Sandbox, image: &str) -> String {
+    let image = image.replace("registry.digitalocean.com", &registry(sandbox));
+    let (logins, folder) = (login(sandbox), tempfile::tempdir().expect("a folder"));
+    let mut crane = sandbox.command();
+    crane.args(["crane", "pull", "--insecure", "--format=oci", &image]).arg(folder.path());
+    succeed(crane.env("DOCKER_CONFIG", logins.path()));
+    let index = std::fs::read(folder.path().join("index.json")).expect("an index");
+    let index: serde_json::Value = serde_json::from_slice(&index).expect("JSON");
+    let digest = index["manifests"][0]["digest"].as_str().expect("a digest").to_owned();
+    // What stands in the index is what crane was asked for; the manifest that it wrote tells what it got.
+    let manifest = folder.path().join("blobs").join(digest.replace(':', "/"));
+    let sum = succeed(Command::new("sha256sum").arg(manifest));
+    assert!(digest.ends_with(sum.split_whitespace().next().expect("a sum")), "{digest} {sum}");
+    digest
+}
+
+/// Pulls an image whole with containerd and runs it there; its digest, and what it prints. `image` has its production name.
+pub(crate) fn run_with_containerd(
+    sandbox: &Sandbox,
+    namespace: &str,
+    image: &str,
+    command: &[&str],
+) -> (String, String) {
+    let image = image.replace("registry.digitalocean.com", &registry(sandbox));
+    let (token, fifos) = (sandbox.variable("DIGITALOCEAN_ACCESS_TOKEN"), tempfile::tempdir().expect("a folder"));
+    ctr(sandbox, namespace, &["images", "pull", "--plain-http", "--user", &format!("{token}:{token}"), &image]);
+    let named = format!("name=={image}");
+    let checked = ctr(sandbox, namespace, &["images", "check", &named]);
+    assert!(checked.contains("complete"), "{checked}");
+    let listed = ctr(sandbox, namespace, &["images", "list", &named]);
+    let digest = listed.lines().last().expect("the image").split_whitespace().nth(2).expect("a digest").to_owned();
+    // containerd has another /run than we.
+    let fifos = fifos.path().to_str().expect("a path");
+    let run = ["run", "--rm", "--fifo-dir", fifos, &image, "pulled-back"];
+    let said = ctr(sandbox, namespace, &[&run, command].concat());
+    ctr(sandbox, namespace, &["images", "remove", "--sync", &image]);
+    (digest, said)
 }
