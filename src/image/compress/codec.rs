@@ -80,6 +80,9 @@ impl Compression {
         match self {
             Self::Gzip => {
                 crc.update(content);
+                if !workspace.shrinks(content)? {
+                    return Ok(Block { bytes: stored(content), crc });
+                }
                 workspace.deflate(content)?;
             }
             Self::Zstd => {
@@ -106,7 +109,59 @@ impl Compression {
     }
 }
 
+/// Samples of a block: how many, and how long each is in bytes.
+const SAMPLES: (usize, usize) = (4, 8 * 1024);
+
+/// What shrinks by less than this part is stored: to deflate it would take longer than to send what that saves.
+const WORTH_IT: usize = 64;
+
+/// The longest stored block of deflate in bytes (<https://www.rfc-editor.org/rfc/rfc1951#section-3.2.4>).
+const LONGEST_STORED: usize = 65_535;
+
+/// A block as it is: parts that are not the last, each behind its length and the length's complement.
+fn stored(content: &[u8]) -> Bytes {
+    let parts = content.chunks(LONGEST_STORED);
+    let mut bytes = Vec::with_capacity(content.len() + 5 * parts.len());
+    for part in parts {
+        let length = u16::try_from(part.len()).unwrap_or(u16::MAX);
+        bytes.push(0);
+        bytes.extend(length.to_le_bytes());
+        bytes.extend((!length).to_le_bytes());
+        bytes.extend_from_slice(part);
+    }
+    bytes.into()
+}
+
+/// Whether all bytes are about equally frequent, as in what is packed: the sum of their squared frequencies is at most
+/// half more than the least that it can be. Of text it is more than ten times as much.
+fn is_even(content: &[u8]) -> bool {
+    let mut counts = [0_u64; 256];
+    for byte in content {
+        counts[usize::from(*byte)] += 1;
+    }
+    let (squares, length) = (counts.iter().map(|count| count * count).sum::<u64>(), content.len() as u64);
+    squares * 256 * 2 <= length * length * 3
+}
+
 impl Workspace {
+    /// Whether a block is worth being deflated, as far as samples of it tell: most of what fills large layers, archives and
+    /// pictures and machine learning's weights, is packed already. What samples hide costs nothing but bytes. Leaves the output empty.
+    fn shrinks(&mut self, content: &[u8]) -> io::Result<bool> {
+        let (count, length) = SAMPLES;
+        if content.len() < 4 * count * length {
+            return Ok(true); // as long to look as to do it
+        }
+        let samples = (0..count).map(|number| &content[content.len() / count * number..][..length]);
+        let samples = samples.collect::<Vec<_>>().concat();
+        if !is_even(&samples) {
+            return Ok(true); // the answer for most that does shrink, and cheaper than to try
+        }
+        self.deflate(&samples)?;
+        let deflated = self.output.len();
+        self.output.clear();
+        Ok(deflated < samples.len() - samples.len() / WORTH_IT)
+    }
+
     /// Deflates one block to the output: it ends at a byte boundary, is not the last one and looks back at nothing.
     #[cfg(feature = "isal")]
     fn deflate(&mut self, content: &[u8]) -> io::Result<()> {
