@@ -23,6 +23,17 @@ pub(crate) struct DiffIndex {
     tags: HashMap<String, Digest>,
 }
 
+/// Whether an image has more to tell than those whose blobs are in `seen`, to which it adds its own. One that differs by its
+/// last layer alone is another version of the same application: who comes back to that finds it by its content key.
+fn tells_more(manifest: &RawManifest, seen: &mut HashSet<Digest>) -> bool {
+    let Ok(parts) = manifest.read() else { return false };
+    let blobs: Vec<Digest> = parts.layers.into_iter().map(|layer| layer.digest).collect();
+    let known = blobs.iter().take_while(|blob| seen.contains(*blob)).count();
+    let is_first = seen.is_empty();
+    seen.extend(blobs.iter().cloned());
+    is_first || known + 1 < blobs.len()
+}
+
 /// More images than this tell little that is new.
 const MOST_IMAGES: usize = 8;
 
@@ -56,14 +67,15 @@ impl DiffIndex {
 impl Client {
     /// Reads what a repository has behind these tags, for a platform. It only saves work: what cannot be read is left out.
     ///
-    /// Where none of the tags is there, a few others are read: a commit's tag and a content key are new with every commit,
-    /// and without the list a fresh machine would know nothing of the layers that the commit before has pushed. The list is
-    /// asked for beside the tags, so it costs no time.
+    /// Where none of the tags is there, a few others are read, as far as each has more to tell: a commit's tag and a content
+    /// key are new with every commit, and without the list a fresh machine would know nothing of the layers that the commit
+    /// before has pushed. The list is asked for beside the tags, so it costs no time.
     pub(crate) async fn diff_index(&self, repository: &Repository, tags: &[&str], platform: &Platform) -> DiffIndex {
         let tags = &tags.iter().copied().collect::<BTreeSet<_>>(); // two may be the same
         let named = join_all(tags.iter().map(|tag| self.tagged(repository, tag, platform)));
         let (mut found, listed) = join(named, self.tags(repository)).await;
-        if found.iter().all(Option::is_none) {
+        let is_guess = found.iter().all(Option::is_none);
+        if is_guess {
             let others = listed.unwrap_or_else(|error| {
                 tracing::debug!("no list of tags: {error}");
                 Vec::new()
@@ -74,10 +86,11 @@ impl Client {
         }
         let mut index = DiffIndex::default();
         let mut read = HashSet::new();
+        let mut seen = HashSet::new();
         let mut images = Vec::new();
         for (tag, digest, manifest) in found.into_iter().flatten() {
             index.tags.insert(tag, digest);
-            if read.insert(manifest.digest.clone()) {
+            if read.insert(manifest.digest.clone()) && (!is_guess || tells_more(&manifest, &mut seen)) {
                 images.push(self.with_config(repository, manifest));
             }
         }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::image::KnownLayers;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// An image of one layer, and the names of its parts for sequences.
 fn small_image(layer: Bytes) -> (Vec<Blob>, RawManifest) {
@@ -162,4 +162,23 @@ async fn the_index_picks_the_platform_and_skips_what_does_not_fit() {
     let windows = Platform::parse("windows/amd64").unwrap();
     let found = client().diff_index(&fake.repository("shop/api"), &["v1"], &windows).await;
     assert_eq!(found.layers().count(), 0);
+}
+
+#[tokio::test]
+async fn of_former_versions_only_those_are_read_that_have_more_to_tell() {
+    let (fake, cancel) = (Fake::start().await, CancellationToken::new());
+    let repository = fake.repository("shop/api");
+    let layers = |lower: u8, top: u8| [lower, lower + 1, top].map(|byte| Bytes::from(vec![byte; 9])).to_vec();
+    for (tag, lower, top) in [("a", 1, 10), ("b", 1, 11), ("c", 1, 12), ("d", 3, 13), ("e", 3, 14)] {
+        let (blobs, manifest) = image_of(layers(lower, top));
+        client().push(&repository, blobs, &manifest, &[tag], Box::new(|_| ()), &cancel).await.unwrap();
+    }
+    let configurations = || fake.count("GET /v2/shop/api/blobs/");
+    let index = client().diff_index(&repository, &["new"], &Platform::default()).await;
+    assert_eq!(configurations(), 2, "one for each base");
+    let known: HashSet<Digest> = index.layers().map(|(diff_id, _)| diff_id).collect();
+    assert_eq!(known, [1, 2, 10, 3, 4, 13].map(|byte| Digest::of(&[byte; 9])).into());
+    // What is asked for by name is read whatever it has to tell.
+    client().diff_index(&repository, &["a", "b"], &Platform::default()).await;
+    assert_eq!(configurations(), 4);
 }
