@@ -53,13 +53,14 @@ impl Work<'_> {
     /// Reads, builds and pushes. A build that has to be pushed once more comes from the builder's cache.
     async fn run(&self) -> Result<ImageResult, Trouble> {
         let Delivery { doors, cancel, .. } = self.delivery;
-        let prepared = futures::future::try_join(self.request(), self.delivery.known_layers().map(Ok));
-        let (request, known) = tokio::select! {
+        let (known, begun) = (self.delivery.known_layers(), dockerfile::begin(&self.delivery, self.build));
+        let prepared = futures::future::try_join3(self.request(), known.map(Ok), begun.map(Ok));
+        let (request, known, begun) = tokio::select! {
             biased;
             () = cancel.cancelled() => return Err(docker::Error::Cancelled.into()),
             prepared = prepared => prepared?,
         };
-        match dockerfile::attempt(&self.delivery, self.build, &request.context, &known).await? {
+        match dockerfile::attempt(&self.delivery, self.build, &request.context, &known, begun).await? {
             Attempt::Ready(ready) => {
                 let give = |known, progress| assemble::make(&ready, known, &progress);
                 return self.deliver(known, &give, Some(ready.bases())).await;

@@ -1,8 +1,9 @@
 //! Builds a Dockerfile without a builder, where nothing in it has to be run.
 
 use super::super::delivery::{Delivery, Trouble};
+use super::base::BaseImage;
 use super::sources::{here, is_archive, of_context};
-use super::{Obstacle, Order, Ready};
+use super::{Obstacle, Order, Ready, find_base};
 use crate::config::Build;
 use crate::docker::context::Context;
 use crate::docker::{self, BuildFailure};
@@ -25,17 +26,52 @@ pub(in crate::execute) enum Attempt {
     NeedsBuilder(String),
 }
 
+/// A Dockerfile that has been read and needs no builder so far, with its base.
+pub(in crate::execute) struct Begun {
+    /// What it comes to.
+    recipe: Recipe,
+    /// Its base; `None` for `scratch`.
+    base: Option<BaseImage>,
+    /// Its name.
+    name: String,
+}
+
+/// Reads a Dockerfile and looks its base up, or says what in it needs a builder.
+pub(in crate::execute) async fn begin(delivery: &Delivery<'_>, build: &Build) -> Result<Begun, Obstacle> {
+    let (recipe, base, name) = read(build).await.map_err(Obstacle::Builder)?;
+    let base = find_base(delivery, base.as_ref(), &build.platform).await?;
+    Ok(Begun { recipe, base, name })
+}
+
 /// Prepares a Dockerfile for being made in the registry, or says what in it needs a builder.
 pub(in crate::execute) async fn attempt(
     delivery: &Delivery<'_>,
     build: &Build,
     context: &Context,
     known: &KnownLayers,
+    begun: Result<Begun, Obstacle>,
 ) -> Result<Attempt, Trouble> {
-    let (recipe, base, name) = match read(build).await {
-        Ok(read) => read,
-        Err(reason) => return Ok(Attempt::NeedsBuilder(reason)),
+    let ready = match begun {
+        Ok(begun) => prepare(delivery, build, context, known, begun).await?,
+        Err(obstacle) => Err(obstacle),
     };
+    match ready {
+        Ok(ready) => Ok(Attempt::Ready(Arc::new(ready))),
+        Err(Obstacle::Builder(reason)) => Ok(Attempt::NeedsBuilder(reason)),
+        Err(Obstacle::Missing { source, step }) => Err(missing(&source, &step).into()),
+        Err(Obstacle::Base(error)) => Err(error.into()),
+    }
+}
+
+/// Finds out what is to be made.
+async fn prepare(
+    delivery: &Delivery<'_>,
+    build: &Build,
+    context: &Context,
+    known: &KnownLayers,
+    begun: Begun,
+) -> Result<Result<Ready, Obstacle>, docker::Error> {
+    let Begun { recipe, base, name } = begun;
     let files = files(context).await?;
     let order = Order {
         base,
@@ -49,12 +85,7 @@ pub(in crate::execute) async fn attempt(
         opens: here(),
         reason: "nothing in the Dockerfile has to be run",
     };
-    match order.prepare(delivery, known).await {
-        Ok(ready) => Ok(Attempt::Ready(Arc::new(ready))),
-        Err(Obstacle::Builder(reason)) => Ok(Attempt::NeedsBuilder(reason)),
-        Err(Obstacle::Missing { source, step }) => Err(missing(&source, &step).into()),
-        Err(Obstacle::Base(error)) => Err(error.into()),
-    }
+    Ok(order.prepare(delivery, known).await)
 }
 
 /// What a Dockerfile comes to, its base, and its name; or what in it needs a builder.

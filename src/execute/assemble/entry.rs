@@ -4,7 +4,7 @@ use super::super::delivery::{Delivery, Source, Trouble};
 use super::super::event::{Diagnosis, ImageResult};
 use super::make::{self, Opener, Opens};
 use super::sources::{self, here};
-use super::{Obstacle, Order};
+use super::{Obstacle, Order, find_base};
 use crate::config::{Assembly, FileCopy, War};
 use crate::desired::ImageSource;
 use crate::docker::content_key::{compressed, tag_of};
@@ -22,6 +22,7 @@ use crate::image::config::Draft;
 use crate::model::{Compression, Digest};
 use crate::registry;
 use futures::FutureExt as _;
+use futures::future::join;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
@@ -325,9 +326,15 @@ pub(in crate::execute) async fn push(delivery: Delivery<'_>) -> Result<ImageResu
 
 /// Prepares and pushes.
 async fn deliver(delivery: &Delivery<'_>, assembly: &Assembly, listing: Listing) -> Result<ImageResult, Trouble> {
-    let known = delivery.known_layers().await;
+    let looking = join(delivery.known_layers(), find_base(delivery, assembly.from.as_ref(), &assembly.platform));
+    let (known, base) = tokio::select! {
+        biased;
+        () = delivery.cancel.cancelled() => return Err(docker::Error::Cancelled.into()),
+        looked = looking => looked,
+    };
+    let base = base.map_err(trouble)?;
     let order = Order {
-        base: assembly.from.clone(),
+        base,
         platform: &assembly.platform,
         steps: |draft: Draft| Ok((listing.steps.clone(), settle(assembly, draft))),
         files: listing.files.clone(),
@@ -339,12 +346,7 @@ async fn deliver(delivery: &Delivery<'_>, assembly: &Assembly, listing: Listing)
         () = delivery.cancel.cancelled() => return Err(docker::Error::Cancelled.into()),
         ready = order.prepare(delivery, &known) => ready,
     };
-    let ready = match ready {
-        Ok(ready) => Arc::new(ready),
-        Err(Obstacle::Base(error)) => return Err(error.into()),
-        Err(Obstacle::Missing { source, .. }) => return Err(impossible(format!("there is no `{source}`")).into()),
-        Err(Obstacle::Builder(problem)) => return Err(impossible(problem).into()),
-    };
+    let ready = Arc::new(ready.map_err(trouble)?);
     let same = || async {
         let now = self::content_key(assembly, delivery.image.supply.compression, &delivery.doors.registry).await;
         now.is_ok_and(|now| now == delivery.content_key)
@@ -353,6 +355,15 @@ async fn deliver(delivery: &Delivery<'_>, assembly: &Assembly, listing: Listing)
     let bases = Some(ready.bases());
     let source = Source { give: &give, unchanged: &|| same().boxed(), bases, keeps_manifest: false };
     delivery.run(known, source).await
+}
+
+/// What an obstacle means here, where there is no builder to fall back to.
+fn trouble(obstacle: Obstacle) -> Trouble {
+    match obstacle {
+        Obstacle::Base(error) => error.into(),
+        Obstacle::Missing { source, .. } => impossible(format!("there is no `{source}`")).into(),
+        Obstacle::Builder(problem) => impossible(problem).into(),
+    }
 }
 
 /// The failure of files that cannot be laid on the base.

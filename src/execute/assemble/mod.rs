@@ -27,7 +27,7 @@ use std::sync::Arc;
 /// What is to be assembled.
 struct Order<'a, S> {
     /// The base; `None` for none.
-    base: Option<Reference>,
+    base: Option<BaseImage>,
     /// For which platform.
     platform: &'a Platform,
     /// The steps on a base with this configuration, and the configuration after them.
@@ -41,7 +41,7 @@ struct Order<'a, S> {
 }
 
 /// Why an assembly does not come to be.
-enum Obstacle {
+pub(super) enum Obstacle {
     /// Something that only a builder can do.
     Builder(String),
     /// A source is not there.
@@ -58,14 +58,7 @@ enum Obstacle {
 impl<S: FnOnce(Draft) -> Result<(Vec<Step>, Draft), String>> Order<'_, S> {
     /// Finds out what is to be made. The base's file tree is read only where earlier images did not note what matters.
     async fn prepare(self, delivery: &Delivery<'_>, known: &KnownLayers) -> Result<make::Ready, Obstacle> {
-        let client = &delivery.doors.registry;
-        let base = match &self.base {
-            None => None,
-            Some(reference) => {
-                let found = BaseImage::find(client, reference, self.platform).await;
-                Some(found.map_err(Obstacle::Base)?)
-            }
-        };
+        let (client, base) = (&delivery.doors.registry, self.base);
         let draft = match &base {
             None => Draft::scratch(self.platform),
             Some(base) => {
@@ -98,6 +91,17 @@ impl<S: FnOnce(Draft) -> Result<(Vec<Step>, Draft), String>> Order<'_, S> {
         let plan = Arc::new(make::Plan { blueprint, opens: self.opens });
         Ok(make::Ready { base, plan, client, to, reason: self.reason })
     }
+}
+
+/// Looks a base up; `None` for none.
+async fn find_base(
+    delivery: &Delivery<'_>,
+    reference: Option<&Reference>,
+    platform: &Platform,
+) -> Result<Option<BaseImage>, Obstacle> {
+    let Some(reference) = reference else { return Ok(None) };
+    let found = BaseImage::find(&delivery.doors.registry, reference, platform).await;
+    found.map(Some).map_err(Obstacle::Base)
 }
 
 /// A base that a builder may be able to use.
