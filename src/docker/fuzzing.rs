@@ -27,7 +27,7 @@ async fn take(mut parts: mpsc::Receiver<Result<Part, Error>>) {
     let mut layers = JoinSet::new();
     while let Some(Ok(part)) = parts.recv().await {
         match part {
-            Part::Layer { pieces } => drop(layers.spawn(drain(pieces))),
+            Part::Layer { pieces, .. } => drop(layers.spawn(drain(pieces))),
             Part::Offer { answer, .. } => {
                 let (sender, pieces) = part::layer();
                 layers.spawn(drain(pieces));

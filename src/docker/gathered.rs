@@ -67,7 +67,7 @@ pub(super) async fn gather(
                 answer.send(Answer::Send(sender)).unwrap();
                 coming.spawn(receive(pieces));
             }
-            Part::Layer { pieces } => drop(coming.spawn(receive(pieces))),
+            Part::Layer { pieces, .. } => drop(coming.spawn(receive(pieces))),
             Part::Manifest { bytes, layers, .. } => (gathered.manifest, gathered.layers) = (bytes, layers),
         }
     }

@@ -148,7 +148,7 @@ impl Reader<'_> {
     /// Passes a compressed layer on whose digest nobody says.
     fn carry(&self, name: &str, kind: &str, content: &mut impl Read) -> Result<(), Error> {
         let (sender, pieces) = part::layer();
-        self.give(Part::Layer { pieces })?;
+        self.give(Part::Layer { pieces, about: None })?;
         let blob = carry(kind, content, sender)?;
         lock(&self.assembly).named(name.to_owned(), blob);
         Ok(())

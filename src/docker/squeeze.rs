@@ -69,7 +69,7 @@ impl Squeeze {
         let (pieces, receiver) = part::layer();
         let assembly = Arc::clone(assembly);
         let work = tokio::task::spawn_blocking(move || work(archive, pieces, wanted.as_ref(), &assembly));
-        (Self { raw, work: Squeezed(work) }, Part::Layer { pieces: receiver })
+        (Self { raw, work: Squeezed(work) }, Part::Layer { pieces: receiver, about: None })
     }
 
     /// Takes the next bytes of the archive; waits for room.

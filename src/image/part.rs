@@ -44,6 +44,8 @@ pub(crate) enum Part {
     Layer {
         /// Where its bytes come from.
         pieces: LayerReceiver,
+        /// About how long it is before compression, in bytes, where that is known.
+        about: Option<u64>,
     },
     /// The manifest; nothing comes after it.
     Manifest {

@@ -93,7 +93,7 @@ async fn push_made(client: &Client, to: &Repository, bytes: &Bytes) -> Result<Di
     let manifest = RawManifest::new(None, manifest.into());
     let mut pusher = Pusher::new(client, to, Box::new(|_| ()), &CancellationToken::new())?;
     let (sender, pieces) = layer();
-    pusher.take(Part::Layer { pieces });
+    pusher.take(Part::Layer { pieces, about: None });
     pusher.add(config);
     let making = async {
         let mut rest = bytes.clone();

@@ -8,7 +8,7 @@ use super::held::{Held, Source};
 use super::limiter::SMALL;
 use super::manifest::RawManifest;
 use super::progress::{BlobState, Meter, OnProgress, Track, lock};
-use super::stream::early::{EARLY, Early, Whole};
+use super::stream::early::{self, Early, Whole};
 use super::stream::{Chunked, Incoming};
 use super::target::Target;
 use super::upload::{Open, Upload, Uploaded};
@@ -136,7 +136,7 @@ impl Pusher {
             }
             Part::Reopenable { descriptor, content, mount_from } => self.add(Blob { descriptor, content, mount_from }),
             Part::Offer { descriptor, answer } => self.offered(descriptor, answer),
-            Part::Layer { pieces } => self.made(pieces),
+            Part::Layer { pieces, about } => self.made(pieces, about),
             Part::Manifest { .. } => {}
         }
     }
@@ -174,9 +174,10 @@ impl Pusher {
     }
 
     /// Takes a layer that is being made.
-    fn made(&mut self, pieces: LayerReceiver) {
+    fn made(&mut self, pieces: LayerReceiver, about: Option<u64>) {
         let (one, early, seen) = (self.one(None), Arc::clone(&self.early), Arc::clone(&self.seen));
-        self.uploads.spawn(async move { one.made(pieces, &early, &seen).await });
+        let first = early::first(about);
+        self.uploads.spawn(async move { one.made(pieces, first, &early, &seen).await });
     }
 
     /// A phase is over.
@@ -410,16 +411,17 @@ impl One {
         }
     }
 
-    /// Takes a layer that is being made: as a blob where it is complete in a moment, or can be held in memory until it is;
-    /// `early` says how many may go up while they are made. What cannot be held goes up in chunks.
+    /// Takes a layer that is being made: as a blob where it is complete by its `first` bytes, or can be held in memory until
+    /// it is; `early` says how many may go up while they are made. What cannot be held goes up in chunks.
     async fn made(
         &self,
         pieces: LayerReceiver,
+        first: u64,
         early: &Semaphore,
         seen: &Mutex<HashSet<Digest>>,
     ) -> Result<Ended, Error> {
         let mut incoming = Incoming::new(pieces, self.target.client.budget().grant(), self.track.clone());
-        let mut is_full = self.uncancelled(incoming.fill(EARLY, 0)).await?;
+        let mut is_full = self.uncancelled(incoming.fill(first, 0)).await?;
         if !is_full
             && !incoming.is_over()
             && self.target.known.features.open_end.may_work()

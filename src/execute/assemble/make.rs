@@ -82,8 +82,8 @@ pub(super) struct Made {
 /// Layers that are being made, lowest first.
 #[derive(Default)]
 pub(super) struct Making {
-    /// Where their bytes come from.
-    receivers: Vec<part::LayerReceiver>,
+    /// The same as parts, until they are given away.
+    parts: Vec<Part>,
     /// Who makes them.
     work: Vec<JoinHandle<Result<Made, docker::Error>>>,
 }
@@ -171,7 +171,7 @@ impl Plan {
         for at in 0..self.blueprint.layers.len() {
             let (plan, known) = (Arc::clone(self), Arc::clone(known));
             let (sender, pieces) = part::layer();
-            making.receivers.push(pieces);
+            making.parts.push(Part::Layer { pieces, about: Some(self.blueprint.layers[at].1.length()) });
             making.work.push(tokio::task::spawn_blocking(move || plan.make_layer(at, &known, sender)));
         }
         making
@@ -210,8 +210,8 @@ impl Plan {
 impl Making {
     /// Gives the layers away.
     pub(super) async fn give(&mut self, parts: &Parts) -> Result<(), docker::Error> {
-        for pieces in std::mem::take(&mut self.receivers) {
-            send(parts, Part::Layer { pieces }).await?;
+        for part in std::mem::take(&mut self.parts) {
+            send(parts, part).await?;
         }
         Ok(())
     }

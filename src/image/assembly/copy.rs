@@ -63,6 +63,12 @@ impl Layer {
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
+    /// How long all files are together, in bytes; one with several names counts as often.
+    pub(crate) fn length(&self) -> u64 {
+        let size = |entry: &Entry| if let Body::File { size, .. } = &entry.body { *size } else { 0 };
+        self.0.values().map(size).fold(0, u64::saturating_add)
+    }
 }
 
 /// A `COPY`, or an `ADD` of files.

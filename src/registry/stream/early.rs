@@ -19,7 +19,15 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// So much of a layer is made before its upload begins, in bytes. What is shorter is complete in a moment.
-pub(crate) const EARLY: u64 = 6 * 1024 * 1024;
+const EARLY: u64 = 6 * 1024 * 1024;
+
+/// A layer that is so long before compression, in bytes, hardly shrinks to what is complete in a moment.
+const LONG: u64 = 4 * EARLY;
+
+/// How much of a layer of about this length before compression is made before its upload begins, in bytes.
+pub(crate) fn first(about: Option<u64>) -> u64 {
+    if about.is_some_and(|length| length >= LONG) { 1 } else { EARLY }
+}
 
 /// With so much unsent when the digest is known, in bytes, it is worth a request to learn whether the registry has the blob.
 const WORTH_ASKING: u64 = 16 * 1024 * 1024;

@@ -19,7 +19,7 @@ async fn push_in_chunks(client: &Client, fake: &Fake, bytes: &Bytes) -> Result<P
     let (repository, cancel) = (fake.repository("shop/api"), CancellationToken::new());
     let mut pusher = Pusher::new(client, &repository, Box::new(|_| ()), &cancel)?;
     let (sender, pieces) = layer();
-    pusher.take(Part::Layer { pieces });
+    pusher.take(Part::Layer { pieces, about: None });
     pusher.add(config);
     let making = async {
         let mut rest = bytes.clone();
@@ -266,7 +266,7 @@ async fn all_layers_together_take_no_more_memory_than_is_allowed() {
             tokio::task::yield_now().await;
         }
         let (sender, pieces) = layer();
-        pusher.take(Part::Layer { pieces });
+        pusher.take(Part::Layer { pieces, about: None });
         giving.spawn(give_three(sender, number, Arc::clone(&taken)));
     }
     let mut before = 0;

@@ -236,7 +236,7 @@ async fn layers_of_the_same_content_that_are_made_side_by_side_go_up_once() {
             let repository = fake.repository(path);
             let mut pusher = Pusher::new(client, &repository, Box::new(|_| ()), cancel).unwrap();
             let (sender, pieces) = layer();
-            pusher.take(Part::Layer { pieces });
+            pusher.take(Part::Layer { pieces, about: None });
             sender.send(base.clone()).await.unwrap();
             sender.end(descriptor.clone()).await.unwrap();
             finish(pusher, path, descriptor).await
@@ -359,7 +359,7 @@ async fn push_of_all_kinds(
                 }
             }
             _ => {
-                pusher.take(Part::Layer { pieces });
+                pusher.take(Part::Layer { pieces, about: None });
                 Some(sender)
             }
         };

@@ -21,7 +21,7 @@ async fn push_made(client: &Client, fake: &Fake, bytes: &Bytes) -> Result<PushRe
     let (repository, cancel) = (fake.repository("shop/api"), CancellationToken::new());
     let mut pusher = Pusher::new(client, &repository, Box::new(|_| ()), &cancel)?;
     let (sender, pieces) = layer();
-    pusher.take(Part::Layer { pieces });
+    pusher.take(Part::Layer { pieces, about: None });
     pusher.add(config);
     let making = async {
         let mut rest = bytes.clone();
@@ -209,7 +209,7 @@ async fn a_layer_that_turns_out_to_be_known_leaves_nothing_behind() {
         let (repository, cancel) = (fake.repository("shop/api"), CancellationToken::new());
         let mut pusher = Pusher::new(&client, &repository, Box::new(|_| ()), &cancel).unwrap();
         let (sender, pieces) = layer();
-        pusher.take(Part::Layer { pieces });
+        pusher.take(Part::Layer { pieces, about: None });
         let mut rest = noise(made);
         while !rest.is_empty() {
             sender.send(rest.split_to(MIB)).await.unwrap();
@@ -228,7 +228,7 @@ async fn a_layer_that_turns_out_to_be_known_leaves_nothing_behind() {
 /// A layer that is begun and not complete, of which the registry has begun to take something.
 async fn begun(pusher: &mut Pusher, fake: &Fake, bytes: &Bytes) -> (LayerSender, Bytes) {
     let (sender, pieces) = layer();
-    pusher.take(Part::Layer { pieces });
+    pusher.take(Part::Layer { pieces, about: None });
     let (mut rest, before) = (bytes.clone(), fake.count("PATCH "));
     while rest.len() > MIB {
         sender.send(rest.split_to(MIB)).await.unwrap();
@@ -396,7 +396,7 @@ async fn many_layers_at_once_never_wait_for_each_other_forever() {
     let mut senders = Vec::new();
     for bytes in &layers {
         let (sender, pieces) = layer();
-        pusher.take(Part::Layer { pieces });
+        pusher.take(Part::Layer { pieces, about: None });
         let bytes = bytes.clone();
         senders.push(tokio::spawn(async move {
             let (mut rest, digest) = (bytes.clone(), Digest::of(&bytes));

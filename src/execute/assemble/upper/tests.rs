@@ -69,7 +69,7 @@ async fn documents(mut parts: mpsc::Receiver<Result<Part, docker::Error>>) -> (V
     while let Some(part) = parts.recv().await {
         match part.unwrap() {
             // Somebody must take a layer until it is complete.
-            Part::Layer { mut pieces } => {
+            Part::Layer { mut pieces, .. } => {
                 tokio::spawn(async move { while pieces.recv().await.is_some() {} });
             }
             Part::Blob { bytes, .. } => config = serde_json::from_slice(&bytes).unwrap(),
