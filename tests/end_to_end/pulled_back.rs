@@ -43,8 +43,8 @@ fn an_image_of_any_source_is_pulled_back_by_everybody_and_runs() {
         ("back-c", "{ engine: \"back:dev\" }", "docker-save"),
         ("back-d", "{ layout: layout }", "layout"),
     ];
-    let images: String = kinds.iter().map(|(name, source, _)| format!("  {name}: {source}\n")).collect();
-    project.write("deploy.yml", &format!("name: back\nregistry: todo-app-registry\nimages:\n{images}"));
+    let images: Vec<String> = kinds.iter().map(|(name, source, _)| format!("  {name}: {source}\n")).collect();
+    project.write("deploy.yml", &format!("name: back\nregistry: todo-app-registry\nimages:\n{}", images.concat()));
     let pushed = push_with_storage_hidden(&project);
     docker.run(&["image", "rm", "--force", "back:dev"]);
 
