@@ -338,7 +338,8 @@ impl One {
         Ok(Ended { how, blob: Some(blob), was_made: false })
     }
 
-    /// The upload of a blob, perhaps after a look whether it is there, or can be had from another repository.
+    /// The upload of a blob, perhaps after a look whether it is there, or can be had from another repository. A repository
+    /// without a tag (404) is looked into as well: a push that was killed has left its blobs there, and no tag.
     fn upload<'a>(&'a self, blob: &'a Descriptor, source: &'a Source, look: bool) -> Upload<'a> {
         let worth_a_look = look && blob.size > SMALL;
         Upload {

@@ -144,3 +144,37 @@ pub(super) fn missing(source: &str, step: &Step) -> docker::Error {
         )),
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::docker::context;
+    use crate::model::Platform;
+    use std::collections::BTreeMap;
+
+    #[tokio::test]
+    async fn an_archive_that_add_unpacks_goes_to_a_builder_and_one_that_is_copied_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut archive = tar::Builder::new(Vec::new());
+        archive.append_data(&mut tar::Header::new_gnu(), "inside", std::io::empty()).unwrap();
+        std::fs::write(folder.path().join("files.bin"), archive.into_inner().unwrap()).unwrap();
+        std::fs::write(folder.path().join("plain.tar"), "only its name").unwrap();
+        let context = context::read(folder.path(), &folder.path().join("Dockerfile"), true).unwrap();
+        let files = files(&context).await.unwrap();
+        for (line, wanted) in [
+            ("ADD files.bin /x", Some("files.bin")),
+            ("ADD plain.tar *.bin /x/", Some("files.bin")),
+            ("ADD plain.tar /x", None),
+            ("COPY files.bin /x", None),
+        ] {
+            let text = format!("FROM a\n\n{line}\n");
+            let recipe = dockerfile::read(&text, &BTreeMap::new(), None, &Platform::default()).unwrap();
+            let (steps, _) = recipe.evaluate(Draft::scratch(&Platform::default())).unwrap();
+            let refused = steps.iter().find_map(|step| check_archives(step, &files, "app/Dockerfile").err());
+            let wanted = wanted.map(|file| {
+                format!("`ADD {file}` at app/Dockerfile:3 needs a builder: it is an archive, which `ADD` unpacks")
+            });
+            assert_eq!(refused, wanted, "{line}");
+        }
+    }
+}

@@ -87,12 +87,13 @@ impl Chunked<'_> {
                 self.give_up().await;
                 Early::Complete(whole)
             }
-            (Collected::Full, Some(sent)) => {
+            // The rest comes in chunks of the length that the registry wants: this must have been one of them.
+            (Collected::Full, Some(sent)) if sent >= self.shortest() => {
                 drop(incoming.take(sent)); // confirmed: they need not be held any more
                 self.track.reach(sent);
                 Early::Full(sent)
             }
-            (Collected::Full, None) => {
+            (Collected::Full, _) => {
                 self.give_up().await;
                 Early::Full(0)
             }
