@@ -11,6 +11,7 @@ use super::layer_store;
 use super::place::Place;
 use super::progress::Progress;
 use super::save::{self, ChannelReader, Expected};
+use super::sent::{Kept, Notes};
 use super::session::{METHODS, Services};
 use super::source::Source;
 use super::squeeze::Parts;
@@ -31,6 +32,8 @@ pub(crate) struct Builder {
     place: Place,
     /// `BUILDKIT_HOST`.
     buildkit_host: Option<String>,
+    /// Where it is noted what builders were sent.
+    notes: Notes,
 }
 
 /// An image on its way out of a source. Dropping it stops the work.
@@ -69,7 +72,7 @@ impl Builder {
     /// A builder at the places that the environment names: `BUILDKIT_HOST`, else the Engine that Docker's client would use.
     pub(crate) fn new(environment: &Environment) -> Self {
         let buildkit_host = environment.non_empty("BUILDKIT_HOST").map(str::to_owned);
-        Self { place: Place::new(environment), buildkit_host }
+        Self { place: Place::new(environment), buildkit_host, notes: Notes::new(environment) }
     }
 
     /// Whether there is a builder: connects to it and says nothing.
@@ -102,7 +105,9 @@ impl Builder {
     fn start(&self, request: BuildRequest, halt: Option<Halt>, known: KnownLayers, progress: Told) -> Built {
         let builder = self.clone();
         Built::by(|parts| async move {
-            let job = Job { request, halt, known, progress, parts };
+            let notes = builder.notes.clone();
+            let (kept, request) = blocking(move || Ok((notes.keep(&request), request))).await?;
+            let job = Job { request, kept, halt, known, progress, parts };
             match &builder.buildkit_host {
                 Some(host) => job.with_buildkitd(host).await,
                 None => job.with_engine(&builder.engine().await?).await,
@@ -138,6 +143,8 @@ impl Builder {
 struct Job {
     /// What is built.
     request: BuildRequest,
+    /// Under which name the builder keeps its files.
+    kept: Kept,
     /// Where it halts, if it does.
     halt: Option<Halt>,
     /// What the registry has.
@@ -163,9 +170,9 @@ impl Job {
     async fn through_session(self, engine: &Engine, about: &About) -> Result<(), Error> {
         let session = fresh_id();
         let store = self.store();
-        let services = self.request.services(self.halt.as_ref(), Some(store.clone()));
+        let services = self.services(Some(store.clone()));
         let mut serving = JoinSet::new();
-        let buildkit = reach(engine, services, &session, self.request.shared_key(), &mut serving).await?;
+        let buildkit = reach(engine, services, &session, &self.kept.name, &mut serving).await?;
         self.export_to(&buildkit, &session, &store, &format!("the {}", about.name)).await
     }
 
@@ -173,9 +180,9 @@ impl Job {
     /// nothing of the user's is touched.
     async fn through_save(self, engine: &Engine, about: &About) -> Result<(), Error> {
         let session = fresh_id();
-        let services = self.request.services(None, None);
+        let services = self.services(None);
         let mut serving = JoinSet::new();
-        let buildkit = reach(engine, services, &session, self.request.shared_key(), &mut serving).await?;
+        let buildkit = reach(engine, services, &session, &self.kept.name, &mut serving).await?;
         let name = format!("seaway-build:{session}");
         let exporter = Exporter { kind: "moby", attributes: HashMap::from([("name".to_owned(), name.clone())]) };
         let builder = engine.address().to_string();
@@ -205,11 +212,17 @@ impl Job {
         let address = Address::parse(host, "BUILDKIT_HOST")?;
         let session = fresh_id();
         let store = self.store();
-        let services = self.request.services(self.halt.as_ref(), Some(store.clone()));
+        let services = self.services(Some(store.clone()));
         let buildkit = buildkit::client(connect(&address, "BuildKit").await?).await?;
         let mut serving = JoinSet::new();
-        serve_over_grpc(&buildkit, services, &session, self.request.shared_key(), &mut serving)?;
+        serve_over_grpc(&buildkit, services, &session, &self.kept.name, &mut serving)?;
         self.export_to(&buildkit, &session, &store, &format!("buildkitd at {address}")).await
+    }
+
+    /// What the build may ask for.
+    fn services(&self, export: Option<ContentStore>) -> Services {
+        let halt = self.halt.as_ref().filter(|_| export.is_some());
+        self.request.services(self.kept.note.clone(), halt, export)
     }
 
     /// The store into which the image is exported. What is known as a whole comes as nothing but a manifest, which is no

@@ -10,6 +10,7 @@ use super::error::Error;
 use super::file_sync::Shared;
 use super::gateway::{Gateway, Halt};
 use super::progress::{Follower, Progress};
+use super::sent::Note;
 use super::session::{CONNECTION_WINDOW, LoginSource, STREAM_WINDOW, Services};
 use super::source::Source;
 use crate::model::{Platform, Secret};
@@ -85,12 +86,9 @@ const LAST_REPORTS: Duration = Duration::from_secs(2);
 impl BuildRequest {
     /// What the build may ask for. The Dockerfile is a folder of its own, so that `.dockerignore` cannot take it away, and so
     /// is the lower part of one that is cut.
-    pub(crate) fn services(&self, halt: Option<&Halt>, export: Option<ContentStore>) -> Services {
-        let context = Shared {
-            root: self.context.root.clone(),
-            entries: Arc::new(self.context.entries.clone()),
-            texts: Arc::default(),
-        };
+    pub(crate) fn services(&self, note: Option<Note>, halt: Option<&Halt>, export: Option<ContentStore>) -> Services {
+        let Context { root, entries } = self.context.clone();
+        let context = Shared { root, entries, texts: Arc::default(), note };
         let dockerfile = |text: &[u8]| Shared::of_text(self.dockerfile_name(), text.to_vec());
         let mut folders = HashMap::from([
             ("context".to_owned(), context),
@@ -103,12 +101,6 @@ impl BuildRequest {
             logins: Arc::clone(&self.logins),
             export,
         }
-    }
-
-    /// Under which name BuildKit keeps the files. With the context's path in it, as Docker's clients have it, BuildKit would
-    /// keep a file whose content changed while its size and time did not, and the image would not be what its key says.
-    pub(crate) fn shared_key(&self) -> &str {
-        &self.content_key
     }
 
     /// The Dockerfile's name without its folder.

@@ -9,9 +9,11 @@ use super::file_digest::content_digest;
 use crate::error::{FailureKind, Hint};
 use crate::model::Digest;
 use std::collections::HashMap;
+use std::fs::Metadata;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The files of a context, a folder before what is in it, names in the order of their bytes.
@@ -19,8 +21,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub(crate) struct Context {
     /// The folder.
     pub(crate) root: PathBuf,
-    /// What is in it.
-    pub(crate) entries: Vec<Entry>,
+    /// What is in it. There may be very many, and whoever builds needs them all.
+    pub(crate) entries: Arc<Vec<Entry>>,
 }
 
 /// A file, a folder or a link.
@@ -36,6 +38,40 @@ pub(crate) struct Entry {
     pub(crate) modified: i64,
     /// The earlier entry that is the same file under another name (a hard link).
     pub(crate) same_as: Option<String>,
+    /// What lies on the disk there.
+    pub(crate) found: Found,
+}
+
+/// A file on the disk, in a certain state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// The number of the device that it lies on.
+    pub(crate) device: u64,
+    /// Its number there.
+    pub(crate) number: u64,
+    /// When something of it was changed at last, in nanoseconds since 1970. Programs cannot set this.
+    pub(crate) changed: i64,
+    /// Whether it has more than one name.
+    pub(crate) has_names: bool,
+}
+
+impl Found {
+    /// What a file is now.
+    pub(crate) fn of(file: &Metadata) -> Self {
+        let changed = nanoseconds(file.ctime(), file.ctime_nsec());
+        let has_names = file.is_file() && file.nlink() > 1;
+        Self { device: file.dev(), number: file.ino(), changed, has_names }
+    }
+
+    /// What all names of a file have in common, where it has more than one: device and number.
+    pub(crate) fn identity(&self) -> Option<(u64, u64)> {
+        self.has_names.then_some((self.device, self.number))
+    }
+}
+
+/// A time since 1970, in nanoseconds.
+pub(crate) fn nanoseconds(seconds: i64, rest: i64) -> i64 {
+    seconds.saturating_mul(1_000_000_000).saturating_add(rest)
 }
 
 /// What an entry is.
@@ -133,7 +169,7 @@ pub(crate) fn read(root: &Path, dockerfile: &Path, with_git: bool) -> Result<Con
     let mut walk =
         Walk { root, ignore: &ignore, with_git, entries: Vec::new(), pending: Vec::new(), files: HashMap::new() };
     walk.run()?;
-    Ok(Context { root: root.to_owned(), entries: walk.entries })
+    Ok(Context { root: root.to_owned(), entries: Arc::new(walk.entries) })
 }
 
 /// The rules of a context, and where they were written.
@@ -263,13 +299,13 @@ impl Walk<'_> {
         if skipped || verdict.ignored && !self.ignore.rules.may_include_below(path) {
             return Ok(None);
         }
-        let Some(Found { mut entry, file }) = look(self.root, path)? else { return Ok(None) };
+        let Some(mut entry) = look(self.root, path)? else { return Ok(None) };
         let is_folder = entry.kind == EntryKind::Folder;
         if verdict.ignored {
             self.pending.extend(is_folder.then_some(entry));
             return Ok(is_folder.then_some(verdict));
         }
-        if let Some(file) = file {
+        if let Some(file) = entry.found.identity() {
             entry.same_as = self.files.get(&file).cloned();
             self.files.entry(file).or_insert_with(|| path.to_owned());
         }
@@ -279,16 +315,8 @@ impl Walk<'_> {
     }
 }
 
-/// What a path is.
-struct Found {
-    /// The entry.
-    entry: Entry,
-    /// Device and number of a file that has more than one name.
-    file: Option<(u64, u64)>,
-}
-
 /// What a path is; `None` for sockets, pipes and devices, which no image takes from a context, and for what has gone.
-fn look(root: &Path, path: &str) -> Result<Option<Found>, ContextError> {
+fn look(root: &Path, path: &str) -> Result<Option<Entry>, ContextError> {
     let full = root.join(path);
     let fail = |source| ContextError::Read { path: full.clone(), source };
     let found = match std::fs::symlink_metadata(&full) {
@@ -307,10 +335,8 @@ fn look(root: &Path, path: &str) -> Result<Option<Found>, ContextError> {
         tracing::info!("`{}` is no file, folder or link: it is left out of the build context", full.display());
         return Ok(None);
     };
-    let modified = found.mtime().saturating_mul(1_000_000_000).saturating_add(found.mtime_nsec());
-    let file = (found.is_file() && found.nlink() > 1).then(|| (found.dev(), found.ino()));
-    let entry = Entry { path: path.to_owned(), kind, mode: found.mode() & 0o7777, modified, same_as: None };
-    Ok(Some(Found { entry, file }))
+    let (mode, modified) = (found.mode() & 0o7777, nanoseconds(found.mtime(), found.mtime_nsec()));
+    Ok(Some(Entry { path: path.to_owned(), kind, mode, modified, same_as: None, found: Found::of(&found) }))
 }
 
 impl Context {
@@ -385,7 +411,7 @@ mod tests {
     /// The paths of a context.
     fn paths(folder: &tempfile::TempDir) -> Vec<String> {
         let context = read(folder.path(), &folder.path().join("Dockerfile"), true).unwrap();
-        context.entries.into_iter().map(|entry| entry.path).collect()
+        context.entries.iter().map(|entry| entry.path.clone()).collect()
     }
 
     #[test]
@@ -422,7 +448,7 @@ mod tests {
     fn git_is_taken_only_where_asked_for() {
         let folder = folder(&[(".git/HEAD", ""), (".gitignore", ""), ("web/.git/HEAD", "")]);
         let without = read(folder.path(), &folder.path().join("Dockerfile"), false).unwrap();
-        let without: Vec<String> = without.entries.into_iter().map(|entry| entry.path).collect();
+        let without: Vec<String> = without.entries.iter().map(|entry| entry.path.clone()).collect();
         assert_eq!(without, [".gitignore", "web", "web/.git", "web/.git/HEAD"]);
         assert_eq!(paths(&folder)[..2], [".git", ".git/HEAD"]);
     }

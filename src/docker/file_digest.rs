@@ -5,6 +5,7 @@
 //! last change, which programs cannot set: as with Git's index, it counts only where it lies so far back that a later change
 //! could not have the same one.
 
+use super::context::{Found, nanoseconds};
 use crate::model::Digest;
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
@@ -28,7 +29,7 @@ pub(crate) enum Part {
 pub(crate) const STRETCH: u64 = 4 * 1024 * 1024;
 
 /// A file in a certain state: device, number, length, last change of content and last change at all in nanoseconds.
-type Stamp = (u64, u64, u64, i128, i128);
+type Stamp = (u64, u64, u64, i64, i64);
 
 /// What is remembered.
 static REMEMBERED: LazyLock<Mutex<HashMap<(Stamp, Part), Digest>>> = LazyLock::new(Mutex::default);
@@ -126,7 +127,7 @@ fn at(
         return Ok(digest.clone());
     }
     let digest = read(file.try_clone()?)?;
-    if stamp(&file.metadata()?) == before && is_long_ago(before, now) {
+    if stamp(&file.metadata()?) == before && settles_in(before.4, now).is_none() {
         remembered().insert((before, part), digest.clone());
     }
     Ok(digest)
@@ -134,17 +135,18 @@ fn at(
 
 /// The state of a file.
 fn stamp(file: &Metadata) -> Stamp {
-    let nanoseconds = |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
-    let (modified, changed) = ((file.mtime(), file.mtime_nsec()), (file.ctime(), file.ctime_nsec()));
-    (file.dev(), file.ino(), file.size(), nanoseconds(modified.0, modified.1), nanoseconds(changed.0, changed.1))
+    let Found { device, number, changed, .. } = Found::of(file);
+    (device, number, file.size(), nanoseconds(file.mtime(), file.mtime_nsec()), changed)
 }
 
-/// Whether the last change lies so far back that a change from now on has another time.
-fn is_long_ago(stamp: Stamp, now: SystemTime) -> bool {
+/// After what time a change of a file, whose last one was then (in nanoseconds since 1970), has another time than that one:
+/// `None` where it has by now.
+pub(crate) fn settles_in(changed: i64, now: SystemTime) -> Option<Duration> {
     let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let nanoseconds = |time: Duration| i128::try_from(time.as_nanos()).unwrap_or_default();
-    let tick = if stamp.4 % 1_000_000_000 == 0 { COARSE } else { FINE };
-    stamp.4 + nanoseconds(tick) <= nanoseconds(now)
+    let tick = if changed % 1_000_000_000 == 0 { COARSE } else { FINE };
+    let settled = Duration::from_nanos(u64::try_from(changed).unwrap_or_default()) + tick;
+    // A clock that runs ahead of ours is not waited for.
+    settled.checked_sub(now).filter(|rest| !rest.is_zero()).map(|rest| rest.min(tick))
 }
 
 #[cfg(test)]
@@ -192,10 +194,13 @@ mod tests {
 
     #[test]
     fn where_times_are_fine_a_moment_is_enough() {
-        let at = |nanoseconds: i128| (0, 0, 0, 0, 1_000_000_000_000_000_000 + nanoseconds);
+        let at = |nanoseconds: i64| 1_000_000_000_000_000_000 + nanoseconds;
         let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_000_000_000_100);
-        assert!(is_long_ago(at(70_000_001), now) && !is_long_ago(at(90_000_001), now));
-        assert!(!is_long_ago(at(0), now) && is_long_ago(at(-2_000_000_000), now), "whole seconds may be all there is");
+        let settles_in = |nanoseconds: i64| settles_in(at(nanoseconds), now);
+        assert_eq!((settles_in(70_000_001), settles_in(90_000_000)), (None, Some(Duration::from_millis(10))));
+        assert_eq!(settles_in(3_000_000_001), Some(FINE), "a clock that runs ahead");
+        let whole = (settles_in(0), settles_in(-2_000_000_000));
+        assert_eq!(whole, (Some(Duration::from_millis(1900)), None), "whole seconds may be all there is");
     }
 
     #[test]

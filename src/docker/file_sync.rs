@@ -3,16 +3,20 @@
 //! Source of the protocol: <https://github.com/tonistiigi/fsutil/blob/master/send.go>. The receiver is told of every entry,
 //! asks for the content of those files that it does not have from an earlier build, and says when it has all.
 
-use super::context::{Entry, EntryKind};
+use super::context::{Entry, EntryKind, Found, nanoseconds};
+use super::file_digest::settles_in;
+use super::sent::Note;
 use crate::image::assembly::archive::time_of;
 use crate::model::Digest;
 use bollard_buildkit_proto::fsutil::types::packet::PacketType;
 use bollard_buildkit_proto::fsutil::types::{Packet, Stat};
 use futures::{FutureExt as _, StreamExt as _};
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::metadata::MetadataMap;
@@ -27,6 +31,8 @@ pub(crate) struct Shared {
     pub(crate) entries: Arc<Vec<Entry>>,
     /// Files that do not lie there but in memory, by their paths.
     pub(crate) texts: Arc<BTreeMap<String, Vec<u8>>>,
+    /// Where it is noted what builders were sent of it.
+    pub(crate) note: Option<Note>,
 }
 
 /// What of a folder a builder asks for (`keyFollowPaths` and `keyIncludePatterns` in
@@ -91,25 +97,40 @@ impl Shared {
         let firsts: Vec<String> = shown.filter_map(|entry| entry.same_as.clone()).collect();
         let wanted = Wanted { paths: Some(paths.iter().cloned().chain(firsts).collect()) };
         let entries = self.entries.iter().filter(|entry| wanted.has(&entry.path)).cloned().collect();
-        Self { root: self.root.clone(), entries: Arc::new(entries), texts: Arc::clone(&self.texts) }
+        Self { entries: Arc::new(entries), ..self.clone() }
     }
 
     /// A folder of one file, which lies in memory. Its time is made of its content: BuildKit does not ask for a file again that
     /// has the size and the time of one that it was sent under the same key.
     pub(crate) fn of_text(name: String, text: Vec<u8>) -> Self {
         let kind = EntryKind::File { size: text.len() as u64 };
-        let modified = i64::try_from(time_of(&Digest::of(&text))).unwrap_or_default() * 1_000_000_000;
-        let entry = Entry { path: name.clone(), kind, mode: 0o644, modified, same_as: None };
+        let digest = Digest::of(&text);
+        let fraction = digest.hex().get(16..24).and_then(|digits| i64::from_str_radix(digits, 16).ok());
+        let fraction = fraction.unwrap_or_default() % 1_000_000_000;
+        let modified = nanoseconds(i64::try_from(time_of(&digest)).unwrap_or_default(), fraction);
+        let (path, found) = (name.clone(), Found::default());
+        let entry = Entry { path, kind, mode: 0o644, modified, same_as: None, found };
         let texts = Arc::new(BTreeMap::from([(name, text)]));
-        Self { root: PathBuf::new(), entries: Arc::new(vec![entry]), texts }
+        Self { root: PathBuf::new(), entries: Arc::new(vec![entry]), texts, note: None }
     }
 
-    /// The content of an entry.
-    fn open(&self, entry: &Entry) -> io::Result<Box<dyn io::Read + '_>> {
-        match self.texts.get(&entry.path) {
-            Some(text) => Ok(Box::new(text.as_slice())),
-            None => Ok(Box::new(std::fs::File::open(self.root.join(&entry.path))?)),
+    /// Reads the content of an entry. Of a file that is kept under a name that lasts, it has to be the content that goes with
+    /// the state in which it was noted: one that was changed just now is read when the clock has moved on, so that whatever
+    /// is changed afterwards shows, and one that was changed meanwhile ends the name.
+    fn read(&self, entry: &Entry, take: impl FnOnce(&mut dyn io::Read) -> io::Result<()>) -> io::Result<()> {
+        if let Some(text) = self.texts.get(&entry.path) {
+            return take(&mut text.as_slice());
         }
+        let mut file = File::open(self.root.join(&entry.path))?;
+        let Some(note) = &self.note else { return take(&mut file) };
+        if let Some(rest) = settles_in(entry.found.changed, SystemTime::now()) {
+            std::thread::sleep(rest);
+        }
+        take(&mut file)?;
+        if Found::of(&file.metadata()?) != entry.found {
+            note.forget();
+        }
+        Ok(())
     }
 }
 
@@ -183,10 +204,10 @@ fn content(shared: &Shared, id: u32, outgoing: &Outgoing) {
     let Some(entry) = shared.entries.get(id as usize) else { return };
     let path = shared.root.join(&entry.path);
     let piece = |data: Vec<u8>| Ok(Packet { id, data, ..of_type(PacketType::PacketData) });
-    let result = shared.open(entry).and_then(|mut file| {
+    let result = shared.read(entry, |file| {
         loop {
             let mut data = Vec::with_capacity(PIECE);
-            file.by_ref().take(PIECE as u64).read_to_end(&mut data)?;
+            file.take(PIECE as u64).read_to_end(&mut data)?;
             let complete = data.is_empty();
             if outgoing.blocking_send(piece(data)).is_err() || complete {
                 return Ok(());
@@ -240,10 +261,10 @@ mod tests {
                 _ => (EntryKind::File { size: 1 }, None),
             };
             let path = text.split(' ').next().unwrap().trim_end_matches('/').to_owned();
-            Entry { path, kind, mode: 0o644, modified: 7, same_as }
+            Entry { path, kind, mode: 0o644, modified: 7, same_as, found: Found::default() }
         };
         let entries = Arc::new(entries.iter().map(entry).collect());
-        let shared = Shared { root: PathBuf::new(), entries, texts: Arc::default() };
+        let shared = Shared { root: PathBuf::new(), entries, texts: Arc::default(), note: None };
         let mut request = MetadataMap::new();
         for path in paths {
             request.append("followpaths", path.parse().unwrap());
@@ -297,7 +318,7 @@ mod tests {
             std::fs::write(folder.path().join(format!("{number:03}")), vec![7; 3 * PIECE]).unwrap();
         }
         let context = super::super::context::read(folder.path(), &folder.path().join("Dockerfile"), true).unwrap();
-        let shared = Shared { root: context.root, entries: Arc::new(context.entries), texts: Arc::default() };
+        let shared = Shared { root: context.root, entries: context.entries, texts: Arc::default(), note: None };
         let (asked, wanted) = mpsc::unbounded_channel();
         (0..count).for_each(|id| asked.send(id).unwrap());
         drop(asked);
@@ -328,7 +349,8 @@ mod tests {
 
     #[test]
     fn modes_are_gos() {
-        let entry = |kind, mode| Entry { path: "x".to_owned(), kind, mode, modified: 7, same_as: None };
+        let found = Found::default();
+        let entry = |kind, mode| Entry { path: "x".to_owned(), kind, mode, modified: 7, same_as: None, found };
         assert_eq!(stat(&entry(EntryKind::File { size: 3 }, 0o4755)).mode, GO_SETUID | 0o755);
         assert_eq!(stat(&entry(EntryKind::Folder, 0o1777)).mode, GO_FOLDER | GO_STICKY | 0o777);
         let hard = Entry { same_as: Some("y".to_owned()), ..entry(EntryKind::File { size: 3 }, 0o644) };

@@ -29,7 +29,10 @@ pub(crate) mod layout;
 mod legacy;
 mod place;
 mod progress;
+#[cfg(test)]
+mod sandbox_tests;
 mod save;
+mod sent;
 mod session;
 mod source;
 mod squeeze;

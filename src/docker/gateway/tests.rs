@@ -201,7 +201,7 @@ async fn build(fails: bool, decide: Decide) -> Ended {
     let mut tasks = JoinSet::new();
     let connection = fake.connect(&mut tasks).await;
     let request = BuildRequest {
-        context: Context { root: PathBuf::new(), entries: Vec::new() },
+        context: Context { root: PathBuf::new(), entries: Arc::default() },
         dockerfile: "Dockerfile".into(),
         dockerfile_text: b"FROM base\nRUN x\nCOPY a /\n".to_vec(),
         target: Some("app".to_owned()),

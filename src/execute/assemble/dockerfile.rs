@@ -105,8 +105,7 @@ pub(in crate::execute) async fn read(build: &Build) -> Result<(Recipe, Option<Re
 pub(super) async fn files(context: &Context) -> Result<Files, docker::Error> {
     let context = context.clone();
     let listing = tokio::task::spawn_blocking(move || of_context(&context));
-    let listed = listing.await.map_err(|error| docker::Error::Image { problem: error.to_string() })?;
-    Ok(listed?)
+    listing.await.map_err(|error| docker::Error::Image { problem: error.to_string() })
 }
 
 /// `ADD` unpacks archives, which a builder does.

@@ -1,7 +1,7 @@
 //! The files of an assembly, listed.
 
 use super::make::{Opener, Opens};
-use crate::docker::context::{Context, ContextError, EntryKind};
+use crate::docker::context::{Context, EntryKind, Found};
 use crate::docker::file_digest::content_digest;
 use crate::image::assembly::source::{Content, Files, Item, Kind};
 use crate::model::Digest;
@@ -42,22 +42,21 @@ pub(super) fn here() -> Opens {
     Arc::new(|| Box::new(Here))
 }
 
-/// The files of a build context. Blocking work.
-pub(super) fn of_context(context: &Context) -> Result<Files, ContextError> {
+/// The files of a build context.
+pub(super) fn of_context(context: &Context) -> Files {
     let mut files = Files::default();
-    for entry in &context.entries {
-        let path = context.root.join(&entry.path);
+    for entry in context.entries.iter() {
         let kind = match &entry.kind {
             EntryKind::Folder => Kind::Folder,
             EntryKind::Link { target } => Kind::Link(target.clone()),
             EntryKind::File { size } => {
-                let identity = identity(&path).map_err(|source| ContextError::Read { path: path.clone(), source })?;
+                let (path, identity) = (context.root.join(&entry.path), entry.found.identity());
                 Kind::File { content: Content::Path(path), size: *size, identity }
             }
         };
         files.add(&entry.path, Item { kind, mode: entry.mode });
     }
-    Ok(files)
+    files
 }
 
 /// Lists a file, or a folder with all that is in it, below a name; the source that a copy takes. Blocking work.
@@ -95,7 +94,7 @@ fn add_folder(folder: &Path, below: &str, files: &mut Files) -> Result<(), (Path
             let target = source.read_link().map_err(fail)?.into_os_string().into_string();
             Kind::Link(target.map_err(|_| fail(io::Error::other("its target is not UTF-8")))?)
         } else if found.is_file() {
-            let identity = (found.nlink() > 1).then(|| (found.dev(), found.ino()));
+            let identity = Found::of(&found).identity();
             Kind::File { content: Content::Path(source.clone()), size: found.len(), identity }
         } else {
             continue;
@@ -106,12 +105,6 @@ fn add_folder(folder: &Path, below: &str, files: &mut Files) -> Result<(), (Path
         }
     }
     Ok(())
-}
-
-/// What all names of a file have in common, where it has more than one.
-fn identity(path: &Path) -> io::Result<Option<(u64, u64)>> {
-    let found = path.symlink_metadata()?;
-    Ok((found.nlink() > 1).then(|| (found.dev(), found.ino())))
 }
 
 /// The beginnings of files that `ADD` would unpack: gzip, bzip2, xz, zstd; a tar archive says so further on.
@@ -174,7 +167,7 @@ mod tests {
         std::fs::write(folder.path().join("c"), "x").unwrap();
         std::fs::hard_link(folder.path().join("a"), folder.path().join("b")).unwrap();
         let context = crate::docker::context::read(folder.path(), &folder.path().join("Dockerfile"), true).unwrap();
-        let files = of_context(&context).unwrap();
+        let files = of_context(&context);
         let identity = |name: &str| match files.get(name).unwrap().kind {
             Kind::File { identity, .. } => identity,
             _ => panic!(),
