@@ -43,17 +43,23 @@ struct Followed {
     progress: BlobProgress,
     /// When its first byte was sent, since the start of the run.
     began: Option<Duration>,
+    /// Whether it was made here.
+    made: bool,
 }
 
 /// The sums of a transfer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sums {
     /// Bytes that were sent.
     pub(super) sent: u64,
     /// Bytes that are to be sent in all, as far as is known.
     pub(super) total: u64,
-    /// Bytes that the registry had, or took from another repository.
-    pub(super) spared: u64,
+    /// Bytes that were made here: compressed.
+    pub(super) compressed: u64,
+    /// Bytes that the registry had.
+    pub(super) reused: u64,
+    /// Bytes that the registry took from another repository.
+    pub(super) mounted: u64,
     /// Whether more bytes are still being made.
     pub(super) grows: bool,
 }
@@ -67,8 +73,10 @@ impl Moving {
             *self = Self::default(); // another push of the same image, which counts from zero
         }
         let sending = !matches!(progress.state, BlobState::Making | BlobState::Waiting);
-        let began = self.blobs.get(&progress.number).and_then(|known| known.began).or(sending.then_some(at));
-        self.blobs.insert(progress.number, Followed { progress: progress.clone(), began });
+        let known = self.blobs.get(&progress.number);
+        let began = known.and_then(|known| known.began).or(sending.then_some(at));
+        let made = progress.state == BlobState::Making || known.is_some_and(|known| known.made);
+        self.blobs.insert(progress.number, Followed { progress: progress.clone(), began, made });
         let sent = self.sums().sent;
         if self.samples.back().is_some_and(|(_, last)| *last > sent) {
             self.samples.clear(); // what is sent again was not fast
@@ -91,11 +99,15 @@ impl Moving {
 
     /// The sums.
     pub(super) fn sums(&self) -> Sums {
-        let mut sums = Sums { sent: 0, total: 0, spared: 0, grows: false };
-        for blob in self.blobs.values().map(|blob| &blob.progress) {
+        let mut sums = Sums::default();
+        for Followed { progress: blob, made, .. } in self.blobs.values() {
             let total = blob.total.unwrap_or(blob.done);
+            if *made {
+                sums.compressed += total;
+            }
             match blob.state {
-                BlobState::Existed | BlobState::Mounted => sums.spared += total,
+                BlobState::Existed => sums.reused += total,
+                BlobState::Mounted => sums.mounted += total,
                 BlobState::Making => {
                     sums.grows = true;
                     sums.total += blob.done;
@@ -125,7 +137,7 @@ impl Moving {
         Some(moved.saturating_mul(1000) / millis)
     }
 
-    /// `7.1 MB of 31.2 MB, 4.1 MB/s, 6 s left, 31.0 MB reused`; empty where nothing is on its way.
+    /// `7.1 MB of 31.2 MB, 4.1 MB/s, 6 s left, 20.0 MB compressed, 31.0 MB reused, 5.0 MB mounted`; empty where nothing is on its way.
     pub(super) fn summary(&self, now: Duration) -> String {
         if self.blobs.is_empty() {
             return self.told.map_or_else(String::new, |(done, total)| format!("{} of {}", bytes(done), bytes(total)));
@@ -166,20 +178,22 @@ impl Moving {
 impl Sums {
     /// The sums as text, with this many bytes a second.
     fn text(self, rate: Option<u64>) -> String {
-        let reused = if self.spared > 0 { format!(", {} reused", bytes(self.spared)) } else { String::new() };
+        let others = [(self.compressed, "compressed"), (self.reused, "reused"), (self.mounted, "mounted")];
+        let others = others.into_iter().filter(|(sum, _)| *sum > 0);
+        let others = others.map(|(sum, what)| format!(", {} {what}", bytes(sum))).collect::<Vec<_>>().concat();
         let of = match (self.total, self.grows) {
-            (0, true) => return reused.trim_start_matches(", ").to_owned(),
+            (0, true) => return others.trim_start_matches(", ").to_owned(),
             (total, true) => format!("{} of {} so far", bytes(self.sent), bytes(total)),
             (total, false) => format!("{} of {}", bytes(self.sent), bytes(total)),
         };
         let left = self.total.saturating_sub(self.sent);
         match rate.filter(|rate| *rate > 0) {
-            _ if left == 0 && !self.grows => format!("{of}, the registry stores it{reused}"),
-            None => format!("{of}{reused}"),
-            Some(rate) if self.grows => format!("{of}, {}/s{reused}", bytes(rate)),
+            _ if left == 0 && !self.grows => format!("{of}, the registry stores it{others}"),
+            None => format!("{of}{others}"),
+            Some(rate) if self.grows => format!("{of}, {}/s{others}", bytes(rate)),
             Some(rate) => {
                 let seconds = Duration::from_secs(left.div_ceil(rate));
-                format!("{of}, {}/s, {} left{reused}", bytes(rate), whole(seconds))
+                format!("{of}, {}/s, {} left{others}", bytes(rate), whole(seconds))
             }
         }
     }
@@ -194,7 +208,9 @@ pub(super) fn in_all<'a>(images: impl Iterator<Item = &'a Moving>, now: Duration
     let add = |all: Sums, one: Sums| Sums {
         sent: all.sent + one.sent,
         total: all.total + one.total,
-        spared: all.spared + one.spared,
+        compressed: all.compressed + one.compressed,
+        reused: all.reused + one.reused,
+        mounted: all.mounted + one.mounted,
         grows: all.grows || one.grows,
     };
     let sums = moving.iter().map(|moving| moving.sums()).reduce(add)?;
@@ -275,7 +291,7 @@ mod tests {
             moving.take(at(second * 1000), &blob(0, BlobState::Sending, done, 100_000_000));
         }
         assert_eq!(moving.summary(at(20_000)), "70.0 MB of 100.0 MB, 2.0 MB/s, 15 s left, 50.0 MB reused");
-        assert_eq!(moving.sums().spared, 50_000_000);
+        assert_eq!(moving.sums().reused, 50_000_000);
         moving.take(at(35_000), &blob(0, BlobState::Storing, 100_000_000, 100_000_000));
         assert_eq!(moving.summary(at(36_000)), "100.0 MB of 100.0 MB, the registry stores it, 50.0 MB reused");
         moving.take(at(40_000), &blob(0, BlobState::Sent, 100_000_000, 100_000_000));
@@ -290,7 +306,12 @@ mod tests {
         moving.take(at(0), &blob(0, BlobState::Making, 3_000_000, 0));
         moving.take(at(0), &blob(1, BlobState::Sending, 0, 10_000_000));
         moving.take(at(2000), &blob(1, BlobState::Sending, 4_000_000, 10_000_000));
-        assert_eq!(moving.summary(at(2000)), "4.0 MB of 13.0 MB so far, 2.0 MB/s");
+        assert_eq!(moving.summary(at(2000)), "4.0 MB of 13.0 MB so far, 2.0 MB/s, 3.0 MB compressed");
+        moving.take(at(2000), &blob(2, BlobState::Mounted, 5_000_000, 5_000_000));
+        moving.take(at(2000), &blob(3, BlobState::Existed, 6_000_000, 6_000_000));
+        moving.take(at(3000), &blob(0, BlobState::Sending, 1_000_000, 9_000_000));
+        let after = ", 9.0 MB compressed, 6.0 MB reused, 5.0 MB mounted";
+        assert_eq!(moving.summary(at(3000)), format!("5.0 MB of 19.0 MB, 1.6 MB/s, 9 s left{after}"));
     }
 
     #[test]
