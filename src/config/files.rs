@@ -110,6 +110,9 @@ fn check_context(raw: &RawBuild, build: &Build) -> Option<Problem> {
     }
     if !build.context.is_dir() {
         let problem = missing(&raw.context, &build.context, "folder");
+        if raw.context.value.contains("://") || raw.context.value.starts_with("git@") {
+            return Some(problem.hint("a context is a folder of this machine: clone the repository first"));
+        }
         return Some(problem.hint("it is the folder that the Dockerfile builds from, relative to deploy.yml"));
     }
     if build.dockerfile.is_file() {

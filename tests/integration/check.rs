@@ -567,7 +567,7 @@ images:
 #[test]
 fn a_link_that_leads_nowhere_and_a_folder_in_the_place_of_a_file() {
     let world =
-        World::with_deploy("name: x\nregistry: r\nimages: { web: ./web, api: ./api, lay: { layout: ./out } }\n")
+        World::with_deploy("name: x\nregistry: r\nimages: { web: ./web, api: ./api, git: \"https://github.com/acme/shop.git#main\", lay: { layout: ./out } }\n")
             .file("api/Dockerfile/x", "");
     for (target, link) in [("real", "web"), ("built.tar", "out")] {
         std::os::unix::fs::symlink(target, world.path().join(link)).expect("a link");
