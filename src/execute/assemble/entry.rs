@@ -42,9 +42,16 @@ struct Listing {
     members: Arc<Vec<zip::Member>>,
 }
 
-/// What is wrong with a file.
+/// What is wrong with a file, and whose fault that is: what cannot be understood was made wrongly.
 fn unreadable(path: &Path, error: &io::Error) -> Failure {
-    let mut failure = Failure::new(FailureKind::Configuration, format!("cannot read `{}`", path.display()));
+    let (kind, hint) = match error.kind() {
+        io::ErrorKind::PermissionDenied => (FailureKind::Configuration, "make it readable for this user"),
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+            (FailureKind::Application, "make it anew with the tool that wrote it (`mvn package` writes WAR files)")
+        }
+        _ => (FailureKind::Configuration, "let no other tool write to it, and run it again"),
+    };
+    let mut failure = Failure::new(kind, format!("cannot read `{}`", path.display())).with_hint(hint);
     failure.messages.push(error.to_string());
     failure
 }

@@ -131,3 +131,17 @@ async fn a_pipe_is_not_waited_for() {
     let failure = content_key(&entry(pipe), Compression::default(), &client()).await.unwrap_err();
     assert_eq!(failure.messages[1], "it is neither a file nor a folder");
 }
+
+#[tokio::test]
+async fn a_war_that_is_none_was_made_wrongly_and_says_how_to_make_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.war");
+    let whole = zip::tests::zip(&[("a", b"one"), ("b", b"two")]);
+    for content in [&b""[..], b"no ZIP at all, and long enough for one", &whole[..whole.len() - 30]] {
+        fs::write(&path, content).unwrap();
+        let entry = Assembly { war: Some(War { path: path.clone(), root: String::new() }), ..Assembly::default() };
+        let failure = content_key(&entry, Compression::default(), &client()).await.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Application, "{failure}");
+        assert!(failure.hint.as_ref().is_some_and(|hint| hint.contains("mvn package")), "{failure:?}");
+    }
+}
