@@ -60,8 +60,13 @@ struct Rule {
 impl Rule {
     /// Adds a rule for the uploads of a repository.
     async fn new(target: &str, repository: &Repository, methods: &str, what: Value) -> Self {
+        Self::on("blobs", target, repository, methods, what).await
+    }
+
+    /// Adds a rule for the `blobs` or the `manifests` of a repository.
+    async fn on(kind: &str, target: &str, repository: &Repository, methods: &str, what: Value) -> Self {
         let http = crate::http::client(&crate::http::Recipe::default()).unwrap();
-        let path = format!("/{}/blobs/", repository.path);
+        let path = format!("/{}/{kind}/", repository.path);
         let mut rule = json!({ "target": target, "method": methods, "path": path });
         rule.as_object_mut().unwrap().extend(what.as_object().unwrap().clone());
         let url = format!("{}/faults", variable("SANDBOX_CONTROL_URL"));
@@ -187,13 +192,26 @@ async fn watched(
     assert_eq!(client(direct).head_manifest(to, "v1").await.unwrap(), Some(new), "{name}");
 }
 
-/// Pushes blobs whose digests are known through a fault, and watches the tag.
-async fn through(name: &str, (port, target): (u16, &str), direct: u16, size: usize, methods: &str, what: Value) {
+/// Pushes blobs whose digests are known through a fault of their uploads, and watches the tag.
+async fn through(name: &str, proxy: (u16, &str), direct: u16, size: usize, methods: &str, what: Value) {
+    through_on("blobs", name, proxy, direct, size, methods, what).await;
+}
+
+/// Pushes blobs whose digests are known through a fault of the requests for `blobs` or `manifests`, and watches the tag.
+async fn through_on(
+    kind: &str,
+    name: &str,
+    (port, target): (u16, &str),
+    direct: u16,
+    size: usize,
+    methods: &str,
+    what: Value,
+) {
     let (client, to) = (client(port), repository(name));
     let fault = Mutex::new(None);
     let push = async |image: usize| {
         if image > 0 {
-            let rule = Rule::new(target, &to, methods, what.clone()).await;
+            let rule = Rule::on(kind, target, &to, methods, what.clone()).await;
             *fault.lock().unwrap() = Some(rule);
         }
         let (blobs, manifest) = image_of(vec![noise(size + image), noise(size / 3 + image)]);
@@ -238,6 +256,9 @@ async fn every_fault_ends_in_the_new_image_and_nobody_sees_anything_between() {
         through("token", NEW, 5000, MIB, "PUT", json!({ "status": 401, "times": 1 })),
         // So small that the whole body is on its way before anybody reads it: what is left is the wait for the answer.
         through("slow", NEW, 5000, 300_000, "PUT", commit),
+        // At the tag itself: it is refused, and it is set where the pusher does not learn of it.
+        through_on("manifests", "refused", NEW, 5000, MIB, "PUT", json!({ "status": 503, "times": 3 })),
+        through_on("manifests", "unheard", OLD, 5001, MIB, "PUT", json!({ "cut_response_after": 0, "times": 1 })),
         stream_through("stream", NEW, 5000),
         stream_through("stream-old", OLD, 5001),
     );
