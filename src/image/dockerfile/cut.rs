@@ -3,7 +3,6 @@
 //!
 //! Most builds differ from the one before only in the upper part: dependencies are installed, then the application is copied.
 
-use super::evaluate::is_heredoc;
 use super::network::is_remote;
 use super::parse::Instruction;
 use super::recipe::{Recipe, TARGET_STAGE, check_word, parse};
@@ -104,7 +103,7 @@ fn adds(instruction: &Instruction, unpacks: impl Fn(&str) -> bool) -> bool {
     let mut words = instruction.list();
     words.pop();
     let is_more = |source: &String| {
-        !is_heredoc(instruction, source) && (source.contains('$') || is_remote(source) || unpacks(source))
+        !instruction.begins_heredoc(source) && (source.contains('$') || is_remote(source) || unpacks(source))
     };
     instruction.word == "ADD" && words.iter().any(is_more)
 }

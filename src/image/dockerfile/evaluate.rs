@@ -258,11 +258,11 @@ impl Evaluation<'_> {
         let mut words = instruction.list();
         let dest = words.pop().filter(|_| !words.is_empty());
         let dest = dest.ok_or_else(|| refuse(instruction, "it needs a source and a destination"))?;
-        if is_heredoc(instruction, &dest) {
+        if instruction.begins_heredoc(&dest) {
             return Err(refuse(instruction, "a here-document is no destination"));
         }
         let dest = self.expand(instruction, &dest)?;
-        let (texts, sources) = words.iter().partition::<Vec<_>, _>(|word| is_heredoc(instruction, word));
+        let (texts, sources) = words.iter().partition::<Vec<_>, _>(|word| instruction.begins_heredoc(word));
         let texts = texts.into_iter().map(|word| self.text(instruction, word)).collect::<Result<_, _>>()?;
         let sources = sources.into_iter().map(expanded).collect::<Result<Vec<_>, _>>()?;
         if let Some(remote) = sources.iter().find(|source| is_remote(source)) {
@@ -306,11 +306,6 @@ impl Evaluation<'_> {
         };
         Ok(Text { name: heredoc.name.clone(), content: content.into() })
     }
-}
-
-/// Whether a word of an instruction begins a here-document.
-pub(super) fn is_heredoc(instruction: &Instruction, word: &str) -> bool {
-    !instruction.heredocs.is_empty() && Heredoc::begun_by(word).is_some()
 }
 
 /// A folder, relative to another one or absolute. An absolute one stays as it is written.

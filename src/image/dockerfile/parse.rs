@@ -212,6 +212,11 @@ impl Instruction {
         Self { line, word: word.to_uppercase(), flags, rest, heredocs: Vec::new(), escape }
     }
 
+    /// Whether a word of it begins a here-document.
+    pub(super) fn begins_heredoc(&self, word: &str) -> bool {
+        !self.heredocs.is_empty() && Heredoc::begun_by(word).is_some()
+    }
+
     /// The here-documents that its line begins. Only three words have them, after `ONBUILD` too, and only outside of the JSON
     /// form.
     fn find_heredocs(&self, line: &str) -> Vec<Heredoc> {
