@@ -138,6 +138,8 @@ pub(crate) enum Error {
     DockerConfig {
         /// The registry's name.
         registry: String,
+        /// The credential helper that is at fault, `docker-credential-desktop`.
+        helper: Option<String>,
         /// What is wrong; never what a credential helper printed.
         problem: String,
     },
@@ -385,6 +387,9 @@ impl Hint for Error {
             Self::Nonsense { registry, .. } => {
                 format!("`{registry}` may be no registry, or a proxy before it answers in its place")
             }
+            Self::DockerConfig { helper: Some(helper), .. } => format!(
+                "install `{helper}`, or take `credsStore` or `credHelpers` out of Docker's configuration and log in again"
+            ),
             Self::DockerConfig { registry, .. } => format!("run `docker login {registry}`, which writes it anew"),
             Self::Hosts(error) => return error.hint(),
             Self::Client(error) => return error.hint(),
@@ -610,7 +615,7 @@ mod tests {
             Error::Stalled { registry: r(), action: action(), seconds: 60 },
             Error::LostUpload { registry: r(), what: "a layer".to_owned(), problem: "it takes no chunks".to_owned() },
             Error::Source { what: "a blob".to_owned(), source: std::io::Error::other("the disk is broken") },
-            Error::DockerConfig { registry: r(), problem: "Unable to parse".to_owned() },
+            Error::DockerConfig { registry: r(), problem: "Unable to parse".to_owned(), helper: None },
         ];
         let texts: Vec<String> = errors.into_iter().map(shown).collect();
         insta::assert_snapshot!(texts.join("\n"));

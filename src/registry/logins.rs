@@ -58,8 +58,10 @@ impl Logins {
         let name = registry.to_owned();
         // A credential helper is a program: it may take its time.
         let asked = tokio::task::spawn_blocking(move || from_docker(&path, &name)).await;
-        let login = asked.unwrap_or_else(|error| Err(error.to_string()));
-        let login = login.map_err(|problem| Error::DockerConfig { registry: registry.to_owned(), problem })?;
+        let login = asked.unwrap_or_else(|error| Err(Unreadable { problem: error.to_string(), helper: None }));
+        let told =
+            |Unreadable { problem, helper }| Error::DockerConfig { registry: registry.to_owned(), problem, helper };
+        let login = login.map_err(told)?;
         self.remember(registry, login.clone());
         Ok(login)
     }
@@ -88,18 +90,38 @@ fn docker_key(registry: &str) -> &str {
     if registry == "docker.io" { "https://index.docker.io/v1/" } else { registry }
 }
 
+/// What Docker's configuration says of logins.
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Mentions {
+    /// Logins that stand in it, by registry.
+    #[serde(default)]
+    auths: serde_json::Map<String, serde_json::Value>,
+    /// Helpers of single registries.
+    #[serde(default)]
+    cred_helpers: serde_json::Map<String, serde_json::Value>,
+    /// The helper of all others.
+    creds_store: Option<String>,
+}
+
+/// The program that Docker's configuration names for the login of a registry.
+fn helper(path: &std::path::Path, registry: &str) -> Option<String> {
+    let mentions: Mentions = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
+    let own = mentions.cred_helpers.get(docker_key(registry)).and_then(|name| name.as_str()).map(str::to_owned);
+    own.or(mentions.creds_store).map(|name| format!("docker-credential-{name}"))
+}
+
+/// Why a login cannot be read.
+struct Unreadable {
+    /// What is wrong; never what a credential helper printed.
+    problem: String,
+    /// The credential helper that is at fault.
+    helper: Option<String>,
+}
+
 /// Whether Docker's configuration has a login of a registry, or names a helper that may have one; also if it cannot be
 /// understood, so that whoever needs the login finds out why.
 fn is_mentioned(path: &std::path::Path, registry: &str) -> bool {
-    #[derive(serde::Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Mentions {
-        #[serde(default)]
-        auths: serde_json::Map<String, serde_json::Value>,
-        #[serde(default)]
-        cred_helpers: serde_json::Map<String, serde_json::Value>,
-        creds_store: Option<String>,
-    }
     let text = match std::fs::read(path) {
         Ok(text) => text,
         Err(error) => return error.kind() != std::io::ErrorKind::NotFound,
@@ -119,7 +141,7 @@ fn host_of(key: &str) -> &str {
 }
 
 /// Asks Docker's configuration, which may run a credential helper. A file that is not there is an anonymous login.
-fn from_docker(path: &std::path::Path, registry: &str) -> Result<Option<Login>, String> {
+fn from_docker(path: &std::path::Path, registry: &str) -> Result<Option<Login>, Unreadable> {
     let Ok(file) = std::fs::File::open(path) else { return Ok(None) };
     match docker_credential::get_credential_from_reader(std::io::BufReader::new(file), docker_key(registry)) {
         Ok(DockerCredential::IdentityToken(token)) => Ok(Some(Login::IdentityToken(Secret::new(token)))),
@@ -136,7 +158,21 @@ fn from_docker(path: &std::path::Path, registry: &str) -> Result<Option<Login>, 
             | CredentialRetrievalError::ConfigNotFound
             | CredentialRetrievalError::HelperFailure { .. },
         ) => Ok(None),
-        Err(error) => Err(error.to_string()),
+        Err(error) => {
+            let (file, named) = (path.display(), || helper(path, registry));
+            let (problem, helper) = match error {
+                CredentialRetrievalError::HelperCommunicationError => {
+                    ("its credential helper cannot be run".to_owned(), named())
+                }
+                CredentialRetrievalError::MalformedHelperResponse => {
+                    ("its credential helper gives nonsense".to_owned(), named())
+                }
+                CredentialRetrievalError::CredentialDecodingError => (format!("`auth` in `{file}` is no login"), None),
+                CredentialRetrievalError::ConfigReadError => (format!("`{file}` cannot be understood"), None),
+                other => (other.to_string(), None),
+            };
+            Err(Unreadable { problem, helper })
+        }
     }
 }
 
@@ -179,6 +215,28 @@ mod tests {
         assert!(!logins.may_have("r.example").await);
         logins.set("r.example", "me", Secret::new("pw"));
         assert!(logins.may_have("r.example").await);
+    }
+
+    #[tokio::test]
+    async fn a_login_that_cannot_be_read_says_what_to_do() {
+        use crate::error::Hint as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        for (text, problem, cure) in [
+            ("{", "config.json` cannot be understood", "docker login"),
+            (r#"{"auths":{"r.example":{"auth":"not base64!"}}}"#, "config.json` is no login", "docker login"),
+            (r#"{"credsStore":"of-nobody"}"#, "its credential helper cannot be run", "`docker-credential-of-nobody`"),
+            (
+                r#"{"credHelpers":{"r.example":"of-one"},"credsStore":"b"}"#,
+                "helper cannot be run",
+                "`docker-credential-of-one`",
+            ),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let error = Logins::new(Some(path.clone())).get("r.example").await.unwrap_err();
+            assert!(error.to_string().contains(problem), "{error}");
+            assert!(error.hint().unwrap().contains(cure), "{:?}", error.hint());
+        }
     }
 
     #[tokio::test]
