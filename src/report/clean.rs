@@ -33,6 +33,9 @@ impl Cleaning<'_> {
             for section in sections(decision, self.verbose) {
                 section.lines(width, paint).iter().for_each(|line| append!(text, "  {line}\n"));
             }
+            if decision.goes.is_empty() && decision.stays.is_empty() {
+                text.push_str("  there is nothing in it, or no repository of this name\n");
+            }
             text.push('\n');
         }
         append!(text, "{}\n", self.sum());
@@ -355,5 +358,30 @@ fn word(reason: &Reason) -> &'static str {
         Reason::Untagged => "untagged",
         Reason::GoesWith(_) => "goes_with",
         Reason::AboutNothing => "about_nothing",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Reference;
+
+    #[test]
+    fn a_repository_without_anything_may_be_none() {
+        let repository = Reference::parse("r.example/shop/wbe").unwrap().repository;
+        let (manifests, tags) = (BTreeMap::new(), BTreeMap::new());
+        let decision =
+            Decision { repository: repository.clone(), goes: Vec::new(), stays: Vec::new(), lists_untagged: true };
+        let all = [(Inventory { repository, manifests, tags, lists_untagged: true }, decision)];
+        let clusters = ["todo-prod (nyc1)".to_owned()];
+        let cleaning =
+            Cleaning { clusters: &clusters, all_of_account: true, silent: &[], repositories: &all, verbose: false };
+        insta::assert_snapshot!(cleaning.text(100, false), @"
+        r.example/shop/wbe
+          there is nothing in it, or no repository of this name
+
+        nothing to delete, 0 manifests kept
+        what runs was asked of todo-prod (nyc1); clusters of other accounts were not asked
+        ");
     }
 }
