@@ -251,6 +251,8 @@ enum Sink {
     },
     /// Through the compressor.
     Layer(Squeeze),
+    /// Nowhere: another image of the run has brought it.
+    Had,
 }
 
 impl Sink {
@@ -267,8 +269,8 @@ impl Sink {
                     return Ok(Self::Blob { sender, descriptor });
                 }
                 drop(sender); // not needed after all: what is sent is the compressed layer
-                let (squeeze, part) = Squeeze::start(&store.assembly);
-                store.give(part).await?;
+                let claim = Squeeze::claim(&store.assembly, &store.parts, &descriptor.digest);
+                let Some(squeeze) = claim.await? else { return Ok(Self::Had) };
                 squeeze.write(data).await?;
                 Ok(Self::Layer(squeeze))
             }
@@ -280,6 +282,7 @@ impl Sink {
                 squeeze.write(data).await?;
                 Ok(Self::Layer(squeeze))
             }
+            Self::Had => Ok(Self::Had),
         }
     }
 
@@ -296,6 +299,7 @@ impl Sink {
                 return sender.end(descriptor).await.map_err(|_| UNWANTED);
             }
             Self::Layer(squeeze) => squeeze.end().await.digest().await?,
+            Self::Had => return Ok(()),
         };
         if got == *digest {
             return Ok(());

@@ -4,7 +4,7 @@ use super::dockerignore::Rules;
 use super::error::Error;
 use super::save::{self, Expected};
 use crate::image::Part;
-use crate::image::part::{self, Answer, LayerReceiver};
+use crate::image::part::{self, Answer, LayerReceiver, Verdict};
 use std::sync::LazyLock;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
@@ -32,6 +32,11 @@ async fn take(mut parts: mpsc::Receiver<Result<Part, Error>>) {
                 let (sender, pieces) = part::layer();
                 layers.spawn(drain(pieces));
                 let _ = answer.send(Answer::Send(sender));
+            }
+            Part::Promise { answer, .. } => {
+                let (sender, pieces) = part::layer();
+                layers.spawn(drain(pieces));
+                let _ = answer.send(Verdict::Make(sender));
             }
             Part::Blob { .. } | Part::Reopenable { .. } | Part::Manifest { .. } => {}
         }

@@ -1,11 +1,12 @@
 //! What a push would get of an image: takes all parts at once, as the registry's side does.
 
 use super::error::Error;
-use crate::image::part::{self, Answer, LayerCount, LayerReceiver, Piece};
+use crate::image::descriptor::media_type;
+use crate::image::part::{self, Answer, LayerCount, LayerReceiver, Piece, Verdict};
 use crate::image::{Descriptor, Manifest, Part};
 use crate::model::Digest;
 use bytes::Bytes;
-use futures::TryStreamExt as _;
+use futures::{FutureExt as _, TryStreamExt as _};
 use std::collections::{BTreeMap, HashSet};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -17,6 +18,8 @@ pub(super) struct Gathered {
     pub(super) blobs: BTreeMap<Digest, Bytes>,
     /// How many offers were refused because the blob was there.
     pub(super) refused: usize,
+    /// The layers that another image of the run was bringing when they were promised.
+    pub(super) put_off: HashSet<Digest>,
     /// How many layers were begun and turned out to be known.
     pub(super) given_up: usize,
     /// The manifest.
@@ -42,7 +45,12 @@ impl Gathered {
     }
 }
 
-/// Takes all parts; `there` are the blobs that the registry has.
+/// The blob of a layer that another image of the run brings.
+pub(super) fn brought(diff_id: &Digest) -> Descriptor {
+    Descriptor::new(media_type::OCI_LAYER_GZIP, Digest::of(diff_id.as_str().as_bytes()), 1)
+}
+
+/// Takes all parts; `there` are the blobs that the registry has, or is just about to have from another image of the run.
 pub(super) async fn gather(
     mut parts: mpsc::Receiver<Result<Part, Error>>,
     there: &[Digest],
@@ -65,6 +73,16 @@ pub(super) async fn gather(
             Part::Offer { answer, .. } => {
                 let (sender, pieces) = part::layer();
                 answer.send(Answer::Send(sender)).unwrap();
+                coming.spawn(receive(pieces));
+            }
+            Part::Promise { layer, answer } if there.contains(&brought(&layer.diff_id).digest) => {
+                let is_first = gathered.put_off.insert(layer.diff_id.clone());
+                let later = Verdict::Later(std::future::ready(()).boxed());
+                answer.send(if is_first { later } else { Verdict::Have(brought(&layer.diff_id)) }).unwrap();
+            }
+            Part::Promise { answer, .. } => {
+                let (sender, pieces) = part::layer();
+                answer.send(Verdict::Make(sender)).unwrap();
                 coming.spawn(receive(pieces));
             }
             Part::Layer { pieces, .. } => drop(coming.spawn(receive(pieces))),

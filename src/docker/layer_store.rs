@@ -18,7 +18,7 @@ use super::assembly::{Assembly, unusable};
 use super::error::Error;
 use super::files::printable;
 use super::save::Expected;
-use super::squeeze::{Parts, Shared, Squeeze, UNWANTED, lock};
+use super::squeeze::{Asked, Parts, Shared, Squeeze, Squeezed, UNWANTED, lock, wait};
 use crate::model::Digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -122,29 +122,42 @@ fn open_untouched(path: &Path) -> io::Result<File> {
 }
 
 impl Found {
-    /// Reads the image. Blocking work inside of a runtime; parts go to `parts`, which may be slow.
+    /// Reads the image. Blocking work inside of a runtime; parts go to `parts`, which may be slow. Layers that another image
+    /// of the run is bringing come last.
     pub(crate) fn read(self, parts: &Parts) -> Result<(), Error> {
         let Self { config, layers, expected } = self;
         let assembly: Shared = Arc::new(Mutex::new(Assembly::new(expected.known)));
-        let mut squeezed = Vec::new();
-        for layer in layers {
-            let Some((description, files)) = layer.parts else {
-                lock(&assembly).take_known(&layer.diff_id);
+        let runtime = tokio::runtime::Handle::current();
+        let (mut squeezed, mut later) = (Vec::new(), Vec::new());
+        for Layer { diff_id, parts: lies } in layers {
+            let Some(lies) = lies else {
+                lock(&assembly).take_known(&diff_id);
                 continue;
             };
-            let (squeeze, part) = Squeeze::expecting(&assembly, layer.diff_id.clone());
-            parts.blocking_send(Ok(part)).map_err(|_| UNWANTED)?;
-            let mut archive = Archive::new(&files, |piece| squeeze.blocking_write(piece));
-            archive.write(BufReader::new(GzDecoder::new(BufReader::new(description))))?;
-            squeezed.push(squeeze.blocking_end());
+            match runtime.block_on(Squeeze::promise(&assembly, parts, &diff_id))? {
+                Asked::Had => {}
+                Asked::Make(squeeze) => squeezed.push(read(lies, squeeze)?),
+                Asked::Later(ended) => later.push((diff_id, lies, ended)),
+            }
         }
-        let runtime = tokio::runtime::Handle::current();
+        for (diff_id, lies, ended) in later {
+            runtime.block_on(wait(ended, parts))?;
+            let squeeze = runtime.block_on(Squeeze::claim(&assembly, parts, &diff_id))?;
+            squeezed.extend(squeeze.map(|squeeze| read(lies, squeeze)).transpose()?);
+        }
         for layer in squeezed {
             runtime.block_on(layer.digest())?;
         }
         let last = lock(&assembly).bare(&config, &[], &expected.platform)?;
         last.into_iter().try_for_each(|part| parts.blocking_send(Ok(part)).map_err(|_| UNWANTED))
     }
+}
+
+/// Reads a layer, which lies in an archive without files and in these.
+fn read((description, files): (File, PathBuf), squeeze: Squeeze) -> Result<Squeezed, Error> {
+    let mut archive = Archive::new(&files, |piece| squeeze.blocking_write(piece));
+    archive.write(BufReader::new(GzDecoder::new(BufReader::new(description))))?;
+    Ok(squeeze.blocking_end())
 }
 
 /// One line of a layer's description

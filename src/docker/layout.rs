@@ -253,7 +253,7 @@ struct Taker<'a> {
     /// Where parts go.
     parts: &'a Parts,
     /// Layers that are still being compressed, with the digest that they must have.
-    squeezed: Vec<(Digest, Squeezed)>,
+    squeezed: Vec<Squeezed>,
 }
 
 impl Taker<'_> {
@@ -271,7 +271,7 @@ impl Taker<'_> {
             let place = self.layout.layer(layer)?;
             match kind(&place)? {
                 Kind::Compressed(_) => self.pass(layer.clone(), place)?,
-                _ => self.squeeze(layer.digest.clone(), &place)?,
+                _ => self.squeeze(&layer.digest, &place)?,
             }
         }
         Ok(())
@@ -300,7 +300,7 @@ impl Taker<'_> {
                 self.layout.files.find(name).ok_or_else(|| unusable(format!("its layer `{name}` is missing")))?;
             match kind(&place)? {
                 Kind::Compressed(kind) => self.hash_and_pass(name, kind, place)?,
-                _ => self.squeeze(diff_id, &place)?,
+                _ => self.squeeze(&diff_id, &place)?,
             }
         }
         Ok(())
@@ -333,14 +333,14 @@ impl Taker<'_> {
     }
 
     /// Compresses a layer, unless the registry has it.
-    fn squeeze(&mut self, diff_id: Digest, place: &Place) -> Result<(), Error> {
-        if lock(&self.assembly).take_known(&diff_id) {
+    fn squeeze(&mut self, diff_id: &Digest, place: &Place) -> Result<(), Error> {
+        if lock(&self.assembly).take_known(diff_id) {
             return Ok(());
         }
-        let (squeeze, part) = Squeeze::start(&self.assembly);
-        self.give(part)?;
+        let claim = Squeeze::claim(&self.assembly, self.parts, diff_id);
+        let Some(squeeze) = tokio::runtime::Handle::current().block_on(claim)? else { return Ok(()) };
         place.read(|piece| squeeze.blocking_write(piece).map_err(Cut::Unwanted))?;
-        self.squeezed.push((diff_id, squeeze.blocking_end()));
+        self.squeezed.push(squeeze.blocking_end());
         Ok(())
     }
 
@@ -352,11 +352,8 @@ impl Taker<'_> {
     /// Puts the image together when everything is compressed.
     fn finish(self, platform: &Platform) -> Result<(), Error> {
         let runtime = tokio::runtime::Handle::current();
-        for (wanted, layer) in self.squeezed {
-            let got = runtime.block_on(layer.digest())?;
-            if got != wanted {
-                return Err(unusable(format!("a layer that should be {} is {}", wanted.short(), got.short())));
-            }
+        for layer in self.squeezed {
+            runtime.block_on(layer.digest())?;
         }
         let last = lock(&self.assembly).archive(platform)?;
         last.into_iter().try_for_each(|part| self.parts.blocking_send(Ok(part)).map_err(|_| UNWANTED))

@@ -157,11 +157,19 @@ impl Reader<'_> {
     /// Takes a layer in that is not compressed; its digest may be known from its name.
     fn layer(&mut self, name: &str, digest: Option<Digest>, content: &mut impl Read) -> Result<(), Error> {
         let digest = digest.or_else(|| self.names.layer(name.trim_end_matches("/layer.tar")).cloned());
-        if digest.is_some_and(|digest| lock(&self.assembly).take_known(&digest)) {
+        if digest.as_ref().is_some_and(|digest| lock(&self.assembly).take_known(digest)) {
             return Ok(());
         }
-        let (squeeze, part) = Squeeze::start(&self.assembly);
-        self.give(part)?;
+        let squeeze = if let Some(digest) = digest {
+            // The archive waits while another image brings the layer: what comes after it is not here yet.
+            let claim = Squeeze::claim(&self.assembly, self.parts, &digest);
+            let Some(squeeze) = tokio::runtime::Handle::current().block_on(claim)? else { return Ok(()) };
+            squeeze
+        } else {
+            let (squeeze, part) = Squeeze::start(&self.assembly);
+            self.give(part)?;
+            squeeze
+        };
         copy(content, |piece| squeeze.blocking_write(piece))?;
         self.squeezed.push(squeeze.blocking_end());
         Ok(())

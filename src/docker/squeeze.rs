@@ -8,12 +8,13 @@ use super::assembly::{Assembly, unusable};
 use super::error::Error;
 use crate::image::Descriptor;
 use crate::image::compress::{CompressedLayer, Compressor};
-use crate::image::part::{self, LayerSender, Part};
+use crate::image::part::{self, LayerSender, Part, Promised, Verdict};
 use crate::model::Digest;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use std::io::{self, Write as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 /// Where the parts of an image go.
@@ -52,24 +53,57 @@ pub(crate) struct Squeeze {
 /// A layer whose archive is complete, but not all of it compressed.
 pub(crate) struct Squeezed(JoinHandle<Result<Digest, Error>>);
 
+/// What has become of a promised layer.
+pub(crate) enum Asked {
+    /// The registry has it, and so the image.
+    Had,
+    /// It is to be made at once.
+    Make(Squeeze),
+    /// Another image of this run is bringing it: it is to be promised again when this has ended.
+    Later(BoxFuture<'static, ()>),
+}
+
 impl Squeeze {
-    /// Begins a layer, and gives the compressed end of it to `parts`. Needs a runtime.
+    /// Begins a layer of which nothing is known, and gives the compressed end of it as a part of the image. Needs a runtime.
     pub(crate) fn start(assembly: &Shared) -> (Self, Part) {
-        Self::begin(assembly, None)
+        let (pieces, receiver) = part::layer();
+        (Self::begin(assembly, pieces, None), Part::Layer { pieces: receiver, about: None })
     }
 
-    /// The same for a layer whose archive must have this digest: one that has another is an error, and no part of the image.
-    pub(crate) fn expecting(assembly: &Shared, diff_id: Digest) -> (Self, Part) {
-        Self::begin(assembly, Some(diff_id))
+    /// Promises a layer whose archive must have this digest: one that has another is an error, and no part of the image.
+    /// Whoever is told to make it does so before anything else: others wait for it from now on.
+    pub(crate) async fn promise(assembly: &Shared, parts: &Parts, diff_id: &Digest) -> Result<Asked, Error> {
+        let compression = lock(assembly).known.compression();
+        let (answer, answered) = oneshot::channel();
+        let layer = Promised { diff_id: diff_id.clone(), compression };
+        parts.send(Ok(Part::Promise { layer, answer })).await.map_err(|_| UNWANTED)?;
+        Ok(match answered.await.map_err(|_| UNWANTED)? {
+            Verdict::Have(blob) => {
+                lock(assembly).made(diff_id.clone(), blob);
+                Asked::Had
+            }
+            Verdict::Make(pieces) => Asked::Make(Self::begin(assembly, pieces, Some(diff_id.clone()))),
+            Verdict::Later(ended) => Asked::Later(ended),
+        })
+    }
+
+    /// The same, and waits while another image of this run brings the layer; `None` where the image has it now.
+    pub(crate) async fn claim(assembly: &Shared, parts: &Parts, diff_id: &Digest) -> Result<Option<Self>, Error> {
+        loop {
+            match Self::promise(assembly, parts, diff_id).await? {
+                Asked::Had => return Ok(None),
+                Asked::Make(squeeze) => return Ok(Some(squeeze)),
+                Asked::Later(ended) => wait(ended, parts).await?,
+            }
+        }
     }
 
     /// Begins a layer, which must have a digest or may have any.
-    fn begin(assembly: &Shared, wanted: Option<Digest>) -> (Self, Part) {
+    fn begin(assembly: &Shared, pieces: LayerSender, wanted: Option<Digest>) -> Self {
         let (raw, archive) = mpsc::channel(WAITING);
-        let (pieces, receiver) = part::layer();
         let assembly = Arc::clone(assembly);
         let work = tokio::task::spawn_blocking(move || work(archive, pieces, wanted.as_ref(), &assembly));
-        (Self { raw, work: Squeezed(work) }, Part::Layer { pieces: receiver, about: None })
+        Self { raw, work: Squeezed(work) }
     }
 
     /// Takes the next bytes of the archive; waits for room.
@@ -102,6 +136,14 @@ impl Squeezed {
     }
 }
 
+/// Waits until another image of this run has brought a layer, or has failed to, unless this image is not wanted any more.
+pub(crate) async fn wait(ended: BoxFuture<'static, ()>, parts: &Parts) -> Result<(), Error> {
+    tokio::select! {
+        () = ended => Ok(()),
+        () = parts.closed() => Err(UNWANTED),
+    }
+}
+
 /// Compresses one layer. One that turns out to be known, or to have come before, is not ended: nobody needs it.
 fn work(
     mut archive: mpsc::Receiver<Raw>,
@@ -121,7 +163,7 @@ fn work(
     }
     let CompressedLayer { diff_id, descriptor } = compressor.finish().map_err(|error| broken(&error))?;
     if let Some(wanted) = wanted.filter(|wanted| **wanted != diff_id) {
-        return Err(unusable(format!("a layer is {}, and {} was expected", diff_id.short(), wanted.short())));
+        return Err(unusable(format!("a layer that should be {} is {}", wanted.short(), diff_id.short())));
     }
     if is_needed(assembly, &diff_id, &descriptor) {
         pieces.blocking_end(descriptor).map_err(|_| UNWANTED)?;

@@ -4,6 +4,7 @@
 //! nothing of the place that they go to. Whoever takes them decides what is sent, and what it holds in memory.
 
 use super::descriptor::Descriptor;
+use crate::model::{Compression, Digest};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, StreamExt as _};
@@ -40,6 +41,14 @@ pub(crate) enum Part {
         /// Where the answer goes.
         answer: oneshot::Sender<Answer>,
     },
+    /// A layer that could be made, and whose content is known before: it is made only where the registry cannot have it more
+    /// cheaply. Whoever promises waits for the answer, and then makes it at once, or asks again later.
+    Promise {
+        /// What it would be.
+        layer: Promised,
+        /// Where the answer goes.
+        answer: oneshot::Sender<Verdict>,
+    },
     /// A layer that is being made: its digest is known at its end.
     Layer {
         /// Where its bytes come from.
@@ -74,6 +83,35 @@ pub(crate) enum Answer {
     Have,
     /// It is to be sent here.
     Send(LayerSender),
+}
+
+/// A layer that is not made yet: what is in it, and how it would be compressed, decide what it will be.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Promised {
+    /// The digest of its archive.
+    pub(crate) diff_id: Digest,
+    /// How it would be compressed.
+    pub(crate) compression: Compression,
+}
+
+/// What becomes of a promised layer.
+pub(crate) enum Verdict {
+    /// The registry has it, as this blob.
+    Have(Descriptor),
+    /// It is to be made now, and to be sent here.
+    Make(LayerSender),
+    /// Another image of this run is bringing it: it is to be promised again when this has ended.
+    Later(BoxFuture<'static, ()>),
+}
+
+impl std::fmt::Debug for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Have(blob) => write!(f, "Have({blob:?})"),
+            Self::Make(_) => f.write_str("Make"),
+            Self::Later(_) => f.write_str("Later"),
+        }
+    }
 }
 
 /// What goes through a layer's channel. A sender that is dropped before `End` says: not needed after all (a layer that

@@ -1,7 +1,7 @@
 //! How layers are compressed.
 
 /// How the layers that Seaway compresses are compressed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) enum Compression {
     /// Gzip, which every registry and runtime takes.
     #[default]

@@ -12,6 +12,7 @@ use super::logins::Logins;
 use super::mounts::Mounts;
 use super::patience::Patience;
 use super::progress::lock;
+use super::promises::Promises;
 use super::question::Question;
 use super::redirects::Trail;
 use super::wire;
@@ -61,6 +62,8 @@ pub(crate) struct Known {
     pub(crate) features: Features,
     /// The blobs that are being sent.
     pub(crate) flights: Arc<Flights>,
+    /// The layers that are being made for it.
+    pub(crate) promises: Promises,
     /// Which repositories give their blobs to which others.
     pub(crate) mounts: Mounts,
     /// The blobs that were seen or put there, by the repository's path.

@@ -9,12 +9,19 @@
 use super::progress::lock;
 use crate::model::Digest;
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
-/// The blobs that are on their way into one registry.
-#[derive(Debug, Default)]
-pub(crate) struct Flights(Mutex<HashMap<Digest, UnderWay>>);
+/// The blobs that are on their way into one registry, by what they are told apart by.
+#[derive(Debug)]
+pub(crate) struct Flights<K = Digest>(Mutex<HashMap<K, UnderWay>>);
+
+impl<K> Default for Flights<K> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
 
 /// A blob that somebody else is sending.
 #[derive(Clone, Debug)]
@@ -27,19 +34,19 @@ pub(crate) struct UnderWay {
 
 /// A blob that is being sent: others wait until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Flight {
+pub(crate) struct Flight<K: Eq + Hash = Digest> {
     /// Where it is listed.
-    flights: Arc<Flights>,
+    flights: Arc<Flights<K>>,
     /// The blob.
-    blob: Digest,
+    blob: K,
     /// Whether it needs no more room in memory.
     steady: watch::Sender<bool>,
 }
 
-impl Flights {
+impl<K: Clone + Eq + Hash> Flights<K> {
     /// Begins to send a blob into a repository, unless somebody else is sending it. A steady one needs no more room in memory
     /// than it has.
-    pub(crate) fn take_off(self: &Arc<Self>, blob: &Digest, path: &str, steady: bool) -> Result<Flight, UnderWay> {
+    pub(crate) fn take_off(self: &Arc<Self>, blob: &K, path: &str, steady: bool) -> Result<Flight<K>, UnderWay> {
         let mut flights = lock(&self.0);
         if let Some(other) = flights.get(blob) {
             return Err(other.clone());
@@ -50,7 +57,7 @@ impl Flights {
     }
 
     /// Who is sending a blob, if somebody is.
-    pub(crate) fn under_way(&self, blob: &Digest) -> Option<UnderWay> {
+    pub(crate) fn under_way(&self, blob: &K) -> Option<UnderWay> {
         lock(&self.0).get(blob).cloned()
     }
 }
@@ -67,14 +74,14 @@ impl UnderWay {
     }
 }
 
-impl Flight {
+impl<K: Eq + Hash> Flight<K> {
     /// All the room that it needs in memory is its own.
     pub(crate) fn is_steady_now(&self) {
         self.steady.send_replace(true);
     }
 }
 
-impl Drop for Flight {
+impl<K: Eq + Hash> Drop for Flight<K> {
     fn drop(&mut self) {
         lock(&self.flights.0).remove(&self.blob);
     }

@@ -27,6 +27,7 @@ mod mirror;
 mod mounts;
 mod patience;
 mod progress;
+mod promises;
 mod question;
 mod redirects;
 mod referrers;

@@ -1,5 +1,7 @@
 //! A push: many blobs at once, then the manifest, then its tags.
 
+mod promised;
+
 use super::blob::Blob;
 use super::client::Client;
 use super::error::Error;
@@ -136,6 +138,7 @@ impl Pusher {
             }
             Part::Reopenable { descriptor, content, mount_from } => self.add(Blob { descriptor, content, mount_from }),
             Part::Offer { descriptor, answer } => self.offered(descriptor, answer),
+            Part::Promise { layer, answer } => self.promised(layer, answer),
             Part::Layer { pieces, about } => self.made(pieces, about),
             Part::Manifest { .. } => {}
         }
@@ -170,7 +173,7 @@ impl Pusher {
             return;
         }
         let one = self.one(Some(&blob));
-        self.uploads.spawn(async move { one.offered(blob, answer).await });
+        self.uploads.spawn(async move { one.offered(blob, |verdict| answer.send(verdict).is_ok()).await });
     }
 
     /// Takes a layer that is being made.
@@ -354,7 +357,8 @@ impl One {
     }
 
     /// Answers an offer, and sends what comes of it while it comes. Where it cannot be held in memory, it goes up in chunks.
-    async fn offered(&self, blob: Descriptor, answer: oneshot::Sender<Answer>) -> Result<Ended, Error> {
+    /// `answer` says whether somebody has heard it.
+    async fn offered(&self, blob: Descriptor, answer: impl FnOnce(Answer) -> bool) -> Result<Ended, Error> {
         let found = tokio::select! {
             biased;
             () = self.cancel.cancelled() => return Err(Error::Cancelled),
@@ -363,7 +367,7 @@ impl One {
         };
         if found {
             self.track.finish(BlobState::Existed, blob.size);
-            drop(answer.send(Answer::Have));
+            answer(Answer::Have);
             return Ok(Ended { how: Uploaded::Existed, blob: Some(blob), was_made: false });
         }
         let held = Held::growing();
@@ -372,12 +376,12 @@ impl One {
         if blob.size > SMALL
             && let Some(how) = self.uncancelled(upload.without_bytes(&open)).await?
         {
-            drop(answer.send(Answer::Have));
+            answer(Answer::Have);
             return Ok(Ended { how, blob: Some(blob), was_made: false });
         }
         let open = open.into_inner().unwrap_or_else(PoisonError::into_inner);
         let (sender, pieces) = layer();
-        if answer.send(Answer::Send(sender)).is_err() {
+        if !answer(Answer::Send(sender)) {
             self.target.end(open.session).await;
             return Ok(self.unneeded());
         }

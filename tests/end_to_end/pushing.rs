@@ -1,6 +1,6 @@
 //! What is pushed arrives whole, also where the way to the registry is bad.
 
-use crate::common::{Fault, Project, pull, small, through_the_fault_proxy};
+use crate::common::{Docker, Fault, Project, pull, small, through_the_fault_proxy};
 use serde_json::{Value, json};
 use std::process::Stdio;
 use std::thread::sleep;
@@ -79,12 +79,24 @@ fn through(project: &mut Project, port: u16) {
     project.set("SEAWAY_REGISTRY_CONFIG", folder.to_str().expect("a path"));
 }
 
+/// The sum of a number over the transfers of all images of a run.
+fn sum(result: &Value, what: &str) -> u64 {
+    let images = result["images"].as_array().expect("images").iter();
+    images.map(|image| image["transfer"][what].as_u64().expect(what)).sum()
+}
+
+/// A name that no repository has.
+fn unheard_of(name: &str) -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a time after 1970");
+    format!("{name}-{}", now.as_nanos())
+}
+
 /// Pushes three services at once on a base that no repository has, then a fourth one; the base goes over the wire once.
 fn three_services_on_one_base(name: &str, target: &str, port: u16) {
     let mut project = Project::new(name);
     through(&mut project, port);
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a time after 1970").as_nanos();
-    let service = |which: &str| format!("{name}-{now}-{which}");
+    let prefix = unheard_of(name);
+    let service = |which: &str| format!("{prefix}-{which}");
     let listed = |all: &[&str]| {
         let images: Vec<String> = all.iter().map(|which| format!("  {}: ./{which}\n", service(which))).collect();
         format!("name: {name}\ncluster: todo-prod\nregistry: todo-app-registry\nimages:\n{}", images.concat())
@@ -94,15 +106,11 @@ fn three_services_on_one_base(name: &str, target: &str, port: u16) {
         project.write(&format!("{which}/own"), &service(which));
     }
     project.write("deploy.yml", &listed(&["api", "web", "jobs"])).commit();
-    let path = format!("/todo-app-registry/{name}-{now}");
+    let path = format!("/todo-app-registry/{prefix}");
     let watched = Fault::by_rule(&project, target, &json!({ "method": "POST|PUT|PATCH", "path": path, "watch": true }));
 
     let run = project.run(&["push", "--output", "json"]).exits(0);
     let result: Value = serde_json::from_str(&run.stdout).expect("JSON");
-    let sum = |result: &Value, what: &str| {
-        let images = result["images"].as_array().expect("images").iter();
-        images.map(|image| image["transfer"][what].as_u64().expect(what)).sum::<u64>()
-    };
     let (uploaded, mounted) = (sum(&result, "uploaded_bytes"), sum(&result, "mounted_bytes"));
     let sent = watched.bytes();
     let base = mounted / 2;
@@ -133,4 +141,44 @@ fn three_services_on_one_base_send_it_once() {
 #[test]
 fn three_services_on_one_base_send_it_once_to_the_old_registry() {
     three_services_on_one_base("one-base-old", "registry-old", 5011);
+}
+
+#[test]
+fn three_images_of_an_engine_with_one_long_layer_send_it_once() {
+    let mut project = Project::new("engine-base");
+    through(&mut project, 5010);
+    let (prefix, docker) = (unheard_of("engine-base"), Docker::debian(project.sandbox));
+    let build = |tag: &str, folder: &str| {
+        docker.run(&["build", "--quiet", "--tag", tag, project.file(folder).to_str().expect("a path")]);
+    };
+    let base: u64 = 12 << 20; // its upload begins before its digest is known
+    project.write("base/Dockerfile", "FROM scratch\nCOPY noise /noise\n");
+    write_noise(&project, "base/noise", base);
+    build(&prefix, "base");
+    let services = ["api", "web", "jobs"].map(|which| format!("{prefix}-{which}"));
+    for service in &services {
+        project.write("service/Dockerfile", &format!("FROM {prefix}\nCOPY own /own\n"));
+        project.write("service/own", service);
+        build(service, "service");
+    }
+    let images = services.each_ref().map(|service| format!("  {service}: {{ engine: \"{service}\" }}\n")).concat();
+    let text = format!("name: engine-base\ncluster: todo-prod\nregistry: todo-app-registry\nimages:\n{images}");
+    project.write("deploy.yml", &text).commit();
+    let path = format!("/todo-app-registry/{prefix}");
+    let watched =
+        Fault::by_rule(&project, "registry", &json!({ "method": "POST|PUT|PATCH", "path": path, "watch": true }));
+
+    let run = project.run(&["push", "--output", "json"]).exits(0);
+    let result: Value = serde_json::from_str(&run.stdout).expect("JSON");
+    let (compressed, mounted) = (sum(&result, "compressed_bytes"), sum(&result, "mounted_bytes"));
+    assert!((2 * base..2 * base + 100_000).contains(&mounted), "{result:#}");
+    assert!((base..base + 100_000).contains(&compressed), "it was compressed once: {result:#}");
+    let sent = watched.bytes();
+    assert!((base..base + 200_000).contains(&sent), "{sent} bytes came through: {result:#}");
+    let digest = result["images"][1]["digest"].as_str().expect("a digest");
+    let reference = format!("registry.digitalocean.com/todo-app-registry/{}@{digest}", services[1]);
+    assert_eq!(pull(project.sandbox, &reference).digests, [digest, digest]);
+    for image in services.iter().chain([&prefix]) {
+        docker.run(&["image", "rm", "--force", image]);
+    }
 }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::docker::address::Connection;
-use crate::docker::gathered::{Gathered, gather};
+use crate::docker::gathered::{Gathered, brought, gather};
 use crate::docker::session::Services;
 use crate::image::Manifest;
 use futures::{FutureExt as _, stream};
@@ -159,6 +159,15 @@ async fn what_the_registry_has_never_leaves_the_builder() {
     let (codes, got) = image.export(known, &[]).await;
     assert_eq!((codes, got.blobs.len()), (vec![Code::Ok, Code::AlreadyExists], 2));
     assert_eq!((got.read().layers[1].digest.clone(), got.layers.known), (there.digest, 1));
+}
+
+#[tokio::test]
+async fn a_plain_layer_that_another_image_brings_goes_nowhere() {
+    let image = Image::new();
+    let there = brought(&Digest::of(&image.plain));
+    let (codes, got) = image.export(KnownLayers::default(), std::slice::from_ref(&there.digest)).await;
+    assert_eq!((codes, got.put_off.len(), got.blobs.len()), (vec![Code::Ok, Code::Ok], 1, 2));
+    assert_eq!(got.read().layers[1].digest, there.digest);
 }
 
 #[tokio::test]

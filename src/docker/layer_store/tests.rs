@@ -1,8 +1,10 @@
 use super::*;
-use crate::docker::gathered::{Gathered, gather};
+use crate::docker::gathered::{Gathered, brought, gather};
 use crate::image::descriptor::media_type;
-use crate::image::{Descriptor, KnownLayers};
+use crate::image::part::Verdict;
+use crate::image::{Descriptor, KnownLayers, Part};
 use flate2::write::GzEncoder;
+use futures::FutureExt as _;
 use std::io::Write as _;
 use tokio::sync::mpsc;
 
@@ -91,11 +93,16 @@ impl Root {
 
     /// What a push gets of the image, without what is known.
     async fn read(&self, known: KnownLayers) -> Result<Gathered, Error> {
+        self.read_into(known, &[]).await
+    }
+
+    /// The same where these blobs are there.
+    async fn read_into(&self, known: KnownLayers, there: &[Digest]) -> Result<Gathered, Error> {
         let expected = Expected { known, ..Expected::default() };
         let found = find(self.folder.path(), &self.id, expected).map_err(|error| unusable(error.to_string()))?;
         let (sender, parts) = mpsc::channel(1);
         let reading = tokio::task::spawn_blocking(move || found.read(&sender));
-        let gathered = gather(parts, &[]).await;
+        let gathered = gather(parts, there).await;
         reading.await.unwrap().and(gathered)
     }
 
@@ -132,10 +139,37 @@ async fn what_the_registry_has_is_not_even_looked_at_and_what_comes_twice_comes_
 }
 
 #[tokio::test]
+async fn a_layer_that_another_image_brings_is_not_even_read() {
+    let root = Root::new(&[&[(b"a", b"base")], &[(b"b", b"new")]]);
+    fs::remove_file(root.path("overlay2/layer0/diff/a")).unwrap();
+    let base = Digest::of(&root.layers[0]);
+    let got = root.read_into(KnownLayers::default(), &[brought(&base).digest]).await.unwrap();
+    assert_eq!((got.read().layers[0].clone(), got.put_off.len(), got.given_up), (brought(&base), 1, 0));
+    assert_eq!(got.plain_layers(), [None, Some(root.layers[1].clone())]);
+}
+
+#[tokio::test]
+async fn what_another_image_brings_keeps_no_other_layer_waiting_and_nobody_who_is_not_wanted_any_more() {
+    let root = Root::new(&[&[(b"a", b"base")], &[(b"b", b"new")]]);
+    let found = find(root.folder.path(), &root.id, Expected::default()).unwrap();
+    let (sender, mut parts) = mpsc::channel(1);
+    let reading = tokio::task::spawn_blocking(move || found.read(&sender));
+    let mut promised = Vec::new();
+    while promised.len() < 2 {
+        let Some(Ok(Part::Promise { layer, answer })) = parts.recv().await else { panic!("no promise") };
+        promised.push(layer.diff_id);
+        answer.send(Verdict::Later(std::future::pending().boxed())).unwrap();
+    }
+    assert_eq!(promised, root.layers.iter().map(|layer| Digest::of(layer)).collect::<Vec<_>>());
+    drop(parts);
+    assert!(matches!(reading.await.unwrap(), Err(Error::Cancelled)));
+}
+
+#[tokio::test]
 async fn a_layer_that_is_not_what_the_configuration_says_is_no_part_of_an_image() {
     let root = Root::new(&[&[(b"etc/passwd", b"root")]]);
     fs::write(root.path("overlay2/layer0/diff/etc/passwd"), b"toor").unwrap();
-    assert!(root.refusal().await.contains("was expected"), "{}", root.refusal().await);
+    assert!(root.refusal().await.contains("a layer that should be"), "{}", root.refusal().await);
     fs::write(root.path("overlay2/layer0/diff/etc/passwd"), b"ro").unwrap();
     assert!(root.refusal().await.contains("cannot be read"), "{}", root.refusal().await);
 }

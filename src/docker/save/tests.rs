@@ -1,5 +1,5 @@
 use super::*;
-use crate::docker::gathered::{Gathered, gather};
+use crate::docker::gathered::{Gathered, brought, gather};
 use crate::image::compress::compress;
 use crate::image::{ImageConfig, Manifest};
 use crate::model::Compression;
@@ -141,6 +141,15 @@ async fn the_form_of_docker_25_is_read_by_the_names_of_its_blobs() {
     assert_eq!((got.layers.all, got.layers.known, got.blobs.len()), (2, 1, 2));
     assert_eq!((got.read().layers[0].clone(), got.given_up), (there, 0));
     assert_eq!(got.plain_layers()[1], Some(b"two".to_vec()));
+    // Another image of the run brings the first one.
+    let there = brought(&Digest::of(b"one"));
+    let got = taken(archive(&files), Expected::default(), std::slice::from_ref(&there.digest)).await.unwrap();
+    assert_eq!((got.read().layers[0].clone(), got.put_off.len(), got.blobs.len()), (there, 1, 2));
+    assert_eq!(got.plain_layers()[1], Some(b"two".to_vec()));
+    // A layer that is not what its name says is nobody's.
+    let files = files.map(|(name, bytes)| (name, if bytes == b"one" { b"000" } else { bytes }));
+    let error = taken(archive(&files), Expected::default(), &[]).await.unwrap_err().to_string();
+    assert!(error.contains("a layer that should be"), "{error}");
 }
 
 /// An archive as Docker's containerd store saves it, with the bytes of its manifest and its layer.

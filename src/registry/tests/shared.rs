@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::image::Part;
-use crate::image::part::{Answer, layer};
+use crate::image::part::{Answer, LayerSender, Promised, Verdict, layer};
+use crate::model::Compression;
 use futures::future::{join, join_all};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -249,6 +250,133 @@ async fn layers_of_the_same_content_that_are_made_side_by_side_go_up_once() {
     }
 }
 
+/// Promises a layer, again and again while somebody else brings it; where it is to be sent, if it is, and how often it was put
+/// off.
+async fn promise(pusher: &mut Pusher, diff_id: &Digest, compression: Compression) -> (Option<LayerSender>, usize) {
+    for put_off in 0.. {
+        let (answer, answered) = oneshot::channel();
+        pusher.take(Part::Promise { layer: Promised { diff_id: diff_id.clone(), compression }, answer });
+        match answered.await.unwrap() {
+            Verdict::Have(_) => return (None, put_off),
+            Verdict::Make(sender) => return (Some(sender), put_off),
+            Verdict::Later(ended) => ended.await,
+        }
+    }
+    unreachable!("it is promised until it is there")
+}
+
+/// Gives all of a layer; whether somebody took it.
+async fn give(sender: LayerSender, layer: &Bytes) -> bool {
+    let (mut rest, descriptor) = (layer.clone(), blob(media_type::OCI_LAYER_GZIP, layer.clone()).descriptor);
+    while !rest.is_empty() {
+        if sender.send(rest.split_to(rest.len().min(500_000))).await.is_err() {
+            return false;
+        }
+    }
+    sender.end(descriptor).await.is_ok()
+}
+
+/// What becomes of images of one promised layer that are pushed side by side: how often it was made and how often finished in
+/// the registry, and how many images have taken it from another.
+async fn promised_side_by_side(fake: &Fake, client: &Client, base: &Bytes, kinds: [Compression; 3]) -> [usize; 3] {
+    let (cancel, diff_id) = (CancellationToken::new(), Digest::of(b"the archive"));
+    let pushes = std::iter::zip(PATHS, kinds).map(|(path, kind)| {
+        let (cancel, diff_id) = (&cancel, &diff_id);
+        async move {
+            let mut pusher = Pusher::new(client, &fake.repository(path), Box::new(|_| ()), cancel).unwrap();
+            let (sender, _) = promise(&mut pusher, diff_id, kind).await;
+            let made = sender.is_some();
+            if let Some(sender) = sender {
+                assert!(give(sender, base).await);
+            }
+            let descriptor = blob(media_type::OCI_LAYER_GZIP, base.clone()).descriptor;
+            (made, finish(pusher, path, &descriptor).await)
+        }
+    });
+    let ended = join_all(pushes).await;
+    for path in PATHS {
+        assert_complete(fake, path, std::slice::from_ref(base));
+    }
+    let finished = fake.contents().finished.get(Digest::of(base).as_str()).copied().unwrap_or(0);
+    [
+        ended.iter().filter(|(made, _)| *made).count(),
+        finished,
+        ended.iter().map(|(_, report)| report.mounted).sum::<usize>(),
+    ]
+}
+
+#[tokio::test]
+async fn a_promised_layer_is_made_once_and_sent_once_however_long_it_is() {
+    let same = [Compression::Gzip; 3];
+    // Complete in a moment; sent while it is made; sent in chunks because it cannot be held.
+    for (length, budget) in [(3_000_000, 100_000_000), (14_000_000, 100_000_000), (14_000_000, 2_000_000)] {
+        let fake = fake().await;
+        let client = client().with_budget(budget);
+        let got = promised_side_by_side(&fake, &client, &noise(length), same).await;
+        assert_eq!(got, [1, 1, 2], "{length} bytes with {budget} in memory: {:#?}", fake.log());
+    }
+}
+
+#[tokio::test]
+async fn a_promised_layer_of_another_compression_is_made_for_itself() {
+    let fake = fake().await;
+    let kinds = [Compression::Gzip, Compression::Zstd, Compression::Gzip];
+    let [made, ..] = promised_side_by_side(&fake, &client(), &noise(3_000_000), kinds).await;
+    assert_eq!(made, 2);
+}
+
+#[tokio::test]
+async fn a_promised_layer_is_made_by_everyone_where_the_registry_mounts_nothing() {
+    for gives_session in [true, false] {
+        let fake = Fake::start().await;
+        fake.faults(|faults| faults.mount_gives_session = gives_session);
+        let got = promised_side_by_side(&fake, &client(), &noise(14_000_000), [Compression::Gzip; 3]).await;
+        assert_eq!(got, [3, 3, 0]);
+    }
+}
+
+#[tokio::test]
+async fn where_the_first_maker_of_a_promised_layer_fails_or_is_stopped_the_next_one_makes_it() {
+    #[derive(Clone, Copy, Debug)]
+    enum How {
+        Refused,
+        Stopped,
+        SourceGone,
+    }
+    for how in [How::Refused, How::Stopped, How::SourceGone] {
+        let fake = fake().await;
+        let (client, base, diff_id) = (client(), noise(14_000_000), Digest::of(b"the archive"));
+        let (stop, cancel) = (CancellationToken::new(), CancellationToken::new());
+        let pusher = |path, cancel| Pusher::new(&client, &fake.repository(path), Box::new(|_| ()), cancel).unwrap();
+        let (mut first, mut second) = (pusher("shop/api", &stop), pusher("shop/web", &cancel));
+        let (sender, _) = promise(&mut first, &diff_id, Compression::Gzip).await;
+        let sender = sender.unwrap();
+        let waiting = promise(&mut second, &diff_id, Compression::Gzip);
+        let failing = async {
+            match how {
+                How::Refused => {
+                    fake.contents().faults.refused_path = Some("shop/api".to_owned());
+                    give(sender, &base).await;
+                }
+                How::Stopped => {
+                    sender.send(base.slice(..8_000_000)).await.unwrap();
+                    stop.cancel();
+                }
+                How::SourceGone => {
+                    sender.send(base.slice(..8_000_000)).await.unwrap();
+                    drop(sender);
+                }
+            }
+            first.wait().await
+        };
+        let ((again, put_off), failed) = join(waiting, failing).await;
+        assert_eq!((put_off, failed.is_err()), (1, !matches!(how, How::SourceGone)), "{how:?}: {failed:?}");
+        assert!(give(again.expect("it is ours now"), &base).await);
+        finish(second, "shop/web", &blob(media_type::OCI_LAYER_GZIP, base.clone()).descriptor).await;
+        assert_complete(&fake, "shop/web", &[base]);
+    }
+}
+
 #[tokio::test]
 async fn after_a_push_that_was_killed_no_finished_blob_is_sent_again() {
     let fake = fake().await;
@@ -287,7 +415,7 @@ proptest! {
         mounts in any::<bool>(),
         cuts in 0..3_u32,
         budget in prop_oneof![Just(500_000_u64), Just(100_000_000)],
-        kinds in proptest::collection::vec(0..3_u8, 6),
+        kinds in proptest::collection::vec(0..4_u8, 6),
     ) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         runtime.block_on(async {
@@ -327,7 +455,7 @@ proptest! {
     }
 }
 
-/// Pushes an image whose layers come in different ways: 0 as blobs that can be read again, 1 offered, 2 made.
+/// Pushes an image whose layers come in different ways: 0 as blobs that can be read again, 1 offered, 2 made, 3 promised.
 async fn push_of_all_kinds(
     client: &Client,
     fake: &Fake,
@@ -358,10 +486,11 @@ async fn push_of_all_kinds(
                     Answer::Send(sender) => Some(sender),
                 }
             }
-            _ => {
+            2 => {
                 pusher.take(Part::Layer { pieces, about: None });
                 Some(sender)
             }
+            _ => promise(&mut pusher, &descriptor.digest, Compression::Gzip).await.0,
         };
         if let Some(sender) = sender {
             let mut rest = bytes;
