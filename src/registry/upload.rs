@@ -342,7 +342,7 @@ impl Upload<'_> {
             features.resume.learn(false); // it said so, but what it held was not what was sent
         }
         self.track.reach(0);
-        self.close(open).await;
+        self.begin_anew(open).await;
         false
     }
 
@@ -381,11 +381,21 @@ impl Upload<'_> {
         how
     }
 
-    /// Ends the open session.
+    /// Ends the open session, for the next try to begin another. Whoever waits for this blob goes on waiting: if another
+    /// began to send it now, it would be sent twice.
+    async fn begin_anew(&self, open: &Mutex<Open>) {
+        let session = {
+            let mut open = lock(open);
+            open.held = 0;
+            open.session.take()
+        };
+        self.target.end(session).await;
+    }
+
+    /// Ends what is open.
     async fn close(&self, open: &Mutex<Open>) {
-        let open = std::mem::take(&mut *lock(open));
-        drop(open.flight); // whoever waits for this blob waits for nothing else
-        self.target.end(open.session).await;
+        drop(lock(open).flight.take()); // whoever waits for this blob waits for nothing else
+        self.begin_anew(open).await;
     }
 
     /// What is being attempted.

@@ -195,14 +195,13 @@ async fn an_offered_layer_that_another_image_sends_never_leaves_its_source() {
     assert_complete(&fake, "shop/web", &[base]);
 }
 
-#[tokio::test]
-async fn of_two_offers_of_a_layer_one_is_taken() {
-    let fake = fake().await;
-    let (client, base, cancel) = (client(), noise(3_000_000), CancellationToken::new());
-    let descriptor = Descriptor::new(media_type::OCI_LAYER_GZIP, Digest::of(&base), base.len() as u64);
+/// Pushes three images side by side that offer the same layer; how often it was taken.
+async fn offered_side_by_side(fake: &Fake, base: &Bytes) -> usize {
+    let (client, cancel) = (client(), CancellationToken::new());
+    let descriptor = Descriptor::new(media_type::OCI_LAYER_GZIP, Digest::of(base), base.len() as u64);
     let taken = std::sync::atomic::AtomicUsize::new(0);
     let pushes = PATHS.map(|path| {
-        let (client, fake, base, descriptor, taken) = (&client, &fake, &base, &descriptor, &taken);
+        let (client, descriptor, taken) = (&client, &descriptor, &taken);
         let cancel = &cancel;
         async move {
             let repository = fake.repository(path);
@@ -218,11 +217,25 @@ async fn of_two_offers_of_a_layer_one_is_taken() {
         }
     });
     let reports = join_all(pushes).await;
-    assert_eq!((taken.into_inner(), puts(&fake, &base)), (1, 1));
     assert_eq!(reports.iter().map(|report| report.mounted).sum::<usize>(), 2);
     for path in PATHS {
-        assert_complete(&fake, path, std::slice::from_ref(&base));
+        assert_complete(fake, path, std::slice::from_ref(base));
     }
+    taken.into_inner()
+}
+
+#[tokio::test]
+async fn of_three_offers_of_a_layer_one_is_taken() {
+    let (fake, base) = (fake().await, noise(3_000_000));
+    assert_eq!((offered_side_by_side(&fake, &base).await, puts(&fake, &base)), (1, 1));
+}
+
+#[tokio::test]
+async fn nobody_else_begins_to_send_what_is_sent_once_more() {
+    let (fake, base) = (fake().await, noise(3_000_000));
+    fake.faults(|faults| faults.cut_puts = 2);
+    assert_eq!(offered_side_by_side(&fake, &base).await, 1);
+    assert_eq!(fake.contents().finished.get(Digest::of(&base).as_str()), Some(&1));
 }
 
 #[tokio::test]
