@@ -128,17 +128,24 @@ async fn push_with_replays(client: &Client, to: &Repository, bytes: &Bytes) -> (
     }
 }
 
-/// Cuts a layer of 48 MiB in its middle, while it goes up in chunks; how many percent of it were sent in all, and how often
-/// its source had to give it.
-async fn cut_in_the_middle((port, target): (u16, &str)) -> (u64, usize) {
-    let (client, to, bytes) = (client(port).with_budget(8 << 20), repository("cut"), noise(48 * MIB));
-    let watch = Rule::new(target, &to, "PATCH", json!({ "watch": true })).await;
+/// Cuts a layer of 48 MiB in its middle, while it is made; how many thousandths of it were sent in all, and how often its
+/// source had to give it. It goes up early in one request, and can be held; or in chunks, and cannot.
+async fn cut_in_the_middle((port, target): (u16, &str), in_chunks: bool) -> (u64, usize) {
+    let (mut client, to, bytes) = (client(port), repository("cut"), noise(48 * MIB));
     // The first chunk has 16 MiB: half of the layer is 8 MiB into the second one.
-    let cut = Rule::new(target, &to, "PATCH", json!({ "cut_request_after": 8 * MIB, "skip": 1, "times": 1 })).await;
+    let mut place = json!({ "cut_request_after": 24 * MIB, "times": 1 });
+    if in_chunks {
+        client = client.with_budget(8 << 20);
+        client.known(&to.registry).features.open_end.learn(false);
+        place = json!({ "cut_request_after": 8 * MIB, "skip": 1, "times": 1 });
+    }
+    let watch = Rule::new(target, &to, "PATCH|PUT", json!({ "watch": true })).await;
+    let cut = Rule::new(target, &to, "PATCH", place).await;
     let (digest, given) = push_with_replays(&client, &to, &bytes).await;
     assert_eq!(client.head_manifest(&to, "v1").await.unwrap(), Some(digest));
     assert_eq!(cut.number("hits").await, 1);
-    let sent = watch.number("request_bytes").await;
+    let config = 2; // it goes up beside the layer
+    let sent = watch.number("request_bytes").await - config;
     cut.end().await;
     watch.end().await;
     (sent * 1000 / bytes.len() as u64, given)
@@ -146,16 +153,22 @@ async fn cut_in_the_middle((port, target): (u16, &str)) -> (u64, usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the sandbox"]
-async fn a_chunked_upload_that_is_cut_goes_on_at_distribution_3() {
-    let (permille, given) = cut_in_the_middle(NEW).await;
-    assert!(permille <= 1050 && given == 1, "{permille} ‰ of the layer in {given} goes");
+async fn an_upload_that_is_cut_while_its_layer_is_made_goes_on_at_distribution_3() {
+    for in_chunks in [true, false] {
+        let (permille, given) = cut_in_the_middle(NEW, in_chunks).await;
+        assert!(permille <= 1050 && given == 1, "{permille} ‰ of the layer in {given} goes, chunks: {in_chunks}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the sandbox"]
-async fn a_chunked_upload_that_is_cut_begins_anew_at_distribution_2() {
-    let (permille, given) = cut_in_the_middle(OLD).await;
-    assert!(permille <= 1500 && given == 2, "{permille} ‰ of the layer in {given} goes");
+async fn an_upload_that_is_cut_while_its_layer_is_made_begins_anew_at_distribution_2() {
+    for (in_chunks, goes) in [(true, 2), (false, 1)] {
+        let (permille, given) = cut_in_the_middle(OLD, in_chunks).await;
+        // What had come before the cut, and all of it once more: it was in the middle.
+        assert!((1480..=1500).contains(&permille), "{permille} ‰ of the layer, chunks: {in_chunks}");
+        assert_eq!(given, goes, "chunks: {in_chunks}");
+    }
 }
 
 /// Resolves a tag every ten milliseconds; what it has seen when it is stopped.

@@ -442,15 +442,18 @@ impl One {
             return Ok(self.unneeded()); // the same layer twice in an image
         }
         let (pieces, _sending) = incoming.take(u64::MAX);
-        self.complete(blob, pieces).await
+        self.complete(blob, pieces, Open::default()).await
     }
 
-    /// Sends a layer that has become complete.
-    async fn complete(&self, blob: Descriptor, pieces: Vec<Bytes>) -> Result<Ended, Error> {
+    /// Sends a layer that has become complete; `open` is what has been begun of it.
+    async fn complete(&self, blob: Descriptor, pieces: Vec<Bytes>, open: Open) -> Result<Ended, Error> {
         self.track.identify(&blob.digest, blob.size);
         self.track.enter(BlobState::Waiting);
         let source = Source::Held(Held::complete(pieces));
-        Ok(Ended { was_made: true, ..self.known(blob, source, None, true).await? })
+        let is_new = open.session.is_none(); // what has been begun was looked for, or is not to be found elsewhere
+        let upload = Upload { look: is_new && blob.size > SMALL, ..self.upload(&blob, &source, true) };
+        let how = upload.run(open, &self.cancel).await?;
+        Ok(Ended { how, blob: Some(blob), was_made: true })
     }
 
     /// Sends a layer from now on, while the rest of it is made.
@@ -463,9 +466,9 @@ impl One {
         }
         match early? {
             Early::Sent(whole) => Ok(Ended { how: Uploaded::Sent, blob: Some(whole.blob), was_made: true }),
-            Early::Complete(whole) => {
+            Early::Complete(whole, open) => {
                 let Whole { blob, pieces, grant: _sending } = *whole;
-                self.complete(blob, pieces).await
+                self.complete(blob, pieces, open).await
             }
             Early::Full(sent) => {
                 let blob = upload.run(incoming, sent, &self.cancel).await?;

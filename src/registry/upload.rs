@@ -77,6 +77,11 @@ enum Claim {
 }
 
 impl Open {
+    /// An upload that goes on where the registry stands, which others may wait for.
+    pub(crate) fn at(session: Session, held: u64, flight: Option<Flight>) -> Self {
+        Self { session: Some(session), held, flight }
+    }
+
     /// The upload goes on in this session, of which the registry holds so many bytes.
     fn stands_at(&mut self, session: Option<Session>, held: u64) {
         (self.session, self.held) = (session, held);
@@ -84,7 +89,7 @@ impl Open {
 }
 
 /// A broken upload with less in it than this is not worth the question how much arrived.
-const WORTH_RESUMING: u64 = 1024 * 1024;
+pub(crate) const WORTH_RESUMING: u64 = 1024 * 1024;
 
 impl Upload<'_> {
     /// Brings the blob into the repository; `open` is what has been begun of it.

@@ -2,7 +2,8 @@
 //! still being made, instead of waiting for a digest that only the last byte decides.
 //!
 //! It is one request without a length, as Docker sends every layer. All of it stays in memory meanwhile, so whatever goes
-//! wrong costs no more than time: the layer then goes the way of every blob that is complete. Where no more may be held,
+//! wrong costs no more than time: the layer then goes the way of every blob that is complete, and on where the registry
+//! stands if that can tell. Where no more may be held,
 //! the request ends there, as the first chunk of many.
 
 use super::{Chunked, FIRST_OF_ALL, Incoming};
@@ -11,7 +12,8 @@ use crate::registry::budget::Grant;
 use crate::registry::error::Error;
 use crate::registry::held::Held;
 use crate::registry::progress::{BlobState, lock};
-use crate::registry::target::{Body, Session};
+use crate::registry::target::{Body, Session, lost_session};
+use crate::registry::upload::{Open, WORTH_RESUMING};
 use bytes::Bytes;
 use futures::stream::{self, StreamExt as _};
 use reqwest::StatusCode;
@@ -36,8 +38,8 @@ const WORTH_ASKING: u64 = 16 * 1024 * 1024;
 pub(crate) enum Early {
     /// The registry has it, by this upload.
     Sent(Box<Whole>),
-    /// It is complete, and the registry has not got it by this upload.
-    Complete(Box<Whole>),
+    /// It is complete, and the registry has not got it by this upload, of which this is left.
+    Complete(Box<Whole>, Open),
     /// No more may be held; so many bytes of it are in the open session.
     Full(u64),
     /// It is not needed after all.
@@ -52,6 +54,14 @@ pub(crate) struct Whole {
     pub(crate) pieces: Vec<Bytes>,
     /// The right to hold them.
     pub(crate) grant: Grant,
+}
+
+/// What has become of the request.
+enum Sent {
+    /// The registry has taken all of it, so many bytes.
+    All(u64),
+    /// It broke off. Where it goes on, and with how many bytes, where the registry can tell.
+    Broken(Option<(Session, u64)>),
 }
 
 /// How a layer has ended.
@@ -78,17 +88,30 @@ impl Chunked<'_> {
         };
         let collecting = self.collect(incoming, &held, &given_up, is_first);
         let (sent, collected) = futures::future::join(sending, collecting).await;
-        let sent = sent.inspect_err(|error| self.learn(error)).ok();
+        let sent = match sent.inspect_err(|error| self.learn(error)) {
+            Err(error) => Sent::Broken(self.stands(&error, held.length()).await),
+            Ok(sent) => Sent::All(sent),
+        };
         match (collected, sent) {
+            (Collected::Complete(whole), Sent::Broken(Some((session, held)))) => {
+                lock(&self.session).take();
+                let flight = lock(&self.flight).take();
+                Early::Complete(whole, Open::at(session, held, flight))
+            }
             (Collected::Complete(whole), sent) => {
-                if sent == Some(whole.blob.size) && self.commit_once(&whole.blob).await {
+                if matches!(sent, Sent::All(sent) if sent == whole.blob.size) && self.commit_once(&whole.blob).await {
                     return Early::Sent(whole);
                 }
                 self.give_up().await;
-                Early::Complete(whole)
+                Early::Complete(whole, Open::default())
+            }
+            (Collected::Full, Sent::Broken(Some((session, sent)))) if sent >= self.shortest() => {
+                self.set(session);
+                drop(incoming.take(sent));
+                Early::Full(sent)
             }
             // The rest comes in chunks of the length that the registry wants: this must have been one of them.
-            (Collected::Full, Some(sent)) if sent >= self.shortest() => {
+            (Collected::Full, Sent::All(sent)) if sent >= self.shortest() => {
                 drop(incoming.take(sent)); // confirmed: they need not be held any more
                 self.track.reach(sent);
                 Early::Full(sent)
@@ -100,6 +123,35 @@ impl Chunked<'_> {
             (Collected::Unneeded, _) => {
                 self.give_up().await;
                 Early::Unneeded
+            }
+        }
+    }
+
+    /// Where a broken upload stands, if the registry can tell: up to `most` bytes of it may have arrived.
+    async fn stands(&self, error: &Error, most: u64) -> Option<(Session, u64)> {
+        let features = &self.target.known.features;
+        let is_cut = !matches!(error, Error::Cancelled)
+            && error.status().is_none_or(|status| status.is_server_error())
+            && !lost_session(error);
+        let session = lock(&self.session).clone()?;
+        if !is_cut || self.track.done() < WORTH_RESUMING || !features.resume.may_work() {
+            return None;
+        }
+        self.track.enter(BlobState::Waiting);
+        match self.target.settled(&session, most).await {
+            Ok(Some((session, held))) if (1..=most).contains(&held) => {
+                features.resume.learn(true);
+                self.track.reach(held);
+                Some((session, held))
+            }
+            Ok(Some((_, 0))) => None, // nothing arrived: that says nothing of what it could do
+            Ok(_) => {
+                features.resume.learn(false);
+                None
+            }
+            Err(error) => {
+                tracing::debug!("no word of how much arrived: {error}");
+                None
             }
         }
     }

@@ -291,6 +291,26 @@ async fn an_early_upload_that_fails_costs_nothing_but_time() {
 }
 
 #[tokio::test]
+async fn an_early_upload_that_is_cut_goes_on_where_the_registry_stands() {
+    // One that can be held until it is complete, and one that cannot.
+    for (budget, size, cut) in [(64 * MIB, 14 * MIB, 7 * MIB), (20 * MIB, 40 * MIB, 12 * MIB)] {
+        for resumes in [true, false] {
+            let fake = Fake::start().await;
+            fake.faults(|faults| {
+                (faults.cut_patches, faults.cut_after, faults.stale_state_cancels) = (1, Some(cut), !resumes);
+            });
+            let bytes = noise(size);
+            push_made(&client_with(budget), &fake, &bytes).await.unwrap();
+            assert_there(&fake, &bytes);
+            assert_eq!(fake.contents().faults.cut_patches, 0, "it has happened");
+            let received = fake.contents().received;
+            let most = if resumes { size * 105 / 100 } else { size + cut + 100 };
+            assert!(received <= most as u64, "{received} of {size} bytes");
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_early_upload_of_what_is_not_needed_leaves_nothing_behind() {
     let fake = Fake::start().await;
     let (mut pusher, bytes, descriptor) = early(&fake);

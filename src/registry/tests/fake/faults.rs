@@ -13,6 +13,8 @@ pub(crate) struct Faults {
     pub(crate) cut_puts: u32,
     /// So many chunks are cut after half of their body.
     pub(crate) cut_patches: u32,
+    /// They are cut after so many bytes instead.
+    pub(crate) cut_after: Option<usize>,
     /// What of a cut body was on its way comes in so many steps: one with each question how much there is.
     pub(crate) late_steps: usize,
     /// So many blob PUTs are taken in full, and not answered.

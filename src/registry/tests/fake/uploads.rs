@@ -169,7 +169,9 @@ async fn patch(fake: &Fake, id: &str, asked: &Asked, body: Body) -> Response {
         let mut contents = fake.contents();
         let status = contents.faults.patch_statuses.pop_front();
         let refused = status.map(|status| refusal(status, contents.faults.retry_after.as_deref()));
-        (cut(&mut contents.faults.cut_patches, asked), refused)
+        let cut_after = contents.faults.cut_after;
+        let cut = cut(&mut contents.faults.cut_patches, asked).map(|half| cut_after.unwrap_or(half));
+        (cut, refused)
     };
     if let Some(refused) = refused {
         axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
