@@ -31,6 +31,12 @@ fn check_build(build: &Build, now: bool, errors: &mut Vec<Diagnostic>, warnings:
         Ok(ignore) => ignore,
         Err(error) => return errors.push(unreadable(&error)),
     };
+    for (line, word, meant) in dockerfile::mistyped(&text, &build.args) {
+        let written = text.lines().nth(line - 1).and_then(|line| line.split_whitespace().next()).unwrap_or(&word);
+        let mistake = Diagnostic::error(format!("there is no instruction `{written}`"));
+        let mistake = mistake.at_word(&build.dockerfile, &text, line, written);
+        errors.push(mistake.with_label(format!("did you mean `{meant}`?")));
+    }
     let look = Look { build, text: &text, ignore: &ignore };
     let inputs = dockerfile::inputs(&text, &build.args, build.target.as_deref(), &build.platform);
     let mut seen = BTreeSet::new();

@@ -61,7 +61,8 @@ fn what_dockerignore_leaves_is_what_a_builder_gets() {
 #[test]
 fn a_dockerfile_with_a_mistake_is_named_with_its_line() {
     let project = small("bad-syntax");
-    project.replace("web/Dockerfile", "COPY www", "COPPY www");
+    // A mistyped instruction is seen before anything is contacted; this one the builder tells.
+    project.replace("web/Dockerfile", "COPY www /www", "COPY www");
     let run = project.run(&["push"]).exits(1);
     reads_as("dockerfile_with_a_mistake", &project, &run);
     nothing_was_written(&project, &run);

@@ -523,6 +523,18 @@ fn sources_that_are_not_there_may_still_be_made() {
 }
 
 #[test]
+fn instructions_that_are_mistyped() {
+    let world =
+        with_dockerfile("COPPY src /src\nenvv A=1\nRUN <<EOF\nCOPPY\nEOF\nRUN a \\\n# why\n  CPOY \\\n\n  b\nrunn c\n");
+    insta::assert_snapshot!(world.seaway(&["check"]));
+    for (first, lines) in [("# syntax=acme/frontend:1\n", "COPPY a b"), ("", "ONBUILD COPY src /src\nINCLUDE x")] {
+        let world = with_dockerfile("").file("web/Dockerfile", format!("{first}FROM debian:12\n{lines}\n"));
+        let run = world.seaway(&["check"]);
+        assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "a builder may know it: {run}");
+    }
+}
+
+#[test]
 fn a_dockerignore_that_cannot_be_understood() {
     let world = with_dockerfile("COPY src /src").file("web/.dockerignore", "dist\n  [a-\n");
     insta::assert_snapshot!(world.seaway(&["check"]));

@@ -15,7 +15,7 @@ mod sources;
 pub(crate) use cut::{Cut, cut};
 pub(crate) use inputs::{Base, Inputs, inputs, stage_names};
 pub(crate) use network::Reach;
-pub(crate) use recipe::{Recipe, read};
+pub(crate) use recipe::{Recipe, mistyped, read};
 pub(crate) use sources::Source;
 
 use crate::model::Platform;

@@ -5,7 +5,7 @@
 use super::expand::{self, Variables};
 use super::parse::{self, Dockerfile, Instruction};
 use super::platform_arguments;
-use crate::model::Platform;
+use crate::model::{Platform, nearest};
 use std::collections::BTreeMap;
 
 /// What a Dockerfile comes to when nothing in it has to be run.
@@ -152,6 +152,18 @@ fn check_syntax(parsed: &Dockerfile, given: &BTreeMap<String, String>) -> Result
         return Ok(());
     }
     Err(Refusal { line, what: format!("the frontend `{syntax}`"), why: None })
+}
+
+/// The instructions that there are not and that look like one that there is: the line, the word in upper case, and what was
+/// probably meant. Another frontend than Docker's own may know more, so that none is named of what it reads.
+pub(crate) fn mistyped(text: &str, given: &BTreeMap<String, String>) -> Vec<(usize, String, &'static str)> {
+    let (parsed, _) = parse::parse_as_far_as_possible(text);
+    if check_syntax(&parsed, given).is_err() {
+        return Vec::new();
+    }
+    let all = || UNDERSTOOD.into_iter().chain([WORKDIR, "RUN", "ONBUILD"]);
+    let unknown = parsed.instructions.into_iter().filter(|one| all().all(|known| known != one.word));
+    unknown.filter_map(|one| nearest(&one.word, all()).map(|meant| (one.line, one.word, meant))).collect()
 }
 
 /// The image that reads the Dockerfile, where an argument or the Dockerfile itself names one, and the line.
