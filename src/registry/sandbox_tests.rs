@@ -2,11 +2,9 @@
 //!
 //! Run inside of the sandbox's environment: `eval "$(sandbox env)"; cargo test --lib sandbox_tests -- --ignored`.
 
-use super::tests::{blob, image_of, noise};
-use super::{Client, Error, Hosts, Logins, Pusher, RawManifest};
-use crate::image::descriptor::media_type;
-use crate::image::part::layer;
-use crate::image::{Descriptor, Manifest, Part};
+use super::tests::made::{MIB, push_made};
+use super::tests::{image_of, noise};
+use super::{Client, Hosts, Logins};
 use crate::model::{Digest, Repository, Secret};
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -14,9 +12,6 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-
-/// A mebibyte.
-const MIB: usize = 1024 * 1024;
 
 /// The fault proxy in front of distribution 3, and the name that its rules have for it.
 const NEW: (u16, &str) = (5010, "registry");
@@ -90,38 +85,12 @@ impl Rule {
     }
 }
 
-/// Pushes an image whose one layer is made while it is sent.
-async fn push_made(client: &Client, to: &Repository, bytes: &Bytes) -> Result<Digest, Error> {
-    let config = blob(media_type::OCI_CONFIG, "{}");
-    let descriptor = Descriptor::new(media_type::OCI_LAYER_GZIP, Digest::of(bytes), bytes.len() as u64);
-    let manifest = Manifest::new(config.descriptor.clone(), vec![descriptor.clone()]).to_bytes().unwrap();
-    let manifest = RawManifest::new(None, manifest.into());
-    let mut pusher = Pusher::new(client, to, Box::new(|_| ()), &CancellationToken::new())?;
-    let (sender, pieces) = layer();
-    pusher.take(Part::Layer { pieces, about: None });
-    pusher.add(config);
-    let making = async {
-        let mut rest = bytes.clone();
-        while !rest.is_empty() {
-            if sender.send(rest.split_to(rest.len().min(MIB))).await.is_err() {
-                return;
-            }
-        }
-        let _ = sender.end(descriptor).await;
-    };
-    tokio::select! {
-        error = pusher.failed() => return Err(error),
-        () = making => {}
-    }
-    Ok(pusher.finish(&manifest, &["v1"]).await?.digest)
-}
-
-/// The same, from the beginning where the registry has lost it; how often it was given.
+/// Pushes an image whose one layer is made while it is sent, from the beginning where the registry has lost it; how often it was given.
 async fn push_with_replays(client: &Client, to: &Repository, bytes: &Bytes) -> (Digest, usize) {
     let mut given = 1;
     loop {
         match push_made(client, to, bytes).await {
-            Ok(digest) => return (digest, given),
+            Ok(report) => return (report.digest, given),
             Err(error) if error.wants_replay() && given < 3 => given += 1,
             Err(error) => panic!("{error}"),
         }

@@ -249,6 +249,9 @@ const FILELESS: [&str; 11] = [
     "src/registry",
 ];
 
+/// Files of those that write what is no image: notes of what builders were sent.
+const NOTES: [&str; 1] = ["src/docker/sent.rs"];
+
 /// What writes files. Whoever opens a socket writes none.
 const WRITES: [&str; 7] =
     ["fs::write", "File::create", "OpenOptions", "create_dir", "temp_dir", "tempfile", "fs::copy"];
@@ -260,7 +263,7 @@ fn no_image_is_ever_written_to_a_file() {
     for place in FILELESS {
         let mut here = sources.iter().filter(|source| source.path.starts_with(place)).peekable();
         assert!(here.peek().is_some(), "{place} is gone: update the table");
-        for source in here {
+        for source in here.filter(|source| !NOTES.iter().any(|notes| source.path == Path::new(notes))) {
             let names = WRITES.iter().filter(|name| source.code.contains(**name));
             wrong.extend(names.map(|name| format!("{}: {name}", source.path.display())));
         }

@@ -4,6 +4,7 @@ mod artifacts;
 mod encrypted;
 pub(crate) mod fake;
 mod files;
+pub(crate) mod made;
 mod quirks;
 mod raw;
 mod registries;

@@ -1,49 +1,13 @@
 //! What single registries do in their own way, one test each. Where the sandbox has the registry itself, its own tests show
 //! it as well.
 
+use super::made::{MIB, assert_there, push_made};
 use super::*;
 use crate::image::Part;
 use crate::image::part::{LayerSender, layer};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Barrier;
-
-/// A mebibyte.
-const MIB: usize = 1024 * 1024;
-
-/// Pushes an image of one layer that is made while it goes up in chunks, as `shop/api:v1`.
-async fn push_in_chunks(client: &Client, fake: &Fake, bytes: &Bytes) -> Result<PushReport, Error> {
-    let config = blob(media_type::OCI_CONFIG, "{}");
-    let descriptor = Descriptor::new(media_type::OCI_LAYER_GZIP, Digest::of(bytes), bytes.len() as u64);
-    let manifest = Manifest::new(config.descriptor.clone(), vec![descriptor.clone()]).to_bytes().unwrap();
-    let (repository, cancel) = (fake.repository("shop/api"), CancellationToken::new());
-    let mut pusher = Pusher::new(client, &repository, Box::new(|_| ()), &cancel)?;
-    let (sender, pieces) = layer();
-    pusher.take(Part::Layer { pieces, about: None });
-    pusher.add(config);
-    let making = async {
-        let mut rest = bytes.clone();
-        while !rest.is_empty() {
-            if sender.send(rest.split_to(rest.len().min(MIB))).await.is_err() {
-                return;
-            }
-        }
-        let _ = sender.end(descriptor).await;
-    };
-    tokio::select! {
-        error = pusher.failed() => return Err(error),
-        () = making => {}
-    }
-    pusher.finish(&RawManifest::new(None, manifest.into()), &["v1"]).await
-}
-
-/// The layer lies in the repository, and no session is left.
-fn assert_there(fake: &Fake, bytes: &Bytes) {
-    let contents = fake.contents();
-    let there = contents.blobs.get(&("shop/api".to_owned(), Digest::of(bytes).to_string()));
-    assert!(there == Some(bytes), "the layer is not there");
-    assert!(contents.sessions.is_empty(), "a session was left open");
-}
 
 #[tokio::test]
 async fn several_registries_on_one_s3_get_fewer_uploads_at_once_until_no_session_is_lost() {
@@ -103,10 +67,10 @@ async fn google_gets_one_body_when_its_source_gives_the_layer_again() {
     let fake = Fake::start().await;
     fake.faults(|faults| faults.no_chunks = true);
     let (bytes, client) = (noise(30 * MIB), client().with_budget(4 << 20));
-    let error = push_in_chunks(&client, &fake, &bytes).await.unwrap_err();
+    let error = push_made(&client, &fake.repository("shop/api"), &bytes).await.unwrap_err();
     assert!(error.wants_replay(), "{error}");
     fake.forget();
-    push_in_chunks(&client, &fake, &bytes).await.unwrap();
+    push_made(&client, &fake.repository("shop/api"), &bytes).await.unwrap();
     assert_there(&fake, &bytes);
     assert_eq!(fake.count("PATCH "), 1);
 }

@@ -1,42 +1,14 @@
 //! Layers that come while they are made: held in memory, offered, or sent in chunks.
 
+use super::made::{MIB, assert_there, push_made};
 use super::*;
 use crate::image::Part;
 use crate::image::part::{Answer, LayerSender, layer};
 use tokio::sync::oneshot;
 
-/// A mebibyte.
-const MIB: usize = 1024 * 1024;
-
 /// A client that holds so many bytes of layers at most.
 fn client_with(budget: usize) -> Client {
     client().with_budget(budget as u64)
-}
-
-/// Pushes a layer that is made piece by piece, as `shop/api:v1`.
-async fn push_made(client: &Client, fake: &Fake, bytes: &Bytes) -> Result<PushReport, Error> {
-    let config = blob(media_type::OCI_CONFIG, "{}");
-    let descriptor = Descriptor::new(media_type::OCI_LAYER_GZIP, Digest::of(bytes), bytes.len() as u64);
-    let manifest = Manifest::new(config.descriptor.clone(), vec![descriptor.clone()]).to_bytes().unwrap();
-    let (repository, cancel) = (fake.repository("shop/api"), CancellationToken::new());
-    let mut pusher = Pusher::new(client, &repository, Box::new(|_| ()), &cancel)?;
-    let (sender, pieces) = layer();
-    pusher.take(Part::Layer { pieces, about: None });
-    pusher.add(config);
-    let making = async {
-        let mut rest = bytes.clone();
-        while !rest.is_empty() {
-            if sender.send(rest.split_to(rest.len().min(MIB / 2))).await.is_err() {
-                return;
-            }
-        }
-        let _ = sender.end(descriptor).await;
-    };
-    tokio::select! {
-        error = pusher.failed() => return Err(error),
-        () = making => {}
-    }
-    pusher.finish(&RawManifest::new(None, manifest.into()), &["v1"]).await
 }
 
 /// Gives all of a layer.
@@ -47,23 +19,15 @@ async fn give(sender: LayerSender, mut rest: Bytes, descriptor: &Descriptor) {
     sender.end(descriptor.clone()).await.unwrap();
 }
 
-/// The layer lies in the repository, and no session is left.
-fn assert_there(fake: &Fake, bytes: &Bytes) {
-    let contents = fake.contents();
-    let there = contents.blobs.get(&("shop/api".to_owned(), Digest::of(bytes).to_string()));
-    assert!(there == Some(bytes), "the layer is not there");
-    assert!(contents.sessions.is_empty(), "a session was left open");
-}
-
 #[tokio::test]
 async fn a_layer_that_can_be_held_is_one_put() {
     let fake = Fake::start().await;
     let bytes = noise(3 * MIB);
-    let report = push_made(&client_with(4 * MIB), &fake, &bytes).await.unwrap();
+    let report = push_made(&client_with(4 * MIB), &fake.repository("shop/api"), &bytes).await.unwrap();
     assert_eq!((fake.count("PATCH "), report.bytes_compressed), (0, bytes.len() as u64));
     assert_there(&fake, &bytes);
     fake.forget();
-    let report = push_made(&client_with(4 * MIB), &fake, &bytes).await.unwrap();
+    let report = push_made(&client_with(4 * MIB), &fake.repository("shop/api"), &bytes).await.unwrap();
     assert_eq!((report.existed, fake.count("HEAD "), fake.count("PUT /v2/shop/api/blobs/")), (1, 1, 1));
 }
 
@@ -71,7 +35,7 @@ async fn a_layer_that_can_be_held_is_one_put() {
 async fn a_layer_that_cannot_be_held_goes_up_in_chunks() {
     let fake = Fake::start().await;
     let bytes = noise(70 * MIB);
-    push_made(&client_with(20 * MIB), &fake, &bytes).await.unwrap();
+    push_made(&client_with(20 * MIB), &fake.repository("shop/api"), &bytes).await.unwrap();
     assert_there(&fake, &bytes);
     let chunks = fake.count("PATCH ");
     assert!((2..=5).contains(&chunks), "{chunks} chunks");
@@ -83,7 +47,7 @@ async fn a_cut_chunk_goes_on_where_the_registry_stands() {
     let fake = Fake::start().await;
     fake.faults(|faults| faults.cut_patches = 3);
     let bytes = noise(40 * MIB);
-    push_made(&client_with(4 * MIB), &fake, &bytes).await.unwrap();
+    push_made(&client_with(4 * MIB), &fake.repository("shop/api"), &bytes).await.unwrap();
     assert_there(&fake, &bytes);
     let received = fake.contents().received;
     assert!(received <= bytes.len() as u64 * 105 / 100, "{received} of {}", bytes.len());
@@ -95,7 +59,7 @@ async fn what_was_on_its_way_when_a_chunk_was_cut_is_waited_for() {
     let fake = Fake::start().await;
     fake.faults(|faults| (faults.cut_patches, faults.late_steps) = (2, 4));
     let bytes = noise(40 * MIB);
-    push_made(&client_with(4 * MIB), &fake, &bytes).await.unwrap();
+    push_made(&client_with(4 * MIB), &fake.repository("shop/api"), &bytes).await.unwrap();
     assert_there(&fake, &bytes);
     assert_eq!(fake.contents().received, bytes.len() as u64 + 4, "each byte once, and the configuration twice");
     assert_eq!(fake.count("POST "), 2);
@@ -108,7 +72,7 @@ async fn a_cut_upload_that_goes_on_growing_forever_is_left_alone() {
     let patience = Patience { stall: Duration::from_millis(100), ..patience() };
     let client = Client::with_patience(Hosts::new(None, Vec::new()), Logins::default(), patience);
     let bytes = noise(20 * MIB);
-    push_made(&client.with_budget(8 * MIB as u64), &fake, &bytes).await.unwrap();
+    push_made(&client.with_budget(8 * MIB as u64), &fake.repository("shop/api"), &bytes).await.unwrap();
     assert_there(&fake, &bytes);
     assert_eq!(fake.count("POST "), 3, "a session for each of the two goes, and one for the configuration");
 }
@@ -118,7 +82,7 @@ async fn a_stream_that_is_lost_in_its_first_chunk_begins_anew() {
     let fake = Fake::start().await;
     fake.faults(|faults| (faults.cut_patches, faults.stale_state_cancels) = (1, true));
     let bytes = noise(40 * MIB);
-    push_made(&client_with(4 * MIB), &fake, &bytes).await.unwrap();
+    push_made(&client_with(4 * MIB), &fake.repository("shop/api"), &bytes).await.unwrap();
     assert_there(&fake, &bytes);
 }
 
@@ -134,11 +98,11 @@ async fn a_stream_that_is_lost_later_wants_its_source_again() {
         }
         watched.faults(|faults| faults.cut_patches = 1);
     });
-    let error = push_made(&client, &fake, &bytes).await.unwrap_err();
+    let error = push_made(&client, &fake.repository("shop/api"), &bytes).await.unwrap_err();
     assert!(error.wants_replay(), "{error}");
     assert!(fake.contents().sessions.is_empty(), "the session is told to go");
     cutting.await.unwrap();
-    push_made(&client, &fake, &bytes).await.unwrap();
+    push_made(&client, &fake.repository("shop/api"), &bytes).await.unwrap();
     assert_there(&fake, &bytes);
 }
 
@@ -151,7 +115,7 @@ async fn a_refused_chunk_is_tried_again() {
             faults.patch_statuses = [503, 429, 500].into();
         });
         let bytes = noise(40 * MIB);
-        push_made(&client_with(4 * MIB), &fake, &bytes).await.unwrap();
+        push_made(&client_with(4 * MIB), &fake.repository("shop/api"), &bytes).await.unwrap();
         assert_there(&fake, &bytes);
     }
 }
@@ -161,7 +125,7 @@ async fn ghcr_takes_chunks_of_four_mebibytes() {
     let fake = Fake::start().await;
     fake.faults(|faults| faults.longest_chunk = Some(4 * MIB));
     let bytes = noise(30 * MIB);
-    push_made(&client_with(4 * MIB), &fake, &bytes).await.unwrap();
+    push_made(&client_with(4 * MIB), &fake.repository("shop/api"), &bytes).await.unwrap();
     assert_there(&fake, &bytes);
 }
 
@@ -170,10 +134,10 @@ async fn ecr_gets_one_body_when_its_source_gives_the_layer_again() {
     let fake = Fake::start().await;
     fake.faults(|faults| faults.first_chunk_only = true);
     let (bytes, client) = (noise(30 * MIB), client_with(4 * MIB));
-    let error = push_made(&client, &fake, &bytes).await.unwrap_err();
+    let error = push_made(&client, &fake.repository("shop/api"), &bytes).await.unwrap_err();
     assert!(error.wants_replay(), "{error}");
     fake.forget();
-    push_made(&client, &fake, &bytes).await.unwrap();
+    push_made(&client, &fake.repository("shop/api"), &bytes).await.unwrap();
     assert_there(&fake, &bytes);
     assert_eq!(fake.count("PATCH "), 1);
 }
@@ -185,7 +149,7 @@ async fn no_chunk_but_the_last_is_shorter_than_the_registry_allows() {
         let fake = Fake::start().await;
         fake.faults(|faults| faults.shortest_chunk = Some(24 * MIB));
         let bytes = noise(60 * MIB);
-        push_made(&client_with(budget), &fake, &bytes).await.unwrap();
+        push_made(&client_with(budget), &fake.repository("shop/api"), &bytes).await.unwrap();
         assert_there(&fake, &bytes);
     }
 }
@@ -195,11 +159,11 @@ async fn the_answer_to_the_end_of_a_stream_may_be_lost() {
     let fake = Fake::start().await;
     let (bytes, client) = (noise(20 * MIB), client_with(4 * MIB));
     fake.faults(|faults| faults.swallow_put_answers = 2);
-    push_made(&client, &fake, &bytes).await.unwrap();
+    push_made(&client, &fake.repository("shop/api"), &bytes).await.unwrap();
     assert_there(&fake, &bytes);
     fake.contents().blobs.clear();
     fake.faults(|faults| faults.put_statuses = [500, 503].into());
-    push_made(&self::client_with(4 * MIB), &fake, &bytes).await.unwrap();
+    push_made(&self::client_with(4 * MIB), &fake.repository("shop/api"), &bytes).await.unwrap();
     assert_there(&fake, &bytes);
 }
 
@@ -300,7 +264,7 @@ async fn an_early_upload_that_is_cut_goes_on_where_the_registry_stands() {
                 (faults.cut_patches, faults.cut_after, faults.stale_state_cancels) = (1, Some(cut), !resumes);
             });
             let bytes = noise(size);
-            push_made(&client_with(budget), &fake, &bytes).await.unwrap();
+            push_made(&client_with(budget), &fake.repository("shop/api"), &bytes).await.unwrap();
             assert_there(&fake, &bytes);
             assert_eq!(fake.contents().faults.cut_patches, 0, "it has happened");
             let received = fake.contents().received;
