@@ -19,6 +19,8 @@ pub(crate) struct Patience {
     pub(crate) commit: Duration,
     /// While it does, a sign of life is given so often.
     pub(crate) heartbeat: Duration,
+    /// A session that is not needed any more gets this long to be ended; the registry ends it by itself later.
+    pub(crate) goodbye: Duration,
     /// How often is tried again.
     pub(crate) retry: RetryPolicy,
     /// A registry that cannot be reached at all in the middle of a push may stay away for so long: that is no try.
@@ -33,6 +35,7 @@ impl Default for Patience {
             settle: Duration::from_millis(250),
             commit: Duration::from_mins(15),
             heartbeat: Duration::from_secs(10),
+            goodbye: Duration::from_millis(700),
             retry: RetryPolicy::default(),
             outage: Duration::from_mins(2),
         }

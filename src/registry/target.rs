@@ -90,9 +90,6 @@ struct Pulse {
     problem: Mutex<Option<Error>>,
 }
 
-/// A session that is not needed any more gets this long to be ended; the registry ends it by itself later.
-const GOODBYE: Duration = Duration::from_millis(700);
-
 /// The header in which a registry says how short a chunk may be.
 const SHORTEST_CHUNK: &str = "oci-chunk-min-length";
 
@@ -267,7 +264,7 @@ impl Target {
             let (request, _) = self.client.proven(question, &session.url, request).await?;
             self.client.send(question, Way::Pool(&pool), request).await
         };
-        let _ = tokio::time::timeout(GOODBYE, goodbye).await;
+        let _ = tokio::time::timeout(self.client.patience().goodbye, goodbye).await;
     }
 
     /// The error of an upload that is lost.

@@ -38,10 +38,11 @@ fn client_as(fake: &Fake, password: &str) -> Client {
     Client::with_patience(Hosts::new(None, Vec::new()), logins, patience())
 }
 
-/// Tries again at once, and not for long.
+/// Tries again at once, and not for long. Sessions are ended however busy the machine is.
 fn patience() -> Patience {
     let retry = RetryPolicy { tries: 4, first: Duration::ZERO, longest: Duration::ZERO };
-    Patience { retry, outage: Duration::ZERO, settle: Duration::ZERO, ..Patience::default() }
+    let (outage, settle, goodbye) = (Duration::ZERO, Duration::ZERO, Duration::from_mins(1));
+    Patience { settle, goodbye, retry, outage, ..Patience::default() }
 }
 
 /// A blob in memory.
