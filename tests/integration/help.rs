@@ -27,6 +27,16 @@ fn help_names_every_verb() {
 }
 
 #[test]
+fn the_version_names_the_codec_that_the_digests_of_layers_depend_on() {
+    let run = World::new().seaway(&["--version"]);
+    let codec = run.stdout.trim_end().strip_suffix(')').and_then(|text| text.split_once(" (gzip by "));
+    let (version, codec) = codec.unwrap_or_else(|| panic!("{}", run.stdout));
+    assert_eq!(version, concat!("seaway ", env!("CARGO_PKG_VERSION")));
+    let isa_l = codec.starts_with("isa-l 2.") && codec.contains(" level 1");
+    assert!(isa_l || codec == "zlib-rs level 2", "{codec}");
+}
+
+#[test]
 fn help_of_a_verb() {
     insta::assert_snapshot!(World::new().seaway(&["down", "--help"]));
 }
