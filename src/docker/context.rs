@@ -5,11 +5,11 @@
 //! instruction can take is too, so that a commit alone changes neither the key nor what a build is sent.
 
 use super::dockerignore::{InvalidPattern, Rules, Verdict};
-use super::file_digest::content_digest;
+use super::file_digest::{content_digest, known_digest};
 use crate::error::{FailureKind, Hint};
 use crate::model::Digest;
 use std::collections::HashMap;
-use std::fs::Metadata;
+use std::fs::{DirEntry, Metadata};
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -227,12 +227,8 @@ struct Walk<'a> {
 
 /// A folder that is being walked.
 struct Level {
-    /// Its path with a slash at the end; the root is the empty path.
-    prefix: String,
-    /// What the rules say of it; nothing of the root.
-    verdict: Option<Verdict>,
-    /// The names in it that come next.
-    names: std::vec::IntoIter<String>,
+    /// What is in it and comes next, with what the rules say.
+    entries: std::vec::IntoIter<(Entry, Verdict)>,
     /// How many ignored folders are above it.
     pending: usize,
 }
@@ -242,24 +238,25 @@ impl Walk<'_> {
     fn run(&mut self) -> Result<(), ContextError> {
         let mut above = Vec::from_iter(self.level("", None)?);
         while let Some(level) = above.last_mut() {
-            let Some(name) = level.names.next() else {
+            let Some((entry, verdict)) = level.entries.next() else {
                 self.pending.truncate(level.pending); // nothing below was included: ignored folders go too
                 above.pop();
                 continue;
             };
-            let path = format!("{}{name}", level.prefix);
-            if let Some(verdict) = self.entry(&path, level.verdict.as_ref())? {
-                above.extend(self.level(&path, Some(verdict))?);
+            let folder = (entry.kind == EntryKind::Folder).then(|| entry.path.clone());
+            self.take(entry, &verdict);
+            if let Some(folder) = folder {
+                above.extend(self.level(&folder, Some(&verdict))?);
             }
         }
         Ok(())
     }
 
     /// Opens a folder with its verdict; `None` where there is nothing to be walked. An ignored one is the last that is pending.
-    fn level(&mut self, path: &str, verdict: Option<Verdict>) -> Result<Option<Level>, ContextError> {
+    fn level(&mut self, path: &str, verdict: Option<&Verdict>) -> Result<Option<Level>, ContextError> {
         let full = self.root.join(path);
         let fail = |source| ContextError::Read { path: full.clone(), source };
-        let is_ignored = verdict.as_ref().is_some_and(|verdict| verdict.ignored);
+        let is_ignored = verdict.is_some_and(|verdict| verdict.ignored);
         let pending = self.pending.len() - usize::from(is_ignored);
         let items = match std::fs::read_dir(&full) {
             Ok(items) => items,
@@ -274,69 +271,79 @@ impl Walk<'_> {
             }
             Err(error) => return Err(fail(error)),
         };
-        let prefix = if path.is_empty() { String::new() } else { format!("{path}/") };
-        let mut names = Vec::new();
+        let mut entries = Vec::new();
         for item in items {
-            match item.map_err(fail)?.file_name().into_string() {
-                Ok(name) => names.push(name),
-                Err(name) => {
-                    // Ignoring it must help, and patterns can only be compared with text.
-                    let shown = format!("{prefix}{}", name.to_string_lossy());
-                    if !self.ignore.judge(&shown, verdict.as_ref())?.ignored {
-                        return Err(ContextError::Name { path: full.join(name) });
-                    }
-                }
-            }
+            entries.extend(self.entry(path, &item.map_err(fail)?, verdict)?);
         }
-        names.sort_unstable();
-        Ok(Some(Level { prefix, verdict, names: names.into_iter(), pending }))
+        entries.sort_unstable_by(|one, other| one.0.path.cmp(&other.0.path)); // all in one folder: the order of the names
+        Ok(Some(Level { entries: entries.into_iter(), pending }))
     }
 
-    /// Takes an entry; the verdict of a folder that is to be walked.
-    fn entry(&mut self, path: &str, folder: Option<&Verdict>) -> Result<Option<Verdict>, ContextError> {
-        let verdict = self.ignore.judge(path, folder)?;
+    /// What stands in a folder with this verdict, and what the rules say of it; `None` for what is left out with all that is
+    /// below it.
+    fn entry(
+        &self,
+        folder: &str,
+        item: &DirEntry,
+        verdict: Option<&Verdict>,
+    ) -> Result<Option<(Entry, Verdict)>, ContextError> {
+        let slash = if folder.is_empty() { "" } else { "/" };
+        let name = match item.file_name().into_string() {
+            Ok(name) => name,
+            Err(name) => {
+                // Ignoring it must help, and patterns can only be compared with text.
+                let shown = format!("{folder}{slash}{}", name.to_string_lossy());
+                let is_ignored = self.ignore.judge(&shown, verdict)?.ignored;
+                return if is_ignored { Ok(None) } else { Err(ContextError::Name { path: item.path() }) };
+            }
+        };
+        let path = format!("{folder}{slash}{name}");
+        let verdict = self.ignore.judge(&path, verdict)?;
         let skipped = path == ".git" && !self.with_git;
-        if skipped || verdict.ignored && !self.ignore.rules.may_include_below(path) {
+        if skipped || verdict.ignored && !self.ignore.rules.may_include_below(&path) {
             return Ok(None);
         }
-        let Some(mut entry) = look(self.root, path)? else { return Ok(None) };
-        let is_folder = entry.kind == EntryKind::Folder;
+        let entry = look(item, path)?.filter(|entry| !verdict.ignored || entry.kind == EntryKind::Folder);
+        Ok(entry.map(|entry| (entry, verdict)))
+    }
+
+    /// Takes an entry.
+    fn take(&mut self, mut entry: Entry, verdict: &Verdict) {
         if verdict.ignored {
-            self.pending.extend(is_folder.then_some(entry));
-            return Ok(is_folder.then_some(verdict));
+            self.pending.push(entry);
+            return;
         }
         if let Some(file) = entry.found.identity() {
             entry.same_as = self.files.get(&file).cloned();
-            self.files.entry(file).or_insert_with(|| path.to_owned());
+            self.files.entry(file).or_insert_with(|| entry.path.clone());
         }
         self.entries.append(&mut self.pending);
         self.entries.push(entry);
-        Ok(is_folder.then_some(verdict))
     }
 }
 
-/// What a path is; `None` for sockets, pipes and devices, which no image takes from a context, and for what has gone.
-fn look(root: &Path, path: &str) -> Result<Option<Entry>, ContextError> {
-    let full = root.join(path);
-    let fail = |source| ContextError::Read { path: full.clone(), source };
-    let found = match std::fs::symlink_metadata(&full) {
+/// What stands at a path; `None` for sockets, pipes and devices, which no image takes from a context, and for what has gone. The
+/// file system is asked by way of the folder that is being read, which takes half the time of asking by the path.
+fn look(item: &DirEntry, path: String) -> Result<Option<Entry>, ContextError> {
+    let fail = |source| ContextError::Read { path: item.path(), source };
+    let found = match item.metadata() {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         found => found.map_err(fail)?,
     };
     let kind = if found.is_dir() {
         EntryKind::Folder
     } else if found.is_symlink() {
-        let target = std::fs::read_link(&full).map_err(fail)?.into_os_string();
-        let target = target.into_string().map_err(|_| ContextError::Name { path: full.clone() })?;
+        let target = std::fs::read_link(item.path()).map_err(fail)?.into_os_string();
+        let target = target.into_string().map_err(|_| ContextError::Name { path: item.path() })?;
         EntryKind::Link { target }
     } else if found.is_file() {
         EntryKind::File { size: found.len() }
     } else {
-        tracing::info!("`{}` is no file, folder or link: it is left out of the build context", full.display());
+        tracing::info!("`{}` is no file, folder or link: it is left out of the build context", item.path().display());
         return Ok(None);
     };
     let (mode, modified) = (found.mode() & 0o7777, nanoseconds(found.mtime(), found.mtime_nsec()));
-    Ok(Some(Entry { path: path.to_owned(), kind, mode, modified, same_as: None, found: Found::of(&found) }))
+    Ok(Some(Entry { path, kind, mode, modified, same_as: None, found: Found::of(&found) }))
 }
 
 impl Context {
@@ -352,8 +359,11 @@ impl Context {
 
     /// The digest of a file's content.
     pub(crate) fn digest(&self, entry: &Entry) -> Result<Digest, ContextError> {
-        let path = self.root.join(&entry.path);
         let size = if let EntryKind::File { size } = entry.kind { size } else { 0 };
+        if let Some(digest) = known_digest(entry, size) {
+            return Ok(digest);
+        }
+        let path = self.root.join(&entry.path);
         content_digest(&path, size).map_err(|source| match source.kind() {
             ErrorKind::NotFound | ErrorKind::UnexpectedEof => ContextError::Changed { path },
             _ => ContextError::Read { path, source },
@@ -484,11 +494,15 @@ mod tests {
     #[test]
     fn a_file_that_changes_or_goes_while_it_is_read_is_an_error() {
         let folder = folder(&[("a", "1"), ("b", "2")]);
-        let context = read(folder.path(), &folder.path().join("Dockerfile"), true).unwrap();
-        std::fs::remove_file(folder.path().join("b")).unwrap();
-        let gone = context.digests().unwrap_err();
-        std::fs::write(folder.path().join("a"), "longer").unwrap();
-        for (error, name) in [(gone, "/b`"), (context.digests().unwrap_err(), "/a`")] {
+        let path = |name: &str| folder.path().join(name);
+        let error = |change: &dyn Fn()| {
+            let context = read(folder.path(), &path("Dockerfile"), true).unwrap();
+            change();
+            context.digests().unwrap_err()
+        };
+        let gone = error(&|| std::fs::remove_file(path("b")).unwrap());
+        let changed = error(&|| std::fs::write(path("a"), "longer").unwrap());
+        for (error, name) in [(gone, "/b`"), (changed, "/a`")] {
             assert!(
                 error.to_string().contains(name) && error.to_string().ends_with("changed while it was read"),
                 "{error}"

@@ -5,7 +5,7 @@
 //! last change, which programs cannot set: as with Git's index, it counts only where it lies so far back that a later change
 //! could not have the same one.
 
-use super::context::{Found, nanoseconds};
+use super::context::{Entry, Found, nanoseconds};
 use crate::model::Digest;
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
@@ -31,11 +31,11 @@ pub(crate) const STRETCH: u64 = 4 * 1024 * 1024;
 /// A file in a certain state: device, number, length, last change of content and last change at all in nanoseconds.
 type Stamp = (u64, u64, u64, i64, i64);
 
-/// What is remembered.
-static REMEMBERED: LazyLock<Mutex<HashMap<(Stamp, Part), Digest>>> = LazyLock::new(Mutex::default);
+/// There may be very many files, so that it is not the digest that is remembered.
+type Hash = [u8; 32];
 
-/// Shorter files are not remembered: to read them takes no time, and there may be very many.
-const WORTH_IT: u64 = 64 * 1024;
+/// What is remembered.
+static REMEMBERED: LazyLock<Mutex<HashMap<(Stamp, Part), Hash>>> = LazyLock::new(Mutex::default);
 
 /// Clocks of file systems are this coarse at worst.
 const COARSE: Duration = Duration::from_secs(2);
@@ -59,6 +59,14 @@ pub(crate) fn content_digest(path: &Path, size: u64) -> io::Result<Digest> {
     Ok(Digest::from_hash(&all.finalize()))
 }
 
+/// The digest of the content of an entry of this size, as far as it is remembered: it is not even opened.
+pub(crate) fn known_digest(entry: &Entry, size: u64) -> Option<Digest> {
+    let Found { device, number, changed, .. } = entry.found;
+    let stamp = (device, number, size, entry.modified, changed);
+    let remembered = REMEMBERED.lock().unwrap_or_else(PoisonError::into_inner);
+    remembered.get(&(stamp, Part::Stretch(0))).filter(|_| size <= STRETCH).map(|hash| Digest::from_hash(hash))
+}
+
 /// Where the stretches of a file of this size begin; a file without content has one too.
 pub(crate) fn stretches(size: u64) -> impl Iterator<Item = u64> {
     (0..=size.saturating_sub(1) / STRETCH).map(|number| number * STRETCH)
@@ -68,8 +76,10 @@ pub(crate) fn stretches(size: u64) -> impl Iterator<Item = u64> {
 pub(crate) fn stretch_digest(path: &Path, from: u64, size: u64) -> io::Result<Digest> {
     let length = STRETCH.min(size - from);
     file_digest(path, Part::Stretch(from), Some(size), |mut file| {
-        file.seek(SeekFrom::Start(from))?;
-        match digest_of(file.take(length))? {
+        if from > 0 {
+            file.seek(SeekFrom::Start(from))?;
+        }
+        match digest_of(file.take(length), length)? {
             (digest, read) if read == length => Ok(digest),
             _ => Err(changed()),
         }
@@ -81,9 +91,10 @@ fn changed() -> io::Error {
     io::Error::new(ErrorKind::UnexpectedEof, "it changed while it was read")
 }
 
-/// The digest of what a reader gives, and how many bytes that were. Blocking work.
-pub(crate) fn digest_of(mut reader: impl Read) -> io::Result<(Digest, u64)> {
-    let (mut hash, mut piece, mut all) = (Sha256::new(), vec![0; PIECE], 0);
+/// The digest of what a reader gives, which should be so many bytes, and how many that were. Blocking work.
+pub(crate) fn digest_of(mut reader: impl Read, length: u64) -> io::Result<(Digest, u64)> {
+    let piece = usize::try_from(length).unwrap_or(PIECE).clamp(1, PIECE); // most files are short
+    let (mut hash, mut piece, mut all) = (Sha256::new(), vec![0; piece], 0);
     loop {
         match reader.read(&mut piece)? {
             0 => return Ok((Digest::from_hash(&hash.finalize()), all)),
@@ -119,16 +130,13 @@ fn at(
     if size.is_some_and(|size| size != before.2) {
         return Err(changed());
     }
-    if before.2 < WORTH_IT {
-        return read(file);
-    }
     let remembered = || REMEMBERED.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(digest) = remembered().get(&(before, part)) {
-        return Ok(digest.clone());
+    if let Some(hash) = remembered().get(&(before, part)) {
+        return Ok(Digest::from_hash(hash));
     }
     let digest = read(file.try_clone()?)?;
     if stamp(&file.metadata()?) == before && settles_in(before.4, now).is_none() {
-        remembered().insert((before, part), digest.clone());
+        remembered().insert((before, part), digest.hash());
     }
     Ok(digest)
 }
@@ -183,13 +191,32 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_changed_just_now_is_read_every_time_and_so_is_a_short_one() {
+    fn an_entry_in_a_known_state_is_not_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, later) = (folder.path().join("a"), SystemTime::now() + Duration::from_hours(1));
+        std::fs::write(&path, "1").unwrap();
+        let entry = || {
+            let context = super::super::context::read(folder.path(), &folder.path().join("Dockerfile"), true);
+            context.unwrap().entries[0].clone()
+        };
+        let before = entry();
+        assert_eq!(known_digest(&before, 1), None);
+        assert_eq!(reads(&path, Part::Stretch(0), later, 1), 1);
+        assert_eq!(known_digest(&before, 1), Some(Digest::of(b"1")));
+        while entry().found == before.found {
+            std::fs::write(&path, "2").unwrap(); // until the clock has moved
+        }
+        std::fs::File::options().write(true).open(&path).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        assert_eq!(known_digest(&entry(), 1), None);
+        assert_eq!(known_digest(&before, 1), Some(Digest::of(b"1")), "as it was");
+    }
+
+    #[test]
+    fn a_file_that_was_changed_just_now_is_read_every_time() {
         let folder = tempfile::tempdir().unwrap();
         let (path, now) = (folder.path().join("war"), SystemTime::now());
         std::fs::write(&path, vec![1; 100_000]).unwrap();
         assert_eq!(reads(&path, Part::Stretch(0), now, 3), 3);
-        std::fs::write(&path, vec![1; 1000]).unwrap();
-        assert_eq!(reads(&path, Part::Stretch(0), now + Duration::from_hours(1), 3), 3);
     }
 
     #[test]

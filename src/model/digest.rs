@@ -20,13 +20,18 @@ impl Digest {
 
     /// The digest whose 32 hash bytes are known, for whoever hashes a stream.
     pub(crate) fn from_hash(hash: &[u8]) -> Self {
-        use std::fmt::Write as _;
         let mut text = String::with_capacity(71);
         text.push_str("sha256:");
-        for byte in hash {
-            write!(text, "{byte:02x}").unwrap_or_default(); // writing to a String cannot fail
-        }
+        let digit = |value: u8| char::from(if value < 10 { b'0' + value } else { b'a' + value - 10 });
+        text.extend(hash.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]));
         Self(text)
+    }
+
+    /// The 32 hash bytes.
+    pub(crate) fn hash(&self) -> [u8; 32] {
+        let (pairs, _) = self.hex().as_bytes().as_chunks::<2>();
+        let value = |digit: u8| if digit.is_ascii_digit() { digit - b'0' } else { digit - b'a' + 10 };
+        std::array::from_fn(|at| pairs.get(at).map_or(0, |[high, low]| value(*high) << 4 | value(*low)))
     }
 
     /// Reads `sha256:…`.
@@ -130,6 +135,7 @@ mod tests {
         let empty = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         assert_eq!(Digest::of(b"").as_str(), empty);
         assert_eq!(Digest::parse(empty).unwrap().short(), "e3b0c442");
+        assert_eq!(Digest::from_hash(&Digest::of(b"").hash()).as_str(), empty);
     }
 
     #[test]

@@ -251,7 +251,7 @@ fn digest(stretch: &Stretch<'_>, members: &[zip::Member]) -> io::Result<Digest> 
         Content::Text(text) => Ok(Digest::of(text)),
         Content::Member(number) => file_digest(stretch.file, Part::Member(*number), None, |file| {
             let member = members.get(*number).ok_or(io::ErrorKind::NotFound)?;
-            Ok(digest_of(zip::packed(file, member)?)?.0)
+            Ok(digest_of(zip::packed(file, member)?, member.packed)?.0)
         }),
     }
 }

@@ -5,7 +5,7 @@ use crate::docker::context::{Context, EntryKind, Found};
 use crate::docker::file_digest::content_digest;
 use crate::image::assembly::source::{Content, Files, Item, Kind};
 use crate::model::Digest;
-use std::fs::File;
+use std::fs::{DirEntry, File};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -79,32 +79,40 @@ pub(super) fn add(source: &Path, below: &str, files: &mut Files) -> Result<Strin
     Ok(path)
 }
 
-/// Lists what is in a folder. Sockets, pipes and devices are left out.
+/// Lists what is in a folder, and in those below it: they may be as deep as paths are long. Sockets, pipes and devices are left
+/// out.
 fn add_folder(folder: &Path, below: &str, files: &mut Files) -> Result<(), (PathBuf, io::Error)> {
-    let fail = |error| (folder.to_owned(), error);
-    for entry in folder.read_dir().map_err(fail)? {
-        let source = entry.map_err(fail)?.path();
-        let fail = |error| (source.clone(), error);
-        let found = source.symlink_metadata().map_err(fail)?;
-        let name = source.file_name().and_then(|name| name.to_str());
-        let path = format!("{below}/{}", name.ok_or_else(|| fail(io::Error::other("its name is not UTF-8")))?);
-        let kind = if found.is_dir() {
-            Kind::Folder
-        } else if found.is_symlink() {
-            let target = source.read_link().map_err(fail)?.into_os_string().into_string();
-            Kind::Link(target.map_err(|_| fail(io::Error::other("its target is not UTF-8")))?)
-        } else if found.is_file() {
-            let identity = Found::of(&found).identity();
-            Kind::File { content: Content::Path(source.clone()), size: found.len(), identity }
-        } else {
-            continue;
-        };
-        files.add(&path, Item { kind, mode: found.mode() & 0o7777 });
-        if found.is_dir() {
-            add_folder(&source, &path, files)?;
+    let mut folders = vec![(folder.to_owned(), below.to_owned())];
+    while let Some((folder, below)) = folders.pop() {
+        let fail = |error| (folder.clone(), error);
+        for entry in folder.read_dir().map_err(fail)? {
+            let entry = entry.map_err(fail)?;
+            let Some((name, item)) = listed(&entry).map_err(|error| (entry.path(), error))? else { continue };
+            let path = format!("{below}/{name}");
+            let is_folder = item.kind == Kind::Folder;
+            files.add(&path, item);
+            folders.extend(is_folder.then(|| (entry.path(), path)));
         }
     }
     Ok(())
+}
+
+/// The name of something in a folder, and what it is.
+fn listed(entry: &DirEntry) -> io::Result<Option<(String, Item)>> {
+    let found = entry.metadata()?;
+    let name = entry.file_name().into_string().map_err(|_| io::Error::other("its name is not UTF-8"))?;
+    let kind = if found.is_dir() {
+        Kind::Folder
+    } else if found.is_symlink() {
+        let target = entry.path().read_link()?.into_os_string().into_string();
+        Kind::Link(target.map_err(|_| io::Error::other("its target is not UTF-8"))?)
+    } else if found.is_file() {
+        let identity = Found::of(&found).identity();
+        Kind::File { content: Content::Path(entry.path()), size: found.len(), identity }
+    } else {
+        return Ok(None);
+    };
+    Ok(Some((name, Item { kind, mode: found.mode() & 0o7777 })))
 }
 
 /// The beginnings of files that `ADD` would unpack: gzip, bzip2, xz, zstd; a tar archive says so further on.
@@ -158,6 +166,23 @@ mod tests {
             std::fs::write(&path, content).unwrap();
             assert_eq!(is_archive(&path), wanted);
         }
+    }
+
+    #[test]
+    fn a_deep_folder_does_not_exhaust_the_stack() {
+        // As deep as a path can be; on a thread with a quarter of the room that those of the runtime have.
+        let folder = tempfile::tempdir().unwrap();
+        let deep = "d/".repeat((4000 - folder.path().as_os_str().len()) / 2);
+        std::fs::create_dir_all(folder.path().join(&deep)).unwrap();
+        std::fs::write(folder.path().join(&deep).join("file"), "x").unwrap();
+        let root = folder.path().to_owned();
+        let listing = std::thread::Builder::new().stack_size(512 * 1024).spawn(move || {
+            let mut files = Files::default();
+            add(&root, "copy", &mut files).unwrap();
+            files
+        });
+        let files = listing.unwrap().join().unwrap();
+        assert!(files.get(&format!("copy/{deep}file")).is_some());
     }
 
     #[test]

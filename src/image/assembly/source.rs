@@ -5,6 +5,7 @@ use super::tree::{follow, join};
 use bytes::Bytes;
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Where the content of a file comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,9 +45,13 @@ pub(crate) struct Item {
     pub(crate) mode: u32,
 }
 
-/// Files by their paths, without slashes at the ends; the root is the empty path.
+/// Files by their paths, without slashes at the ends; the root is the empty path. Cheap to clone, however many there are.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Files {
+pub(crate) struct Files(Arc<Listed>);
+
+/// The same.
+#[derive(Clone, Debug, Default)]
+struct Listed {
     /// All of them.
     items: HashMap<String, Item>,
     /// The names in each folder.
@@ -56,16 +61,17 @@ pub(crate) struct Files {
 impl Files {
     /// Takes an entry in, and the folders above it where they were not listed.
     pub(crate) fn add(&mut self, path: &str, item: Item) {
-        if self.items.insert(path.to_owned(), item).is_some() {
+        let Listed { items, names } = Arc::make_mut(&mut self.0);
+        if items.insert(path.to_owned(), item).is_some() {
             return;
         }
         let (mut folder, mut name) = path.rsplit_once('/').unwrap_or(("", path));
         loop {
-            self.names.entry(folder.to_owned()).or_default().insert(name.to_owned());
-            if folder.is_empty() || self.items.contains_key(folder) {
+            names.entry(folder.to_owned()).or_default().insert(name.to_owned());
+            if folder.is_empty() || items.contains_key(folder) {
                 return;
             }
-            self.items.insert(folder.to_owned(), Item { kind: Kind::Folder, mode: 0o755 });
+            items.insert(folder.to_owned(), Item { kind: Kind::Folder, mode: 0o755 });
             (folder, name) = folder.rsplit_once('/').unwrap_or(("", folder));
         }
     }
@@ -75,24 +81,24 @@ impl Files {
         if path.is_empty() {
             return Some(Item { kind: Kind::Folder, mode: 0o755 });
         }
-        self.items.get(path).cloned()
+        self.0.items.get(path).cloned()
     }
 
     /// Everything, sorted by its path.
     pub(crate) fn all(&self) -> Vec<(&String, &Item)> {
-        let mut all: Vec<_> = self.items.iter().collect();
+        let mut all: Vec<_> = self.0.items.iter().collect();
         all.sort_unstable_by_key(|(path, _)| *path);
         all
     }
 
     /// The names in a folder, sorted.
     pub(crate) fn names(&self, folder: &str) -> impl Iterator<Item = &String> {
-        self.names.get(folder).into_iter().flatten()
+        self.0.names.get(folder).into_iter().flatten()
     }
 
     /// A path with its links followed; `None` where they lead in a circle.
     pub(crate) fn follow(&self, path: &str) -> Option<String> {
-        let link = |path: &str| match self.items.get(path) {
+        let link = |path: &str| match self.0.items.get(path) {
             Some(Item { kind: Kind::Link(target), .. }) => Ok::<_, std::convert::Infallible>(Some(target.clone())),
             _ => Ok(None),
         };
@@ -126,7 +132,7 @@ impl Files {
             let whole = join(start, &path);
             if glob::matches(pattern, &path) {
                 found.push(whole);
-            } else if matches!(self.items.get(&whole), Some(Item { kind: Kind::Folder, .. })) {
+            } else if matches!(self.0.items.get(&whole), Some(Item { kind: Kind::Folder, .. })) {
                 self.search(start, &path, pattern, found);
             }
         }
