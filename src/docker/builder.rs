@@ -2,16 +2,17 @@
 
 use super::address::{Address, connect};
 use super::assembly::check_platforms;
-use super::buildkit::{self, BuildKit, BuildRequest, Exporter, Solve, fresh_id};
+use super::buildkit::{self, BuildKit, BuildRequest, Exporter, Solve};
 use super::content_store::ContentStore;
 use super::engine::{About, Engine, Inspected, Named, Store};
 use super::error::Error;
+use super::fresh_id::fresh_id;
 use super::gateway::Halt;
 use super::layer_store;
 use super::place::Place;
 use super::progress::Progress;
 use super::save::{self, ChannelReader, Expected};
-use super::sent::{Kept, Notes};
+use super::sent::{Kept, Notes, Of};
 use super::session::{METHODS, Services};
 use super::source::Source;
 use super::squeeze::Parts;
@@ -106,7 +107,15 @@ impl Builder {
         let builder = self.clone();
         Built::by(|parts| async move {
             let notes = builder.notes.clone();
-            let (kept, request) = blocking(move || Ok((notes.keep(&request), request))).await?;
+            let keep = move || {
+                let of = Of {
+                    context: &request.context,
+                    dockerfile: &request.dockerfile,
+                    target: request.target.as_deref(),
+                };
+                Ok((notes.keep(&of, &request.content_key), request))
+            };
+            let (kept, request) = blocking(keep).await?;
             let job = Job { request, kept, halt, known, progress, parts };
             match &builder.buildkit_host {
                 Some(host) => job.with_buildkitd(host).await,

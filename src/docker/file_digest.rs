@@ -5,7 +5,7 @@
 //! last change, which programs cannot set: as with Git's index, it counts only where it lies so far back that a later change
 //! could not have the same one.
 
-use super::context::{Entry, Found, nanoseconds};
+use super::found::{Found, nanoseconds};
 use crate::model::Digest;
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
@@ -59,10 +59,10 @@ pub(crate) fn content_digest(path: &Path, size: u64) -> io::Result<Digest> {
     Ok(Digest::from_hash(&all.finalize()))
 }
 
-/// The digest of the content of an entry of this size, as far as it is remembered: it is not even opened.
-pub(crate) fn known_digest(entry: &Entry, size: u64) -> Option<Digest> {
-    let Found { device, number, changed, .. } = entry.found;
-    let stamp = (device, number, size, entry.modified, changed);
+/// The digest of the content of a file of this time (in nanoseconds since 1970) and size, as far as it is remembered: it is not
+/// even opened.
+pub(crate) fn known_digest(file: &Found, modified: i64, size: u64) -> Option<Digest> {
+    let stamp = (file.device, file.number, size, modified, file.changed);
     let remembered = REMEMBERED.lock().unwrap_or_else(PoisonError::into_inner);
     remembered.get(&(stamp, Part::Stretch(0))).filter(|_| size <= STRETCH).map(|hash| Digest::from_hash(hash))
 }
@@ -199,16 +199,17 @@ mod tests {
             let context = super::super::context::read(folder.path(), &folder.path().join("Dockerfile"), true);
             context.unwrap().entries[0].clone()
         };
+        let known = |entry: &super::super::context::Entry| known_digest(&entry.found, entry.modified, 1);
         let before = entry();
-        assert_eq!(known_digest(&before, 1), None);
+        assert_eq!(known(&before), None);
         assert_eq!(reads(&path, Part::Stretch(0), later, 1), 1);
-        assert_eq!(known_digest(&before, 1), Some(Digest::of(b"1")));
+        assert_eq!(known(&before), Some(Digest::of(b"1")));
         while entry().found == before.found {
             std::fs::write(&path, "2").unwrap(); // until the clock has moved
         }
         std::fs::File::options().write(true).open(&path).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
-        assert_eq!(known_digest(&entry(), 1), None);
-        assert_eq!(known_digest(&before, 1), Some(Digest::of(b"1")), "as it was");
+        assert_eq!(known(&entry()), None);
+        assert_eq!(known(&before), Some(Digest::of(b"1")), "as it was");
     }
 
     #[test]

@@ -3,8 +3,9 @@
 //! Source of the protocol: <https://github.com/tonistiigi/fsutil/blob/master/send.go>. The receiver is told of every entry,
 //! asks for the content of those files that it does not have from an earlier build, and says when it has all.
 
-use super::context::{Entry, EntryKind, Found, nanoseconds};
+use super::context::{Entry, EntryKind};
 use super::file_digest::settles_in;
+use super::found::{Found, nanoseconds};
 use super::sent::Note;
 use crate::image::assembly::archive::time_of;
 use crate::model::Digest;

@@ -18,6 +18,8 @@ mod fake_engine;
 pub(crate) mod file_digest;
 mod file_sync;
 mod files;
+pub(crate) mod found;
+mod fresh_id;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
 mod gateway;

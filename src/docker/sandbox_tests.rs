@@ -4,8 +4,9 @@
 
 use super::address::{Address, connect};
 use super::builder::Builder;
-use super::buildkit::{BuildRequest, fresh_id};
+use super::buildkit::BuildRequest;
 use super::context;
+use super::fresh_id::fresh_id;
 use super::gathered::gather;
 use crate::image::KnownLayers;
 use crate::model::{Environment, Platform};

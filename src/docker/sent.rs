@@ -10,8 +10,8 @@
 //! the file it was read: which file it is, and the time of its last change at all, which programs cannot set. When something
 //! looks to the builder like what it has, and is not that file in that state, there is a new name and a new note.
 
-use super::buildkit::{BuildRequest, fresh_id};
 use super::context::{Context, Entry, EntryKind};
+use super::fresh_id::fresh_id;
 use crate::model::{Digest, Environment};
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
@@ -29,6 +29,17 @@ use std::time::Duration;
 pub(super) struct Notes {
     /// The folder; `None` where the user has no place for such things.
     folder: Option<PathBuf>,
+}
+
+/// For which build files are kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Of<'a> {
+    /// The files.
+    pub(super) context: &'a Context,
+    /// The Dockerfile's path.
+    pub(super) dockerfile: &'a Path,
+    /// The stage; the last one without it.
+    pub(super) target: Option<&'a str>,
 }
 
 /// How a builder keeps the files of a context.
@@ -65,10 +76,10 @@ impl Notes {
 
     /// The name for the files of a build, which is noted. Where that cannot be, the content key is one for these very files.
     /// Blocking work.
-    pub(super) fn keep(&self, request: &BuildRequest) -> Kept {
+    pub(super) fn keep(&self, of: &Of<'_>, content_key: &str) -> Kept {
         let noted = self.folder.as_deref().map(|folder| {
-            let note = folder.join(file_name(request));
-            let name = name(folder, &note, &request.context)?;
+            let note = folder.join(file_name(of));
+            let name = name(folder, &note, of.context)?;
             Ok(Kept { name, note: Some(Note(note.into())) })
         });
         match noted {
@@ -79,20 +90,20 @@ impl Notes {
             }
             None => {}
         }
-        Kept { name: request.content_key.clone(), note: None }
+        Kept { name: content_key.to_owned(), note: None }
     }
 }
 
 /// The file of a note. Other Dockerfiles and stages take other files of a context: with one name for all of them, each would
 /// have the builder delete what only the others take.
-fn file_name(request: &BuildRequest) -> String {
+fn file_name(of: &Of<'_>) -> String {
     let mut hash = Sha256::new();
     let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    for path in [absolute(&request.context.root), absolute(&request.dockerfile)] {
+    for path in [absolute(&of.context.root), absolute(of.dockerfile)] {
         hash.update(path.as_os_str().as_bytes());
         hash.update([0]);
     }
-    hash.update(request.target.as_deref().unwrap_or_default());
+    hash.update(of.target.unwrap_or_default());
     Digest::from_hash(&hash.finalize()).hex().to_owned()
 }
 
@@ -238,7 +249,6 @@ impl Sent {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use futures::FutureExt as _;
     use std::os::unix::fs::PermissionsExt as _;
     use std::time::SystemTime;
 
@@ -261,7 +271,7 @@ mod tests {
         /// Writes a file; another content takes another moment.
         fn write(&self, name: &str, text: &str) {
             let path = self.path("context").join(name);
-            let changed = |path: &Path| path.metadata().map(|found| super::super::context::Found::of(&found)).ok();
+            let changed = |path: &Path| path.metadata().map(|found| super::super::found::Found::of(&found)).ok();
             let before = changed(&path);
             while changed(&path) == before {
                 std::fs::write(&path, text).unwrap();
@@ -278,25 +288,15 @@ mod tests {
             self.path("context").join(name).metadata().unwrap().modified().unwrap()
         }
 
-        fn request(&self, dockerfile: &str) -> BuildRequest {
-            let root = self.path("context");
-            let dockerfile = root.join(dockerfile);
-            BuildRequest {
-                context: super::super::context::read(&root, &dockerfile, true).unwrap(),
-                dockerfile,
-                dockerfile_text: Vec::new(),
-                target: None,
-                args: std::collections::BTreeMap::new(),
-                secrets: std::collections::BTreeMap::new(),
-                platform: crate::model::Platform::default(),
-                anew: false,
-                logins: Arc::new(|_| async { None }.boxed()),
-                content_key: "ck-1".to_owned(),
-            }
+        fn kept(&self, dockerfile: &str) -> Kept {
+            self.kept_in(Some(self.path("notes")), dockerfile)
         }
 
-        fn kept(&self, dockerfile: &str) -> Kept {
-            Notes { folder: Some(self.path("notes")) }.keep(&self.request(dockerfile))
+        fn kept_in(&self, folder: Option<PathBuf>, dockerfile: &str) -> Kept {
+            let root = self.path("context");
+            let dockerfile = root.join(dockerfile);
+            let context = super::super::context::read(&root, &dockerfile, true).unwrap();
+            Notes { folder }.keep(&Of { context: &context, dockerfile: &dockerfile, target: None }, "ck-1")
         }
 
         fn name(&self) -> String {
@@ -399,7 +399,7 @@ mod tests {
         let case = Case::new();
         std::fs::write(case.path("file"), "").unwrap();
         for folder in [None, Some(case.path("file/notes"))] {
-            let kept = Notes { folder }.keep(&case.request("Dockerfile"));
+            let kept = case.kept_in(folder, "Dockerfile");
             assert!(kept.name == "ck-1" && kept.note.is_none());
         }
         let folder = |pairs: &[(&str, &str)]| {

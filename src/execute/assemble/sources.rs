@@ -1,8 +1,9 @@
 //! The files of an assembly, listed.
 
 use super::make::{Opener, Opens};
-use crate::docker::context::{Context, EntryKind, Found};
+use crate::docker::context::{Context, EntryKind};
 use crate::docker::file_digest::content_digest;
+use crate::docker::found::Found;
 use crate::image::assembly::source::{Content, Files, Item, Kind};
 use crate::model::Digest;
 use std::fs::{DirEntry, File};
