@@ -4,11 +4,11 @@ use super::auth::Scope;
 use super::client::{Client, Known, Way};
 use super::error::Error;
 use super::hosts::Endpoint;
+use super::lost::judge_once;
 use super::manifest::check_digest;
 use super::progress::{BlobState, Track, lock};
 use super::question::Question;
 use super::redirects::check_target;
-use super::upload::judge_once;
 use super::wire;
 use crate::image::part::{ContentStream, FileRange};
 use crate::model::{Digest, Repository};
@@ -346,26 +346,6 @@ pub(crate) fn parse_range(text: &str) -> Option<u64> {
     let text = text.strip_prefix("bytes").map_or(text, |rest| rest.trim_start_matches(['=', ' ']));
     let (first, last) = text.split_once('-')?;
     (first.trim().parse::<u64>().ok()? == 0).then(|| last.trim().parse().ok())?.filter(|last| *last < u64::MAX)
-}
-
-/// Whether the registry has lost the session, or what arrived is not what was sent: a new session may do better.
-pub(crate) fn lost_session(error: &Error) -> bool {
-    let lost =
-        ["BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID", NO_BLOB, "DIGEST_INVALID", "SIZE_INVALID", "RANGE_INVALID"];
-    let Error::Refused { refusal, .. } = error else { return false };
-    error.code().is_some_and(|code| lost.contains(&code))
-        || refusal.status == StatusCode::RANGE_NOT_SATISFIABLE
-        || refusal.status.is_server_error() && refusal.message.as_deref().is_some_and(has_lost_path)
-}
-
-/// The code of a blob that is not there. As an answer to an upload: it was lost, as GHCR says
-/// (<https://github.com/GoogleContainerTools/jib/issues/4301>), or was not looked for in this request.
-pub(crate) const NO_BLOB: &str = "BLOB_UNKNOWN";
-
-/// Whether distribution complains that what it has stored of an upload is not where it looks: with S3 below, and several
-/// registries or uploads at once (<https://github.com/distribution/distribution/issues/2847>, with Spaces).
-fn has_lost_path(message: &str) -> bool {
-    message.contains("Path not found") && message.contains("/_uploads/")
 }
 
 /// A body that is watched while it is sent, and that must be as long as was promised.

@@ -8,8 +8,9 @@ use super::error::Error;
 use super::flights::{Flight, UnderWay};
 use super::held::Source;
 use super::limiter::{Permit, SMALL};
+use super::lost::{NO_BLOB, judge_once, lost_session};
 use super::progress::{BlobState, Track, lock};
-use super::target::{Begun, Body, NO_BLOB, Session, Target, lost_session};
+use super::target::{Begun, Body, Session, Target};
 use super::wire;
 use crate::http::Retry;
 use crate::image::{Content, Descriptor};
@@ -406,15 +407,5 @@ impl Upload<'_> {
     /// What is being attempted.
     fn action(&self) -> String {
         format!("take blob {} for `{}`", self.blob.digest.short(), self.target.path)
-    }
-}
-
-/// A judge that lets a dead token be replaced once, at once, and lost sessions be tried again.
-pub(crate) fn judge_once() -> impl Fn(&Error) -> Retry {
-    let renewed = AtomicBool::new(false);
-    move |error: &Error| match error.status() {
-        Some(StatusCode::UNAUTHORIZED) if !renewed.swap(true, Ordering::Relaxed) => Retry::Now,
-        _ if lost_session(error) => Retry::Later,
-        _ => error.retry(),
     }
 }
