@@ -259,8 +259,10 @@ async fn the_image_is_the_same(variable: &str) {
     };
     let (one, other) = (times(&one), times(&other));
     assert!(one.len() > FILES && one.keys().eq(other.keys()));
-    let differ: Vec<_> = one.iter().filter(|(path, time)| other[*path] != **time).map(|(path, _)| path).collect();
-    assert_eq!(differ, ["app/", "app/3/"]);
+    let differs = |(path, time): &(&String, &u64)| other[*path] != **time;
+    let differ: Vec<_> = one.iter().filter(differs).map(|(path, _)| path.as_str()).collect();
+    // Both may have been made within a second.
+    assert!(differ.iter().all(|path| ["app/", "app/3/"].contains(path)), "{differ:?}");
 }
 
 #[tokio::test]
