@@ -8,6 +8,7 @@
 //!
 //! Memory is bounded: a layer has at most a few blocks under way, and a sink that is slow holds the writer up.
 
+mod buffers;
 mod codec;
 mod hasher;
 #[cfg(feature = "isal")]
@@ -18,6 +19,7 @@ mod tests;
 
 use super::descriptor::Descriptor;
 use crate::model::{Compression, Digest};
+use buffers::Buffers;
 use bytes::Bytes;
 use codec::Block;
 pub(crate) use codec::gzip_codec;
@@ -64,6 +66,8 @@ pub(crate) struct Compressor<S> {
     length: usize,
     /// The block that is being filled.
     block: Vec<u8>,
+    /// Memory of blocks that nobody needs any more.
+    buffers: Buffers,
     /// Blocks that are being compressed, in order.
     under_way: VecDeque<mpsc::Receiver<io::Result<Block>>>,
     /// The checksum and length of what was given away, before compression.
@@ -90,6 +94,7 @@ impl<S: FnMut(Bytes) -> io::Result<()>> Compressor<S> {
             sink,
             length: compression.block_length(),
             block: Vec::new(),
+            buffers: Buffers::default(),
             under_way: VecDeque::new(),
             crc: Crc::new(),
             size: 0,
@@ -119,13 +124,13 @@ impl<S: FnMut(Bytes) -> io::Result<()>> Compressor<S> {
         self.raw.start();
         self.compressed.start();
         self.dispatch();
-        self.block.reserve_exact(self.length);
+        self.block = self.buffers.take(self.length);
         self.give_ready(self.pool.backlog())
     }
 
     /// Has the block compressed by the pool, and hashed meanwhile.
     fn dispatch(&mut self) {
-        let block = Bytes::from(std::mem::take(&mut self.block));
+        let block = self.buffers.lend(std::mem::take(&mut self.block));
         let (sender, receiver) = mpsc::sync_channel(1);
         let (compression, content) = (self.compression, block.clone());
         self.pool.run(Box::new(move |workspace| {
