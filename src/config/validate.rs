@@ -133,9 +133,32 @@ pub(super) fn status(text: &str) -> Result<u16, String> {
     text.parse().ok().filter(|status| (100..=599).contains(status)).ok_or_else(rule)
 }
 
+/// The architectures of images, in Go's words (<https://github.com/opencontainers/image-spec/blob/main/image-index.md>).
+const ARCHITECTURES: [&str; 13] = [
+    "amd64", "arm64", "arm", "386", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64le", "riscv64", "s390x",
+    "wasm",
+];
+
+/// What other tools call an architecture.
+const OTHER_NAMES: [(&str, &str); 5] =
+    [("x86_64", "amd64"), ("x86-64", "amd64"), ("aarch64", "arm64"), ("armhf", "arm"), ("i386", "386")];
+
 /// `os/architecture[/variant]`.
 pub(super) fn platform(text: &str) -> Result<Platform, String> {
-    Platform::parse(text).ok_or_else(|| "a platform is written `linux/amd64`".to_owned())
+    let platform = Platform::parse(text).ok_or_else(|| "a platform is written `linux/amd64`".to_owned())?;
+    let unknown = |part: &str, meant: Option<&str>| match meant {
+        Some(meant) => Err(format!("there is no `{part}`: did you mean `{meant}`?")),
+        None => Err(format!("there is no `{part}`; a platform is written `linux/amd64`")),
+    };
+    let (os, architecture) = (platform.os.as_str(), platform.architecture.as_str());
+    if !["linux", "windows"].contains(&os) {
+        return unknown(os, nearest(os, ["linux", "windows"]));
+    }
+    if !ARCHITECTURES.contains(&architecture) {
+        let other = OTHER_NAMES.iter().find(|(name, _)| *name == architecture).map(|(_, meant)| *meant);
+        return unknown(architecture, other.or_else(|| nearest(architecture, ARCHITECTURES)));
+    }
+    Ok(platform)
 }
 
 /// A path of a request, whose variables may still be open.
@@ -252,6 +275,27 @@ mod tests {
         }
         for text in ["", "5", "s", "5 s", "1d", "-1s", "10m5", "1..5s", "99999999999h", "25h"] {
             assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn platforms_are_those_that_there_are() {
+        for text in ["linux/amd64", "linux/arm/v7", "linux/arm64/v8", "windows/amd64", "linux/riscv64", "linux/386"] {
+            assert_eq!(platform(text).map(|platform| platform.to_string()), Ok(text.to_owned()));
+        }
+        for (text, meant) in [
+            ("linux/amd46", "`amd64`"),
+            ("linux/x86_64", "`amd64`"),
+            ("linux/aarch64", "`arm64`"),
+            ("linux/armhf/v7", "`arm`"),
+            ("lunix/amd64", "`linux`"),
+            ("darwin/arm64", "written `linux/amd64`"),
+            ("linux/z80", "written `linux/amd64`"),
+            ("amd64", "written `linux/amd64`"),
+            ("linux/", "written `linux/amd64`"),
+        ] {
+            let problem = platform(text).unwrap_err();
+            assert!(problem.contains(meant), "{text}: {problem}");
         }
     }
 

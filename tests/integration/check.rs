@@ -572,6 +572,10 @@ images:
   both: { from: debian:12, build: . }
   other: { mirror: redis:7, copy: { ./a: /b }, root: /x }
   base: { from: \"Debian!\", expose: [http], workdir: here }
+  amd: { from: debian:12, platforms: [linux/amd46] }
+  x86: { from: debian:12, platforms: [linux/x86_64] }
+  system: { from: debian:12, platforms: [lunix/arm64] }
+  only: { from: debian:12, platforms: [amd64] }
 ";
     insta::assert_snapshot!(check(deploy));
 }
