@@ -240,7 +240,20 @@ pub(crate) async fn explain(
     refusal::explain(refusal, &repository.path, facts.as_ref(), failure)
 }
 
-/// The same where the same login has just pushed to the repository: it may.
+/// The failure of a question that is `asked` of a repository, and what its registry said: with the cause, as far as the
+/// account knows it.
+pub(crate) async fn unanswered(
+    asked: String,
+    account: Option<&RegistryAccount>,
+    repository: &Repository,
+    error: &registry::Error,
+) -> Failure {
+    let mut failure = Failure::of(error);
+    failure.messages.insert(0, asked);
+    explain(account, repository, error, failure).await
+}
+
+/// As [`explain`], where the same login has just pushed to the repository: it may.
 pub(crate) async fn explain_after_push(
     account: Option<&RegistryAccount>,
     repository: &Repository,

@@ -84,7 +84,7 @@ impl Work<'_> {
     ) -> Result<ImageResult, Trouble> {
         let Delivery { doors, image, .. } = self.delivery;
         let same = || async {
-            let now = content_key(&image.key, self.build, image.supply.compression, &doors.registry).await;
+            let now = content_key(&image.key, self.build, image.supply.compression, doors).await;
             now.is_ok_and(|now| now.tag == self.delivery.content_key)
         };
         let source = Source { give, unchanged: &|| same().boxed(), bases, keeps_manifest: false };

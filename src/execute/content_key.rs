@@ -2,7 +2,8 @@
 //!
 //! The survey asks for it before a build, and the build once more at its end.
 
-use super::account::{RegistryAccount, explain};
+use super::account::{RegistryAccount, unanswered};
+use super::images::ImageDoors;
 use crate::config::Build;
 use crate::docker::content_key::{Inputs, compressed};
 use crate::docker::context::{self, Context, ContextError};
@@ -51,23 +52,13 @@ fn taken_by(build: &Build, dockerfile: &[u8]) -> dockerfile::Inputs {
     dockerfile::inputs(&text, &build.args, build.target.as_deref(), &build.platform)
 }
 
-/// The content key of a build: its bases are looked up, its files are read.
+/// The content key of a build: its bases are looked up, its files are read. Why a base is refused is asked of the account,
+/// where there is one.
 pub(crate) async fn content_key(
     image: &str,
     build: &Build,
     compression: Compression,
-    registry: &registry::Client,
-) -> Result<ContentKey, Failure> {
-    explained_key(image, build, compression, registry, None).await
-}
-
-/// The same; why a base is refused is asked of the account, where there is one.
-pub(crate) async fn explained_key(
-    image: &str,
-    build: &Build,
-    compression: Compression,
-    registry: &registry::Client,
-    account: Option<&RegistryAccount>,
+    doors: &ImageDoors,
 ) -> Result<ContentKey, Failure> {
     let unreadable = |error: ContextError| {
         let mut failure = Failure::of(&error);
@@ -77,10 +68,10 @@ pub(crate) async fn explained_key(
     let walked = build.clone();
     let files = blocking(move || Files::read(&walked)).await?.map_err(unreadable)?;
     let inputs = taken_by(build, &files.dockerfile);
-    let bases = resolve_bases(inputs.bases, registry).await;
+    let bases = resolve_bases(inputs.bases, &doors.registry).await;
     let bases = match bases {
         Ok(bases) => bases,
-        Err(refused) => return Err(refused.tell(image, build, &files.dockerfile, account).await),
+        Err(refused) => return Err(refused.tell(image, build, &files.dockerfile, doors.account.as_ref()).await),
     };
     let build = build.clone();
     let hashing = blocking(move || {
@@ -136,22 +127,16 @@ impl RefusedBase {
     async fn tell(self, image: &str, build: &Build, dockerfile: &[u8], account: Option<&RegistryAccount>) -> Failure {
         let Self { base: Base { name, line }, reference, error } = self;
         let place = format!("{}:{line}", build.dockerfile.display());
-        let failure = prefixed(format!("image `{image}` is built on `{name}` ({place})"), &error);
+        let asked = format!("image `{image}` is built on `{name}` ({place})");
+        let failure = unanswered(asked, account, &reference.repository, &error).await;
         let stages = dockerfile::stage_names(&String::from_utf8_lossy(dockerfile));
         match nearest(&name, stages.iter().map(String::as_str)) {
             Some(stage) if matches!(error, registry::Error::NotFound { .. }) => {
                 failure.with_hint(format!("did you mean the stage `{stage}` of the Dockerfile?"))
             }
-            _ => explain(account, &reference.repository, &error, failure).await,
+            _ => failure,
         }
     }
-}
-
-/// What was being looked up, then what the registry said.
-pub(crate) fn prefixed(message: String, error: &registry::Error) -> Failure {
-    let mut failure = Failure::of(error);
-    failure.messages.insert(0, message);
-    failure
 }
 
 #[cfg(test)]

@@ -5,11 +5,11 @@ use crate::desired::{Desired, DesiredImage, ImageSource, SlotImage};
 use crate::docker::layout::Identity;
 use crate::docker::{self, content_key::tag_of};
 use crate::error::Failure;
-use crate::execute::account::explain;
-use crate::execute::content_key::{explained_key, prefixed};
+use crate::execute::account::unanswered;
+use crate::execute::content_key::content_key;
 use crate::execute::{EventKind, Events, ImageDoors, ready_made};
 use crate::image::dockerfile::Reach;
-use crate::model::{Digest, Platform, Reference, counted};
+use crate::model::{Digest, Platform, Reference, Repository, counted};
 use crate::plan::ObservedImage;
 use crate::registry::{self, Dated};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
@@ -38,14 +38,10 @@ pub(crate) async fn survey(
     let others: BTreeSet<&Reference> =
         desired.objects.iter().flat_map(|object| &object.slots).filter_map(foreign).collect();
     let others = stream::iter(others).map(|reference| async move {
+        let asked = || format!("image `{reference}` of the manifests");
         let digest = doors.registry.resolve(reference).await;
-        match digest {
-            Ok(digest) => Ok::<_, Failure>((reference.clone(), digest)),
-            Err(error) => {
-                let failure = prefixed(format!("image `{reference}` of the manifests"), &error);
-                Err(explain(doors.account.as_ref(), &reference.repository, &error, failure).await)
-            }
-        }
+        let digest = answered(doors, &reference.repository, asked, digest).await?;
+        Ok::<_, Failure>((reference.clone(), digest))
     });
     let others = others.buffer_unordered(AT_ONCE).try_collect();
     futures::future::try_join(ours, others).await
@@ -76,7 +72,7 @@ async fn observe(image: &DesiredImage, doors: &ImageDoors) -> Result<ObservedIma
             (key, target, None)
         }
         ImageSource::Assembly(assembly) => {
-            let key = crate::execute::assembly_key(assembly, image.supply.compression, registry).await;
+            let key = crate::execute::assembly_key(assembly, image.supply.compression, doors).await;
             let key = key.map_err(|mut failure| {
                 failure.messages.insert(0, format!("image `{}` cannot be made", image.key));
                 failure
@@ -85,22 +81,14 @@ async fn observe(image: &DesiredImage, doors: &ImageDoors) -> Result<ObservedIma
         }
         ImageSource::Mirror(source) => {
             // A mirror keeps its digest, so the digest itself is looked for.
-            let found = registry.platform_manifest(source, &Platform::default()).await;
-            let found = match found {
-                Ok(found) => found,
-                Err(error) => {
-                    let failure = prefixed(format!("image `{}` mirrors `{source}`", image.key), &error);
-                    return Err(explain(doors.account.as_ref(), &source.repository, &error, failure).await);
-                }
-            };
+            let asked = || format!("image `{}` mirrors `{source}`", image.key);
+            let platform = Platform::default();
+            let found = registry.platform_manifest(source, &platform).await;
+            let found = answered(doors, &source.repository, asked, found).await?;
             (tag_of(&found.digest), found.digest.to_string(), Some(found.digest))
         }
     };
-    let digest = registry.head_manifest(&image.repository, &target).await;
-    let digest = match digest {
-        Ok(digest) => digest,
-        Err(error) => return Err(unknown(image, doors, &error).await),
-    };
+    let digest = looked_up(doors, image, registry.head_manifest(&image.repository, &target).await).await?;
     let found = digest.as_ref().map_or_else(|| "not there".to_owned(), ToString::to_string);
     tracing::info!("image `{}` in the registry as {content_key}: {found}", image.key);
     Ok(ObservedImage { content_key, digest, source, stale: None })
@@ -108,33 +96,48 @@ async fn observe(image: &DesiredImage, doors: &ImageDoors) -> Result<ObservedIma
 
 /// What the registry knows of an image that is built: by one HEAD. Only where its age matters is more asked.
 async fn observe_build(image: &DesiredImage, build: &Build, doors: &ImageDoors) -> Result<ObservedImage, Failure> {
-    let (compression, account) = (image.supply.compression, doors.account.as_ref());
-    let key = explained_key(&image.key, build, compression, &doors.registry, account).await?;
+    let key = content_key(&image.key, build, image.supply.compression, doors).await?;
     let (repository, tag) = (&image.repository, key.tag.as_str());
     let (digest, stale) = match build.max_age.limit(key.network.is_some()) {
         _ if build.anew => (None, Some("--no-cache".to_owned())),
-        None => match doors.registry.head_manifest(repository, tag).await {
-            Ok(digest) => (digest, None),
-            Err(error) => return Err(unknown(image, doors, &error).await),
-        },
-        Some(limit) => match doors.registry.dated_manifest(repository, tag, &build.platform).await {
-            Err(error) => return Err(unknown(image, doors, &error).await),
-            Ok(None) => (None, None),
-            Ok(Some(Dated { digest, created })) => match too_old(created, limit, key.network.as_ref()) {
-                Some(reason) => (None, Some(reason)),
-                None => (Some(digest), None),
-            },
-        },
+        None => (looked_up(doors, image, doors.registry.head_manifest(repository, tag).await).await?, None),
+        Some(limit) => {
+            let found = doors.registry.dated_manifest(repository, tag, &build.platform).await;
+            match looked_up(doors, image, found).await? {
+                None => (None, None),
+                Some(Dated { digest, created }) => match too_old(created, limit, key.network.as_ref()) {
+                    Some(reason) => (None, Some(reason)),
+                    None => (Some(digest), None),
+                },
+            }
+        }
     };
     let found = digest.as_ref().map_or_else(|| "not there".to_owned(), ToString::to_string);
     tracing::info!("image `{}` in the registry as {tag}: {}", image.key, stale.as_ref().unwrap_or(&found));
     Ok(ObservedImage { content_key: key.tag, digest, source: None, stale })
 }
 
-/// The failure of an image that cannot be looked up, with the cause as far as the account knows it.
-async fn unknown(image: &DesiredImage, doors: &ImageDoors, error: &registry::Error) -> Failure {
-    let failure = prefixed(format!("image `{}` cannot be looked up", image.key), error);
-    explain(doors.account.as_ref(), &image.repository, error, failure).await
+/// What a registry answers about an image of ours.
+async fn looked_up<T>(
+    doors: &ImageDoors,
+    image: &DesiredImage,
+    answer: Result<T, registry::Error>,
+) -> Result<T, Failure> {
+    let asked = || format!("image `{}` cannot be looked up", image.key);
+    answered(doors, &image.repository, asked, answer).await
+}
+
+/// What a registry answers to what is `asked` of a repository; the failure has the cause as far as the account knows it.
+async fn answered<T>(
+    doors: &ImageDoors,
+    repository: &Repository,
+    asked: impl FnOnce() -> String,
+    answer: Result<T, registry::Error>,
+) -> Result<T, Failure> {
+    match answer {
+        Ok(answer) => Ok(answer),
+        Err(error) => Err(unanswered(asked(), doors.account.as_ref(), repository, &error).await),
+    }
 }
 
 /// Why an image that was made then is not reused; `None` where it is young enough. One that does not say is not trusted.

@@ -1,7 +1,9 @@
 //! Images that deploy.yml itself describes: files onto a base, or a WAR onto a server.
 
+use super::super::account::unanswered;
 use super::super::delivery::{Delivery, Source, Trouble};
 use super::super::event::{Diagnosis, ImageResult};
+use super::super::images::ImageDoors;
 use super::make::{self, Opener, Opens};
 use super::sources::{self, here};
 use super::{Obstacle, Order, find_base};
@@ -20,7 +22,6 @@ use crate::image::assembly::war::{DEFAULT_ROOT, explode};
 use crate::image::assembly::zip;
 use crate::image::config::Draft;
 use crate::model::{Compression, Digest};
-use crate::registry;
 use futures::FutureExt as _;
 use futures::future::join;
 use serde_json::json;
@@ -127,14 +128,16 @@ const VERSION: &str = "seaway assembly key 3";
 pub(crate) async fn content_key(
     assembly: &Assembly,
     compression: Compression,
-    registry: &registry::Client,
+    doors: &ImageDoors,
 ) -> Result<String, Failure> {
     let base = async {
         let Some(reference) = &assembly.from else { return Ok("scratch".to_owned()) };
-        let about = |error: registry::Error| {
-            super::super::content_key::prefixed(format!("it is made on `{reference}`"), &error)
+        let error = match doors.registry.resolve(reference).await {
+            Ok(digest) => return Ok(digest.to_string()),
+            Err(error) => error,
         };
-        registry.resolve(reference).await.map(|digest| digest.to_string()).map_err(about)
+        let asked = format!("it is made on `{reference}`");
+        Err(unanswered(asked, doors.account.as_ref(), &reference.repository, &error).await)
     };
     let hashed = assembly.clone();
     let hashing = tokio::task::spawn_blocking(move || hash_files(&hashed));
@@ -355,7 +358,7 @@ async fn deliver(delivery: &Delivery<'_>, assembly: &Assembly, listing: Listing)
     };
     let ready = Arc::new(ready.map_err(trouble)?);
     let same = || async {
-        let now = self::content_key(assembly, delivery.image.supply.compression, &delivery.doors.registry).await;
+        let now = self::content_key(assembly, delivery.image.supply.compression, delivery.doors).await;
         now.is_ok_and(|now| now == delivery.content_key)
     };
     let give = |known, progress| make::make(&ready, known, &progress);

@@ -5,6 +5,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
+/// Doors to nothing but registries.
+fn doors() -> ImageDoors {
+    ImageDoors { registry: client(), builder: docker::Builder::default(), account: None }
+}
+
 /// An entry that copies this.
 fn entry(source: PathBuf) -> Assembly {
     Assembly {
@@ -15,7 +20,7 @@ fn entry(source: PathBuf) -> Assembly {
 
 /// The key of an entry that copies this.
 async fn key_of(source: &Path) -> String {
-    content_key(&entry(source.to_owned()), Compression::default(), &client()).await.unwrap()
+    content_key(&entry(source.to_owned()), Compression::default(), &doors()).await.unwrap()
 }
 
 #[tokio::test]
@@ -119,7 +124,7 @@ async fn the_same_bytes_packed_in_another_way_are_another_member() {
         stored[at] = 0;
     }
     let key =
-        |assembly: Assembly| async move { content_key(&assembly, Compression::default(), &client()).await.unwrap() };
+        |assembly: Assembly| async move { content_key(&assembly, Compression::default(), &doors()).await.unwrap() };
     assert_ne!(key(war("packed", &packed)).await, key(war("stored", &stored)).await);
 }
 
@@ -128,7 +133,7 @@ async fn a_pipe_is_not_waited_for() {
     let folder = tempfile::tempdir().unwrap();
     let pipe = folder.path().join("pipe");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    let failure = content_key(&entry(pipe), Compression::default(), &client()).await.unwrap_err();
+    let failure = content_key(&entry(pipe), Compression::default(), &doors()).await.unwrap_err();
     assert_eq!(failure.messages[1], "it is neither a file nor a folder");
 }
 
@@ -140,7 +145,7 @@ async fn a_war_that_is_none_was_made_wrongly_and_says_how_to_make_it() {
     for content in [&b""[..], b"no ZIP at all, and long enough for one", &whole[..whole.len() - 30]] {
         fs::write(&path, content).unwrap();
         let entry = Assembly { war: Some(War { path: path.clone(), root: String::new() }), ..Assembly::default() };
-        let failure = content_key(&entry, Compression::default(), &client()).await.unwrap_err();
+        let failure = content_key(&entry, Compression::default(), &doors()).await.unwrap_err();
         assert_eq!(failure.kind, FailureKind::Application, "{failure}");
         assert!(failure.hint.as_ref().is_some_and(|hint| hint.contains("mvn package")), "{failure:?}");
     }
