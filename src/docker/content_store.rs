@@ -269,7 +269,7 @@ impl Sink {
                     return Ok(Self::Blob { sender, descriptor });
                 }
                 drop(sender); // not needed after all: what is sent is the compressed layer
-                let claim = Squeeze::claim(&store.assembly, &store.parts, &descriptor.digest);
+                let claim = Squeeze::claim(&store.assembly, &store.parts, &descriptor.digest, Some(descriptor.size));
                 let Some(squeeze) = claim.await? else { return Ok(Self::Had) };
                 squeeze.write(data).await?;
                 Ok(Self::Layer(squeeze))

@@ -75,7 +75,7 @@ pub(super) async fn gather(
                 answer.send(Answer::Send(sender)).unwrap();
                 coming.spawn(receive(pieces));
             }
-            Part::Promise { layer, answer } if there.contains(&brought(&layer.diff_id).digest) => {
+            Part::Promise { layer, answer, .. } if there.contains(&brought(&layer.diff_id).digest) => {
                 let is_first = gathered.put_off.insert(layer.diff_id.clone());
                 let later = Verdict::Later(std::future::ready(()).boxed());
                 answer.send(if is_first { later } else { Verdict::Have(brought(&layer.diff_id)) }).unwrap();

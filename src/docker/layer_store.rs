@@ -6,6 +6,7 @@
 //!
 //! - `image/overlay2/imagedb/content/sha256/ID`: the configuration.
 //! - `image/overlay2/layerdb/sha256/CHAIN/cache-id`: the name of a layer's folder.
+//! - `image/overlay2/layerdb/sha256/CHAIN/size`: how long its files are together.
 //! - `image/overlay2/layerdb/sha256/CHAIN/tar-split.json.gz`: its archive without the content of files, as the Engine keeps it
 //!   to give every layer back bit for bit (<https://github.com/vbatts/tar-split>).
 //! - `overlay2/CACHE-ID/diff`: its files.
@@ -56,8 +57,18 @@ pub(crate) struct Found {
 struct Layer {
     /// The digest of its archive.
     diff_id: Digest,
-    /// The archive without files, and where these are; `None` for a layer that the registry has.
-    parts: Option<(File, PathBuf)>,
+    /// Where it lies; `None` for a layer that the registry has.
+    lies: Option<Lies>,
+}
+
+/// Where a layer lies.
+struct Lies {
+    /// Its archive without files.
+    description: File,
+    /// The folder of its files.
+    files: PathBuf,
+    /// How long these are together, in bytes, where the Engine says so.
+    about: Option<u64>,
 }
 
 /// Looks an image up in the folder of an Engine. Everything is opened that will be needed, so that what is forbidden shows
@@ -73,24 +84,26 @@ pub(crate) fn find(root: &Path, id: &Digest, expected: Expected) -> io::Result<F
     for diff_id in inside.rootfs.diff_ids {
         let link = chain.map_or_else(|| diff_id.clone(), |chain| Digest::of(format!("{chain} {diff_id}").as_bytes()));
         let is_needed = expected.known.blob(&diff_id).is_none() && seen.insert(diff_id.clone());
-        let parts = if is_needed { Some(open(root, &images, &link)?) } else { None };
-        layers.push(Layer { diff_id, parts });
+        let lies = if is_needed { Some(open(root, &images, &link)?) } else { None };
+        layers.push(Layer { diff_id, lies });
         chain = Some(link);
     }
     Ok(Found { config: config.into(), layers, expected })
 }
 
 /// Opens a layer by the digest of its chain.
-fn open(root: &Path, images: &Path, chain: &Digest) -> io::Result<(File, PathBuf)> {
-    let about = images.join("layerdb/sha256").join(chain.hex());
-    let name = String::from_utf8(read_untouched(&about.join("cache-id"))?).map_err(io::Error::other)?;
+fn open(root: &Path, images: &Path, chain: &Digest) -> io::Result<Lies> {
+    let layer = images.join("layerdb/sha256").join(chain.hex());
+    let name = String::from_utf8(read_untouched(&layer.join("cache-id"))?).map_err(io::Error::other)?;
     let name = Path::new(name.trim());
     if !matches!(name.components().collect::<Vec<_>>().as_slice(), [Component::Normal(_)]) {
         return Err(io::Error::other("a layer's folder has no plain name"));
     }
     let files = root.join(DRIVER).join(name).join("diff");
     fs::read_dir(&files)?; // whether it may be read
-    Ok((open_untouched(&about.join("tar-split.json.gz"))?, files))
+    let size =
+        read_untouched(&layer.join("size")).ok().and_then(|text| str::from_utf8(&text).ok()?.trim().parse().ok());
+    Ok(Lies { description: open_untouched(&layer.join("tar-split.json.gz"))?, files, about: size })
 }
 
 /// Reads a small file of somebody else's.
@@ -129,12 +142,12 @@ impl Found {
         let assembly: Shared = Arc::new(Mutex::new(Assembly::new(expected.known)));
         let runtime = tokio::runtime::Handle::current();
         let (mut squeezed, mut later) = (Vec::new(), Vec::new());
-        for Layer { diff_id, parts: lies } in layers {
+        for Layer { diff_id, lies } in layers {
             let Some(lies) = lies else {
                 lock(&assembly).take_known(&diff_id);
                 continue;
             };
-            match runtime.block_on(Squeeze::promise(&assembly, parts, &diff_id))? {
+            match runtime.block_on(Squeeze::promise(&assembly, parts, &diff_id, lies.about))? {
                 Asked::Had => {}
                 Asked::Make(squeeze) => squeezed.push(read(lies, squeeze)?),
                 Asked::Later(ended) => later.push((diff_id, lies, ended)),
@@ -142,7 +155,7 @@ impl Found {
         }
         for (diff_id, lies, ended) in later {
             runtime.block_on(wait(ended, parts))?;
-            let squeeze = runtime.block_on(Squeeze::claim(&assembly, parts, &diff_id))?;
+            let squeeze = runtime.block_on(Squeeze::claim(&assembly, parts, &diff_id, lies.about))?;
             squeezed.extend(squeeze.map(|squeeze| read(lies, squeeze)).transpose()?);
         }
         for layer in squeezed {
@@ -153,8 +166,8 @@ impl Found {
     }
 }
 
-/// Reads a layer, which lies in an archive without files and in these.
-fn read((description, files): (File, PathBuf), squeeze: Squeeze) -> Result<Squeezed, Error> {
+/// Reads a layer.
+fn read(Lies { description, files, .. }: Lies, squeeze: Squeeze) -> Result<Squeezed, Error> {
     let mut archive = Archive::new(&files, |piece| squeeze.blocking_write(piece));
     archive.write(BufReader::new(GzDecoder::new(BufReader::new(description))))?;
     Ok(squeeze.blocking_end())

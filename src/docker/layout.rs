@@ -337,7 +337,7 @@ impl Taker<'_> {
         if lock(&self.assembly).take_known(diff_id) {
             return Ok(());
         }
-        let claim = Squeeze::claim(&self.assembly, self.parts, diff_id);
+        let claim = Squeeze::claim(&self.assembly, self.parts, diff_id, Some(place.size));
         let Some(squeeze) = tokio::runtime::Handle::current().block_on(claim)? else { return Ok(()) };
         place.read(|piece| squeeze.blocking_write(piece).map_err(Cut::Unwanted))?;
         self.squeezed.push(squeeze.blocking_end());

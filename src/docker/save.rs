@@ -110,7 +110,7 @@ impl Reader<'_> {
             (Kind::Document, _) if size <= LARGEST_DOCUMENT => self.document(name, &mut content),
             (Kind::Compressed(kind), Some(digest)) => self.pass(Descriptor::new(kind, digest, size), &mut content),
             (Kind::Compressed(kind), None) if is_layer(name) => self.carry(name, kind, &mut content),
-            (Kind::Plain, digest) if digest.is_some() || is_layer(name) => self.layer(name, digest, &mut content),
+            (Kind::Plain, digest) if digest.is_some() || is_layer(name) => self.layer(name, digest, size, &mut content),
             _ => Ok(()),
         }
     }
@@ -155,18 +155,18 @@ impl Reader<'_> {
     }
 
     /// Takes a layer in that is not compressed; its digest may be known from its name.
-    fn layer(&mut self, name: &str, digest: Option<Digest>, content: &mut impl Read) -> Result<(), Error> {
+    fn layer(&mut self, name: &str, digest: Option<Digest>, size: u64, content: &mut impl Read) -> Result<(), Error> {
         let digest = digest.or_else(|| self.names.layer(name.trim_end_matches("/layer.tar")).cloned());
         if digest.as_ref().is_some_and(|digest| lock(&self.assembly).take_known(digest)) {
             return Ok(());
         }
         let squeeze = if let Some(digest) = digest {
             // The archive waits while another image brings the layer: what comes after it is not here yet.
-            let claim = Squeeze::claim(&self.assembly, self.parts, &digest);
+            let claim = Squeeze::claim(&self.assembly, self.parts, &digest, Some(size));
             let Some(squeeze) = tokio::runtime::Handle::current().block_on(claim)? else { return Ok(()) };
             squeeze
         } else {
-            let (squeeze, part) = Squeeze::start(&self.assembly);
+            let (squeeze, part) = Squeeze::start(&self.assembly, Some(size));
             self.give(part)?;
             squeeze
         };

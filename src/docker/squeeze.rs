@@ -64,19 +64,26 @@ pub(crate) enum Asked {
 }
 
 impl Squeeze {
-    /// Begins a layer of which nothing is known, and gives the compressed end of it as a part of the image. Needs a runtime.
-    pub(crate) fn start(assembly: &Shared) -> (Self, Part) {
+    /// Begins a layer whose digest nobody knows, and gives the compressed end of it as a part of the image. `about` is how
+    /// long its archive is, in bytes, where that is known. Needs a runtime.
+    pub(crate) fn start(assembly: &Shared, about: Option<u64>) -> (Self, Part) {
         let (pieces, receiver) = part::layer();
-        (Self::begin(assembly, pieces, None), Part::Layer { pieces: receiver, about: None })
+        (Self::begin(assembly, pieces, None), Part::Layer { pieces: receiver, about })
     }
 
     /// Promises a layer whose archive must have this digest: one that has another is an error, and no part of the image.
-    /// Whoever is told to make it does so before anything else: others wait for it from now on.
-    pub(crate) async fn promise(assembly: &Shared, parts: &Parts, diff_id: &Digest) -> Result<Asked, Error> {
+    /// `about` is how long that is, in bytes, where it is known. Whoever is told to make it does so before anything else:
+    /// others wait for it from now on.
+    pub(crate) async fn promise(
+        assembly: &Shared,
+        parts: &Parts,
+        diff_id: &Digest,
+        about: Option<u64>,
+    ) -> Result<Asked, Error> {
         let compression = lock(assembly).known.compression();
         let (answer, answered) = oneshot::channel();
         let layer = Promised { diff_id: diff_id.clone(), compression };
-        parts.send(Ok(Part::Promise { layer, answer })).await.map_err(|_| UNWANTED)?;
+        parts.send(Ok(Part::Promise { layer, about, answer })).await.map_err(|_| UNWANTED)?;
         Ok(match answered.await.map_err(|_| UNWANTED)? {
             Verdict::Have(blob) => {
                 lock(assembly).made(diff_id.clone(), blob);
@@ -88,9 +95,14 @@ impl Squeeze {
     }
 
     /// The same, and waits while another image of this run brings the layer; `None` where the image has it now.
-    pub(crate) async fn claim(assembly: &Shared, parts: &Parts, diff_id: &Digest) -> Result<Option<Self>, Error> {
+    pub(crate) async fn claim(
+        assembly: &Shared,
+        parts: &Parts,
+        diff_id: &Digest,
+        about: Option<u64>,
+    ) -> Result<Option<Self>, Error> {
         loop {
-            match Self::promise(assembly, parts, diff_id).await? {
+            match Self::promise(assembly, parts, diff_id, about).await? {
                 Asked::Had => return Ok(None),
                 Asked::Make(squeeze) => return Ok(Some(squeeze)),
                 Asked::Later(ended) => wait(ended, parts).await?,

@@ -46,6 +46,8 @@ pub(crate) enum Part {
     Promise {
         /// What it would be.
         layer: Promised,
+        /// About how long it is before compression, in bytes, where that is known.
+        about: Option<u64>,
         /// Where the answer goes.
         answer: oneshot::Sender<Verdict>,
     },

@@ -138,7 +138,7 @@ impl Pusher {
             }
             Part::Reopenable { descriptor, content, mount_from } => self.add(Blob { descriptor, content, mount_from }),
             Part::Offer { descriptor, answer } => self.offered(descriptor, answer),
-            Part::Promise { layer, answer } => self.promised(layer, answer),
+            Part::Promise { layer, about, answer } => self.promised(layer, about, answer),
             Part::Layer { pieces, about } => self.made(pieces, about),
             Part::Manifest { .. } => {}
         }

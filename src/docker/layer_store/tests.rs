@@ -66,6 +66,8 @@ impl Root {
             let about = images.join("layerdb/sha256").join(link.trim_start_matches("sha256:"));
             fs::create_dir_all(&about).unwrap();
             fs::write(about.join("cache-id"), format!("layer{number}")).unwrap();
+            let size: usize = files.iter().map(|(_, content)| content.len()).sum();
+            fs::write(about.join("size"), size.to_string()).unwrap();
             let mut description = GzEncoder::new(Vec::new(), flate2::Compression::fast());
             description.write_all(&lines).unwrap();
             fs::write(about.join("tar-split.json.gz"), description.finish().unwrap()).unwrap();
@@ -156,11 +158,12 @@ async fn what_another_image_brings_keeps_no_other_layer_waiting_and_nobody_who_i
     let reading = tokio::task::spawn_blocking(move || found.read(&sender));
     let mut promised = Vec::new();
     while promised.len() < 2 {
-        let Some(Ok(Part::Promise { layer, answer })) = parts.recv().await else { panic!("no promise") };
-        promised.push(layer.diff_id);
+        let Some(Ok(Part::Promise { layer, about, answer })) = parts.recv().await else { panic!("no promise") };
+        promised.push((layer.diff_id, about));
         answer.send(Verdict::Later(std::future::pending().boxed())).unwrap();
     }
-    assert_eq!(promised, root.layers.iter().map(|layer| Digest::of(layer)).collect::<Vec<_>>());
+    let diff_ids = root.layers.iter().map(|layer| Digest::of(layer));
+    assert_eq!(promised, std::iter::zip(diff_ids, [Some(4), Some(3)]).collect::<Vec<_>>());
     drop(parts);
     assert!(matches!(reading.await.unwrap(), Err(Error::Cancelled)));
 }

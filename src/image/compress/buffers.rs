@@ -60,11 +60,12 @@ mod tests {
         let (one, other) = (buffers.lend(first), buffers.take(1000));
         let slice = one.slice(10..20);
         drop(one);
-        assert_ne!(buffers.take(1000).as_ptr(), place, "somebody still reads it");
+        let another = buffers.take(1000);
+        assert_ne!(another.as_ptr(), place, "somebody still reads it");
         assert_eq!(slice, [7; 10].as_slice());
         drop(slice);
         let again = buffers.take(1000);
         assert_eq!((again.as_ptr(), again.len()), (place, 0));
-        drop(other);
+        drop((other, another));
     }
 }

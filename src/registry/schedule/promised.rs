@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 impl Pusher {
     /// Answers a promise at once: the layer is made here where no other image of the run has made it, or is about to.
-    pub(super) fn promised(&mut self, layer: Promised, answer: oneshot::Sender<Verdict>) {
+    pub(super) fn promised(&mut self, layer: Promised, about: Option<u64>, answer: oneshot::Sender<Verdict>) {
         let flight = match self.target.known.promises.claim(&layer, &self.target.path) {
             Claim::Kept(blob) => return self.kept(blob, answer),
             Claim::Others(other) if self.target.is_worth_waiting_for(&other, false) => {
@@ -36,7 +36,7 @@ impl Pusher {
         let (one, early, seen) = (self.one(None), Arc::clone(&self.early), Arc::clone(&self.seen));
         self.uploads.spawn(async move {
             let _flight = flight; // until the layer has come or will not come
-            let ended = one.made(pieces, first(None), &early, &seen).await?;
+            let ended = one.made(pieces, first(about), &early, &seen).await?;
             if let Some(blob) = &ended.blob {
                 one.target.known.promises.keep(layer, blob.clone());
             }

@@ -2,9 +2,8 @@
 //! still being made, instead of waiting for a digest that only the last byte decides.
 //!
 //! It is one request without a length, as Docker sends every layer. All of it stays in memory meanwhile, so whatever goes
-//! wrong costs no more than time: the layer then goes the way of every blob that is complete, and on where the registry
-//! stands if that can tell. Where no more may be held,
-//! the request ends there, as the first chunk of many.
+//! wrong costs no more than time: the layer then goes the way of every blob that is complete, from where the registry
+//! stands if it can tell. Where no more may be held, the request ends there, as the first chunk of many.
 
 use super::{Chunked, FIRST_OF_ALL, Incoming};
 use crate::image::Descriptor;

@@ -1,7 +1,7 @@
 //! What single registries do in their own way, one test each. Where the sandbox has the registry itself, its own tests show
 //! it as well.
 
-use super::made::{MIB, assert_there, push_made};
+use super::made::MIB;
 use super::*;
 use crate::image::Part;
 use crate::image::part::{LayerSender, layer};
@@ -60,19 +60,6 @@ async fn quay_is_told_from_where_to_mount() {
     let mirror = Mirror { from: &from, platform: &platform, to: &to, tags: &["v1"] };
     let report = client().mirror(mirror, Box::new(|_| ()), &CancellationToken::new()).await.unwrap();
     assert_eq!((report.mounted, report.sent), (2, 0));
-}
-
-#[tokio::test]
-async fn google_gets_one_body_when_its_source_gives_the_layer_again() {
-    let fake = Fake::start().await;
-    fake.faults(|faults| faults.no_chunks = true);
-    let (bytes, client) = (noise(30 * MIB), client().with_budget(4 << 20));
-    let error = push_made(&client, &fake.repository("shop/api"), &bytes).await.unwrap_err();
-    assert!(error.wants_replay(), "{error}");
-    fake.forget();
-    push_made(&client, &fake.repository("shop/api"), &bytes).await.unwrap();
-    assert_there(&fake, &bytes);
-    assert_eq!(fake.count("PATCH "), 1);
 }
 
 #[tokio::test]

@@ -268,7 +268,7 @@ async fn layers_of_the_same_content_that_are_made_side_by_side_go_up_once() {
 async fn promise(pusher: &mut Pusher, diff_id: &Digest, compression: Compression) -> (Option<LayerSender>, usize) {
     for put_off in 0.. {
         let (answer, answered) = oneshot::channel();
-        pusher.take(Part::Promise { layer: Promised { diff_id: diff_id.clone(), compression }, answer });
+        pusher.take(Part::Promise { layer: Promised { diff_id: diff_id.clone(), compression }, about: None, answer });
         match answered.await.unwrap() {
             Verdict::Have(_) => return (None, put_off),
             Verdict::Make(sender) => return (Some(sender), put_off),

@@ -1,9 +1,11 @@
 //! Layers that come while they are made: held in memory, offered, or sent in chunks.
 
+use super::fake::Faults;
 use super::made::{MIB, assert_there, push_made};
 use super::*;
 use crate::image::Part;
-use crate::image::part::{Answer, LayerSender, layer};
+use crate::image::part::{Answer, LayerSender, Promised, Verdict, layer};
+use crate::model::Compression;
 use tokio::sync::oneshot;
 
 /// A client that holds so many bytes of layers at most.
@@ -129,10 +131,10 @@ async fn ghcr_takes_chunks_of_four_mebibytes() {
     assert_there(&fake, &bytes);
 }
 
-#[tokio::test]
-async fn ecr_gets_one_body_when_its_source_gives_the_layer_again() {
+/// A registry with this fault, which takes no layer in chunks, gets it as one body when its source gives it again.
+async fn gets_one_body_in_the_end(fault: fn(&mut Faults)) {
     let fake = Fake::start().await;
-    fake.faults(|faults| faults.first_chunk_only = true);
+    fake.faults(fault);
     let (bytes, client) = (noise(30 * MIB), client_with(4 * MIB));
     let error = push_made(&client, &fake.repository("shop/api"), &bytes).await.unwrap_err();
     assert!(error.wants_replay(), "{error}");
@@ -140,6 +142,16 @@ async fn ecr_gets_one_body_when_its_source_gives_the_layer_again() {
     push_made(&client, &fake.repository("shop/api"), &bytes).await.unwrap();
     assert_there(&fake, &bytes);
     assert_eq!(fake.count("PATCH "), 1);
+}
+
+#[tokio::test]
+async fn ecr_gets_one_body_when_its_source_gives_the_layer_again() {
+    gets_one_body_in_the_end(|faults| faults.first_chunk_only = true).await;
+}
+
+#[tokio::test]
+async fn google_gets_one_body_when_its_source_gives_the_layer_again() {
+    gets_one_body_in_the_end(|faults| faults.no_chunks = true).await;
 }
 
 #[tokio::test]
@@ -233,6 +245,34 @@ async fn a_long_layer_goes_up_while_it_is_made() {
     assert_there(&fake, &bytes);
     let requests = ["HEAD ", "POST ", "PATCH ", "PUT /v2/shop/api/blobs/"].map(|request| fake.count(request));
     assert_eq!(requests, [0, 2, 1, 2], "one of two POSTs and of two PUTs is the configuration's");
+}
+
+#[tokio::test]
+async fn a_layer_that_is_known_to_be_long_goes_up_with_its_first_bytes() {
+    for promise in [false, true] {
+        let fake = Fake::start().await;
+        let (mut pusher, bytes, blob) = early(&fake);
+        let about = Some(bytes.len() as u64 * 2);
+        let sender = if promise {
+            let (answer, answered) = oneshot::channel();
+            let layer = Promised { diff_id: Digest::of(b"the archive"), compression: Compression::Gzip };
+            pusher.take(Part::Promise { layer, about, answer });
+            let Ok(Verdict::Make(sender)) = answered.await else { panic!("nobody else makes it") };
+            sender
+        } else {
+            let (sender, pieces) = layer();
+            pusher.take(Part::Layer { pieces, about });
+            sender
+        };
+        let mut rest = bytes.clone();
+        sender.send(rest.split_to(MIB)).await.unwrap();
+        while fake.count("PATCH ") == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await; // no more comes, and none would go up if nobody sent it
+        }
+        give(sender, rest, &blob).await;
+        finish(pusher, &[&blob]).await.unwrap();
+        assert_there(&fake, &bytes);
+    }
 }
 
 #[tokio::test]
