@@ -16,8 +16,9 @@ use futures::StreamExt as _;
 use http_body_util::{BodyExt as _, Limited};
 use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::TokioIo;
-use reqwest::header::{HOST, HeaderValue, USER_AGENT};
+use reqwest::header::{CONTENT_LENGTH, HOST, HeaderValue, USER_AGENT};
 use reqwest::{Request, Response};
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::ops::Range;
@@ -41,6 +42,12 @@ const LARGEST_ANSWER: usize = 1024 * 1024;
 
 /// So much of a file is read at once, in bytes: several connections' buffers fit into the cache of one core.
 const READ: usize = 32 * 1024;
+
+/// What has been sent and not yet been read by a registry on the same machine, in bytes: least and most.
+const ON_THE_WAY: (u64, u64) = (64 * 1024, 1024 * 1024);
+
+/// The part of a blob that may be on the way to a registry on the same machine.
+const PART_ON_THE_WAY: u64 = 256;
 
 /// Whether there is a direct connection without encryption to the place of a URL. The environment may name a proxy
 /// (`HTTP_PROXY`), as it does for all other requests to other machines.
@@ -75,7 +82,8 @@ pub(crate) async fn send(question: Question<'_>, range: &FileRange, request: Req
     let (method, url) = (request.method().clone(), request.url().clone());
     let file = tokio::fs::File::open(&range.file).await.map_err(|error| Error::of_source("a blob", error))?;
     let start = Instant::now();
-    let socket = connect(&url).await.map_err(|error| broken(question, &url, true, &error))?;
+    let length = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let socket = connect(&url, length).await.map_err(|error| broken(question, &url, true, &error))?;
     let wire = Wire::new(socket, file.into_std().await, range.start);
     let answer = exchange(wire, request).await.map_err(|error| broken(question, &url, false, &*error))?;
     let (status, millis) = (answer.status().as_u16(), start.elapsed().as_millis());
@@ -83,8 +91,8 @@ pub(crate) async fn send(question: Question<'_>, range: &FileRange, request: Req
     Ok(answer)
 }
 
-/// Connects to the place of a URL.
-async fn connect(url: &Url) -> io::Result<TcpStream> {
+/// Connects to the place of a URL, for a body of so many bytes.
+async fn connect(url: &Url, length: Option<u64>) -> io::Result<TcpStream> {
     let host = match url.host() {
         Some(Host::Ipv4(address)) => address.to_string(),
         Some(Host::Ipv6(address)) => address.to_string(),
@@ -94,7 +102,19 @@ async fn connect(url: &Url) -> io::Result<TcpStream> {
     let port = url.port_or_known_default().unwrap_or_default();
     let socket = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect((host, port))).await??;
     socket.set_nodelay(true)?;
+    if let Some(length) = length.filter(|_| url.host_str().is_some_and(is_loopback)) {
+        set_socket_send_buffer_size(&socket, on_the_way(length))?;
+    }
     Ok(socket)
+}
+
+/// How much of a body of this length may be on the way to a registry on the same machine, in bytes. What is left to itself
+/// grows to megabytes, which have gone out of the processor's cache when the registry reads them. And a registry takes from
+/// each connection what is there: with more there for a longer blob, all of them end together, and no core is left alone with
+/// the longest.
+fn on_the_way(length: u64) -> usize {
+    let (least, most) = ON_THE_WAY;
+    usize::try_from((length / PART_ON_THE_WAY).clamp(least, most)).unwrap_or_default()
 }
 
 /// Sends the request and reads the answer. Whoever stops waiting cuts the connection.
@@ -263,6 +283,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn on_one_machine_a_part_of_the_blob_is_on_the_way() {
+        use rustix::net::sockopt::socket_send_buffer_size;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
+        let mut sizes = Vec::new();
+        for length in [WORTH_IT, 32 << 20, 2 << 30] {
+            sizes.push(socket_send_buffer_size(connect(&url, Some(length)).await.unwrap()).unwrap());
+        }
+        assert!(sizes[0] < sizes[1] && sizes[1] <= sizes[2], "as much as the kernel allows: {sizes:?}");
+        assert_eq!([WORTH_IT, 32 << 20, 2 << 30].map(on_the_way), [64 * 1024, 128 * 1024, 1024 * 1024]);
+    }
+
+    #[tokio::test]
     async fn what_arrives_is_the_file_and_not_the_blank_body() {
         let content = noise(3_000_000);
         let folder = tempfile::tempdir().unwrap();
@@ -285,8 +318,10 @@ mod tests {
         let scope = Scope::push("a");
         let question = Question { endpoint: &endpoint, scope: &scope, action: "take a blob" };
         let length = content.len() as u64 - 7;
-        let request = reqwest::Client::new().put(format!("http://{host}/v2/a?b=c")).header("content-length", length);
-        let request = request.body(reqwest::Body::wrap_stream(blank(length))).build().unwrap();
+        let url = Url::parse(&format!("http://{host}/v2/a?b=c")).unwrap();
+        let mut request = Request::new(reqwest::Method::PUT, url);
+        request.headers_mut().insert(CONTENT_LENGTH, length.into());
+        *request.body_mut() = Some(reqwest::Body::wrap_stream(blank(length)));
         let answer = send(question, &FileRange { file, start: 7 }, request).await.unwrap();
         assert_eq!((answer.status().as_u16(), answer.text().await.unwrap().as_str()), (201, "ok"));
         let got = serving.await.unwrap();

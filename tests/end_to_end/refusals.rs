@@ -87,6 +87,19 @@ fn a_wrong_registry_is_found_behind_a_400() {
 }
 
 #[test]
+fn the_source_of_an_image_is_explained_as_its_target_is() {
+    let account = Account::start();
+    let there = "registry.digitalocean.com/todo-app-regstry/base:1";
+    for (name, source) in [
+        ("refused_mirror", format!("{{ mirror: {there} }}")),
+        ("refused_base_of_an_entry", format!("{{ from: {there}, copy: {{ ./deploy.yml: /etc/ }} }}")),
+    ] {
+        account.deploy_yml_of("todo-app-registry", "shop", &source);
+        refused(&account, name, "shop", &[], &[], 2);
+    }
+}
+
+#[test]
 fn a_login_that_may_only_pull_is_named_and_without_a_token_the_likely_causes() {
     let account = Account::start();
     let token = account.token(&["registry:read"]);

@@ -51,7 +51,12 @@ impl Account {
 
     /// Writes deploy.yml: an application whose image is a copy of one of Docker Hub.
     pub(crate) fn deploy_yml(&self, registry: &str, image: &str) -> &Self {
-        let text = format!("name: shop\nregistry: {registry}\nimages:\n  {image}: {{ mirror: busybox:1.35 }}\n");
+        self.deploy_yml_of(registry, image, "{ mirror: busybox:1.35 }")
+    }
+
+    /// Writes deploy.yml: an application with this image.
+    pub(crate) fn deploy_yml_of(&self, registry: &str, image: &str, source: &str) -> &Self {
+        let text = format!("name: shop\nregistry: {registry}\nimages:\n  {image}: {source}\n");
         std::fs::write(self.folder.path().join("deploy.yml"), text).expect("a file");
         self
     }
