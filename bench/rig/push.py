@@ -109,6 +109,11 @@ def one(rig, row, found, number: int) -> dict:
     return figures
 
 
+def rounds(row, runs: int) -> int:
+    """How many rounds a row takes: a quick one more, since single pushes of a moment differ by more than tools do."""
+    return 4 * runs + 1 if row.quick else runs
+
+
 def run_row(rig, row, runs: int) -> dict:
     """All rounds of a row: every tool once a round, each round begun by another one."""
     result = {"id": row.id, "title": row.title, "target": row.target, "entries": []}
@@ -117,8 +122,7 @@ def run_row(rig, row, runs: int) -> dict:
         found.failed, found.runs = "", []
     if row.settle:
         settle(rig, row, entries)
-    rounds = 2 * runs + 1 if row.quick else runs
-    for number in range(1, rounds + 1):
+    for number in range(1, rounds(row, runs) + 1):
         turn = number % len(entries)
         for found in entries[turn:] + entries[:turn]:
             if found.failed or found.most and number > found.most:
@@ -148,7 +152,7 @@ def carry_out(rig, state: dict):
         if chosen and row.id not in chosen or resumed and known and not known.get("failed"):
             continue
         began = time.monotonic()
-        rig.rounds = 2 * state["runs"] + 1 if row.quick else state["runs"]
+        rig.rounds = rounds(row, state["runs"])
         try:
             result = run_row(rig, row, state["runs"])
         except Exception as problem:  # a row that the rig cannot run must not end the others

@@ -19,6 +19,15 @@ def nothing(_round: int):
     """What there is to do before a push that needs no preparation."""
 
 
+def warm(place: Path):
+    """Has the kernel keep files in its cache, as after a build: whoever came first would read them from the disk for the
+    others."""
+    for path in (path for path in [place, *place.rglob("*")] if path.is_file()):
+        with open(path, "rb") as file:
+            while file.read(1 << 20):
+                pass
+
+
 @dataclass
 class Entry:
     """One tool in one row."""
@@ -100,11 +109,12 @@ def from_layout(rig, case: str, layout: Path, image, port: int = MAIN, before=no
     rig.ctr.drop()
     rig.ctr.take(layout, to("ctr"))
     layers = lambda n: image.diff_ids  # noqa: E731
+    ready = lambda n: (before(n), warm(layout))  # noqa: E731
     found = [
-        ("seaway", lambda n: rig.seaway.push(case, f'{{ layout: "{layout}" }}', f"127.0.0.1:{port}"), before),
-        ("crane", lambda n: rig.crane.push_layout(layout, to("crane")), before),
-        ("skopeo", lambda n: rig.skopeo.copy(f"oci:{layout}:v1", to("skopeo")), lambda n: (before(n), rig.skopeo.forget())),
-        ("ctr", lambda n: rig.ctr.push(to("ctr")), before),
+        ("seaway", lambda n: rig.seaway.push(case, f'{{ layout: "{layout}" }}', f"127.0.0.1:{port}"), ready),
+        ("crane", lambda n: rig.crane.push_layout(layout, to("crane")), ready),
+        ("skopeo", lambda n: rig.skopeo.copy(f"oci:{layout}:v1", to("skopeo")), lambda n: (ready(n), rig.skopeo.forget())),
+        ("ctr", lambda n: rig.ctr.push(to("ctr")), ready),
     ]
     return [entry(case, tool, command, layers, ready) for tool, command, ready in found]
 
@@ -202,8 +212,7 @@ def s5(rig) -> list:
             contexts[number] = peers.context(f"{case}-{number}", dockerfile, {"ROOT.war": fixtures.war(number + 1)})
             folders[number] = peers.context(f"{case}-{number}-files", "", {inside: fixtures.war(number + 1)})
             (folders[number] / "Dockerfile").unlink()
-        # As after a build it is in the kernel's cache: whoever comes first would read it from the disk for the others.
-        fixtures.war(number + 1).read_bytes()
+        warm(fixtures.war(number + 1))
 
     def copy(number: int) -> Command:
         text = f'{{ from: "{BASE}", copy: {{ ./ROOT.war: /{inside} }} }}'
