@@ -44,10 +44,10 @@ const LARGEST_ANSWER: usize = 1024 * 1024;
 const READ: usize = 32 * 1024;
 
 /// What has been sent and not yet been read by a registry on the same machine, in bytes: least and most.
-const ON_THE_WAY: (u64, u64) = (64 * 1024, 1024 * 1024);
+const ON_THE_WAY: (u64, u64) = (128 * 1024, 1024 * 1024);
 
 /// The part of a blob that may be on the way to a registry on the same machine.
-const PART_ON_THE_WAY: u64 = 256;
+const PART_ON_THE_WAY: u64 = 128;
 
 /// Whether there is a direct connection without encryption to the place of a URL. The environment may name a proxy
 /// (`HTTP_PROXY`), as it does for all other requests to other machines.
@@ -292,7 +292,7 @@ mod tests {
             sizes.push(socket_send_buffer_size(connect(&url, Some(length)).await.unwrap()).unwrap());
         }
         assert!(sizes[0] < sizes[1] && sizes[1] <= sizes[2], "as much as the kernel allows: {sizes:?}");
-        assert_eq!([WORTH_IT, 32 << 20, 2 << 30].map(on_the_way), [64 * 1024, 128 * 1024, 1024 * 1024]);
+        assert_eq!([WORTH_IT, 32 << 20, 2 << 30].map(on_the_way), [128 * 1024, 256 * 1024, 1024 * 1024]);
     }
 
     #[tokio::test]
