@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 from . import install, oci, paths
@@ -215,6 +216,8 @@ class Seaway:
             place = folder / name
             place.unlink(missing_ok=True)
             os.link(target, place)
+        if files:
+            time.sleep(0.05)  # what a build has written is older than a tick of the clock; a link makes it new
         words = [self.program, "push", "--file", folder / "deploy.yml", "--output", "json"]
         return Command(words, env={"CI": "true", **variables}, folder=folder)
 

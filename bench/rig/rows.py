@@ -206,6 +206,8 @@ def s5(rig) -> list:
     to = lambda tool: reference(MAIN, case, tool)  # noqa: E731
     dockerfile = f"FROM {BASE}\nCOPY ROOT.war /{inside}\n"
     contexts, folders = {}, {}
+    for number in range(rig.rounds + 1):
+        fixtures.war(number + 1)  # not between the pushes, whose time it would take
 
     def ready(number: int):
         if number not in contexts:

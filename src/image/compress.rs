@@ -8,6 +8,7 @@
 //!
 //! Memory is bounded: a layer has at most a few blocks under way, and a sink that is slow holds the writer up.
 
+mod background;
 mod buffers;
 mod codec;
 mod hasher;

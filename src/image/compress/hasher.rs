@@ -1,5 +1,6 @@
 //! SHA-256 of a stream, beside the work on it.
 
+use super::background::give_way;
 use crate::model::Digest;
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
@@ -27,6 +28,7 @@ impl Hasher {
         let (sender, pieces) = mpsc::sync_channel::<Bytes>(WAITING);
         let mut hash = self.here.clone();
         let work = move || {
+            give_way();
             for piece in pieces {
                 hash.update(&piece);
             }

@@ -1,5 +1,6 @@
 //! The threads that compress: as many as the machine has processors, for all layers of all images together.
 
+use super::background::give_way;
 use super::codec::Workspace;
 use std::num::NonZero;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, mpsc};
@@ -54,6 +55,7 @@ impl Pool {
 
 /// What a thread does until the pool is gone.
 fn work(queue: &Mutex<mpsc::Receiver<Job>>) {
+    give_way();
     let mut workspace = Workspace::default();
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
