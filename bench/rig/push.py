@@ -110,8 +110,8 @@ def one(rig, row, found, number: int) -> dict:
 
 
 def rounds(row, runs: int) -> int:
-    """How many rounds a row takes: a quick one more, since single pushes of a moment differ by more than tools do."""
-    return 4 * runs + 1 if row.quick else runs
+    """How many rounds a row takes."""
+    return row.quick * runs + 1 if row.quick else runs
 
 
 def run_row(rig, row, runs: int) -> dict:
