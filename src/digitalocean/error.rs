@@ -159,7 +159,8 @@ impl Hint for Error {
             Self::NoToken => Some(format!(
                 "make a token at {TOKENS_PAGE} with the scopes\n{DEPLOY_SCOPES},\n\
                  then `export DIGITALOCEAN_ACCESS_TOKEN=…`, or give `token` to the action;\n\
-                 another cluster needs no token: `--kubeconfig FILE --context NAME`"
+                 another cluster needs none (`--kubeconfig FILE --context NAME`), nor does another\n\
+                 registry (`registry: {{ host: HOST, repository: NAME }}` in deploy.yml)"
             )),
             Self::InvalidAddress { .. } => Some("give a URL like `https://api.digitalocean.com` to `--api-url`".into()),
             Self::TokenRefused { .. } => Some(format!(
