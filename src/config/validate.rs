@@ -134,10 +134,8 @@ pub(super) fn status(text: &str) -> Result<u16, String> {
 }
 
 /// The architectures of images, in Go's words (<https://github.com/opencontainers/image-spec/blob/main/image-index.md>).
-const ARCHITECTURES: [&str; 13] = [
-    "amd64", "arm64", "arm", "386", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64le", "riscv64", "s390x",
-    "wasm",
-];
+const ARCHITECTURES: [&str; 12] =
+    ["amd64", "arm64", "arm", "386", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64le", "riscv64", "s390x"];
 
 /// What other tools call an architecture.
 const OTHER_NAMES: [(&str, &str); 5] =

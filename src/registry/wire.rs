@@ -18,7 +18,7 @@ use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::TokioIo;
 use reqwest::header::{CONTENT_LENGTH, HOST, HeaderValue, USER_AGENT};
 use reqwest::{Request, Response};
-use rustix::net::sockopt::set_socket_send_buffer_size;
+use socket2::SockRef;
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::ops::Range;
@@ -103,7 +103,7 @@ async fn connect(url: &Url, length: Option<u64>) -> io::Result<TcpStream> {
     let socket = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect((host, port))).await??;
     socket.set_nodelay(true)?;
     if let Some(length) = length.filter(|_| url.host_str().is_some_and(is_loopback)) {
-        set_socket_send_buffer_size(&socket, on_the_way(length))?;
+        SockRef::from(&socket).set_send_buffer_size(on_the_way(length))?;
     }
     Ok(socket)
 }
@@ -284,12 +284,12 @@ mod tests {
 
     #[tokio::test]
     async fn on_one_machine_a_part_of_the_blob_is_on_the_way() {
-        use rustix::net::sockopt::socket_send_buffer_size;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
         let mut sizes = Vec::new();
         for length in [WORTH_IT, 32 << 20, 2 << 30] {
-            sizes.push(socket_send_buffer_size(connect(&url, Some(length)).await.unwrap()).unwrap());
+            let socket = connect(&url, Some(length)).await.unwrap();
+            sizes.push(SockRef::from(&socket).send_buffer_size().unwrap());
         }
         assert!(sizes[0] < sizes[1] && sizes[1] <= sizes[2], "as much as the kernel allows: {sizes:?}");
         assert_eq!([WORTH_IT, 32 << 20, 2 << 30].map(on_the_way), [128 * 1024, 256 * 1024, 1024 * 1024]);
