@@ -359,3 +359,21 @@ fn every_dependency_is_used() {
         }
     }
 }
+
+/// A dependency of one system is named only where that system is: elsewhere the program would not build.
+#[test]
+fn what_one_system_has_is_named_only_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &Path| std::fs::read_to_string(root.join(path)).expect("a file");
+    let manifest: toml::Table = read(Path::new("Cargo.toml")).parse().expect("a manifest");
+    for (system, target) in manifest["target"].as_table().expect("targets") {
+        for dependency in target["dependencies"].as_table().expect("dependencies").keys() {
+            let named = format!("{}::", dependency.replace('-', "_"));
+            for path in files("src") {
+                let code = without_tests_and_comments(&read(&path));
+                let is_there = code.contains(&format!("#[{system}]"));
+                assert!(is_there || !code.contains(&named), "{} names {named} without #[{system}]", path.display());
+            }
+        }
+    }
+}
